@@ -200,7 +200,7 @@ async def test_strange_answers_are_held(tmp_path: Path) -> None:
         await world.look()
         reasons = [reason for _, reason in world.hub.held]
         assert reasons == [
-            "segment 4 (B1), element 4: is neither A nor D",
+            "segment 4 (B1), element 4: is none of A, D and E",
             "segment 3 (ST): it answers nothing that is known to be sent",
         ]
     async with running(tmp_path, booking="tender") as world:
@@ -403,14 +403,14 @@ async def test_tenders_need_a_mailbox_and_a_carrier(tmp_path: Path) -> None:
 
 
 def test_a_tender_says_the_shipment() -> None:
-    """Proves the segments of a 204: who, our reference, the PRO, until when, both stops, weight."""
+    """Proves a 204: who, our reference, the PRO, until when, both stops in order, weight."""
     made = translate_tender.tender(
         conformance.shipment(), "REF", PRO, NOW, NOW.date(), RULES, USUAL
     )
     assert segments.written(made.segments()) == (
         "ST*204*0001~B2**EXLA**REF**PP~B2A*00~L11*500000001*CN~L11*S-2001*BM~L11*SO-2001*PO~"
-        "G62*64*20260305*1*1407*UT~S5*1*LD*905*L*1~N1*SF*Northwind Outfitters~N3*12 Dock Road~"
-        "N4*Reno*NV*89502*US~G62*10*20260305~S5*2*UL*905*L*1~N1*ST*Cascade Supply~"
+        "G62*64*20260305*1*1407*UT~S5*1*LD*905*L*1*PL~G62*10*20260305~N1*SF*Northwind Outfitters~"
+        "N3*12 Dock Road~N4*Reno*NV*89502*US~S5*2*UL*905*L*1*PL~N1*ST*Cascade Supply~"
         "N3*7 Alder Street~N4*Portland*OR*97205*US~L3*905*G~SE*18*0001~"
     )
 

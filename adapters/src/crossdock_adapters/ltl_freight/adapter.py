@@ -181,9 +181,9 @@ async def buy_label(work: Work, vendor: Carrier) -> Confirmed:
             # What the ERP says may have changed since the PRO was taken.
             await hazardous_goods.refuse(work, work.event.shipment.packages)
         rules = tender_rules(work.settings)
-        note = await tendering.offer(work, vendor.mailbox, work.draft, rules)
+        accepted = await tendering.offer(work, vendor.mailbox, work.draft, rules)
         await _closed(work)
-        return _confirmed(work, Booked(work.draft, "", b"", note))
+        return _confirmed(work, Booked(accepted.pro, "", b"", accepted.note))
     booked = await _book(work, vendor.bols)
     await _closed(work)
     return _confirmed(work, booked)

@@ -344,9 +344,10 @@ class LtlFreightSandbox(Sandbox):
         return {"interchange": self._mailbox.number}
 
     async def _command_respond(self, arguments: dict[str, Any]) -> Any:
-        """{"reference", "code", "reason"?}: a 990 out of turn."""
+        """{"reference", "code", "reason"?, "pro"?}: a 990 out of turn; pro: the carrier's own."""
         reference, code = str(arguments["reference"]), str(arguments["code"])
-        self._dispatcher.answer(reference, code, str(arguments.get("reason", "")), self.now())
+        reason, pro = str(arguments.get("reason", "")), str(arguments.get("pro", ""))
+        self._dispatcher.answer(reference, code, reason, self.now(), pro)
         return {"interchange": self._mailbox.number}
 
     async def _command_misbehave(self, arguments: dict[str, Any]) -> Any:

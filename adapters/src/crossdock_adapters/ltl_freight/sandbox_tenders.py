@@ -40,7 +40,7 @@ class Dispatcher:
             self.repeated += 1
             return
         self._seen.add(group.control_number)
-        unreadable = self._used("unreadable")
+        unreadable = self._used("unreadable") or any(map(_is_misplaced, group.sets))
         if not self._used("no_997"):
             self._acknowledge(group, unreadable, now)
         if unreadable:
@@ -111,13 +111,15 @@ class Dispatcher:
         if not declined and self._used("decline_after_accept"):
             self.answer(reference, "D", "TRUCK BROKE DOWN", now)
 
-    def answer(self, reference: str, code: str, reason: str, now: datetime) -> None:
-        """Send a 990."""
+    def answer(self, reference: str, code: str, reason: str, now: datetime, pro: str = "") -> None:
+        """Send a 990. pro: the carrier's own number, where it has one."""
 
         def sets(how: Envelope) -> list[TransactionSet]:
             marks = how.delimiters
             day = f"{now:%Y%m%d}"
             body = [segment(marks, "B1", self._mailbox.scac, reference, day, code)]
+            if pro:
+                body.append(segment(marks, "N9", "CN", pro))
             if reason:
                 body.append(segment(marks, "K1", reason))
             return [envelopes.transaction_set(marks, "990", "0001", body)]
@@ -138,3 +140,16 @@ class Dispatcher:
             return False
         self.misbehaves[kind] = left - 1
         return True
+
+
+def _is_misplaced(found: TransactionSet) -> bool:
+    """Whether a 204 breaks the standard's rules of a stop (release 004010): units have a unit
+    (S5, P0506), and dates stand before the parties."""
+    inside = ""
+    for each in found.body:
+        if each.id == "S5" and bool(each.text(5)) is not bool(each.text(6)):
+            return True
+        if each.id == "G62" and inside == "N1":
+            return True
+        inside = each.id if each.id in ("S5", "N1") else inside
+    return False

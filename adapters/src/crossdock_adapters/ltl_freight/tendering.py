@@ -6,10 +6,12 @@ A tender that is not answered until its time is over counts as the setting `tend
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, NoReturn
 
 from crossdock_adapters.ltl_freight import translate_tender
+from crossdock_adapters.ltl_freight.pro_numbers import plain
 from crossdock_adapters.ltl_freight.translate_tender import ACCEPTED, TENDERS, TenderRules
 from crossdock_adapters.sdk import edi_replies
 from crossdock_adapters.sdk.attempts import HubAway
@@ -32,12 +34,25 @@ DECLINED_BY_SILENCE, TO_A_PERSON = "declined", "person"
 # A tender that was given up: whatever the carrier answers now is for a person.
 EXPIRED: Final = "X"
 CANCELLATION: Final = "-CANCEL"
+# In front of the carrier's own number in what is kept of its answer.
+NUMBER: Final = "PRO "
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A tender that the carrier took, and the PRO that it goes under: ours, or the carrier's own
+    where its answer names one."""
+
+    pro: str
+    note: str
 
 
 def rules_of(settings: Settings) -> TenderRules:
     """Whom loads are tendered to."""
     scacs = settings.texts("scacs")
-    return TenderRules(scacs[0] if scacs else "", settings.text("terms"))
+    return TenderRules(
+        scacs[0] if scacs else "", settings.text("terms"), unit=settings.text("tender_unit")
+    )
 
 
 def tender_of(
@@ -55,8 +70,8 @@ def tender_of(
     return made
 
 
-async def offer(work: Work, mailbox: EdiMailbox, pro: str, rules: TenderRules) -> str:
-    """Tender the shipment under this PRO and wait for the answer: a note once it is accepted.
+async def offer(work: Work, mailbox: EdiMailbox, pro: str, rules: TenderRules) -> Accepted:
+    """Tender the shipment under this PRO and wait for the answer.
 
     Reject: declined; AnswerLater: not answered yet; OutcomeUnknown: not even acknowledged in time;
     NeedsPerson: the carrier could not read it, or was silent, and silence is a person's, or its
@@ -72,7 +87,7 @@ async def offer(work: Work, mailbox: EdiMailbox, pro: str, rules: TenderRules) -
     found = await edi_replies.awaited(work, TENDERS, found, settings.seconds("answer_wait_seconds"))
     if found.answer == ACCEPTED:
         await _collected(work, work.reference)
-        return "; ".join(filter(None, (f"tender {work.reference} accepted", found.reason)))
+        return _accepted(work.reference, pro, found.reason)
     if found.answer == EXPIRED:
         await _end_by_silence(work, within)
     if found.answer:
@@ -116,10 +131,21 @@ async def take_response(poll: Poll, found: TransactionSet) -> Read:
     except Unreadable as error:
         return Read.of([error])
     assert poll.cursors is not None
-    wrong = await edi_replies.note_answer(
-        poll.cursors, TENDERS, said.reference, said.code, said.reason
-    )
+    # What is kept of an answer has room for its word and a reason: the number goes first.
+    number = f"{NUMBER}{said.pro}" if said.pro and said.code == ACCEPTED else ""
+    reason = "; ".join(filter(None, (number, said.reason)))
+    wrong = await edi_replies.note_answer(poll.cursors, TENDERS, said.reference, said.code, reason)
     return Read(problems=(f"{found.header.place()}: {wrong}",) if wrong else ())
+
+
+def _accepted(reference: str, offered: str, reason: str) -> Accepted:
+    """What an acceptance says, of what was kept of it."""
+    told, _, words = reason.partition("; ")
+    own = told.removeprefix(NUMBER) if told.startswith(NUMBER) else ""
+    note = "; ".join(filter(None, (f"tender {reference} accepted", words if own else reason)))
+    if own and own != plain(offered):
+        return Accepted(own, f"{note}; the carrier's PRO instead of {offered}")
+    return Accepted(offered, note)
 
 
 async def _end_by_silence(work: Work, within: timedelta) -> NoReturn:

@@ -16,6 +16,7 @@ from typing import Final
 from crossdock.client import request_id
 from crossdock.freight.v1 import freight_pb2, freight_service_pb2
 
+from crossdock_adapters.ltl_freight import references
 from crossdock_adapters.ltl_freight.pro_numbers import plain
 from crossdock_adapters.sdk.carrier_labels import digest, money
 from crossdock_adapters.sdk.x12.envelopes import Group, TransactionSet
@@ -190,12 +191,7 @@ def _add_up(
 
 def _pro(found: TransactionSet, head: Segment) -> str:
     """The reference that is called the carrier's, else the invoice's number: often the PRO."""
-    place, element = head, 2
-    for each in found.body:
-        qualifier, value = (1, 2) if each.id == "N9" else (2, 1)
-        if each.id in ("N9", "L11") and each.text(qualifier) == "CN":
-            place, element = each, value
-            break
+    place, element = references.first(found.body, references.CARRIER) or (head, 2)
     pro = plain(place.need(element))
     if not pro:
         raise place.error("has neither a letter nor a digit", BAD_CODE, element)

@@ -16,6 +16,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
 from crossdock.types.v1 import types_pb2
 
+from crossdock_adapters.ltl_freight import references
 from crossdock_adapters.ltl_freight.pro_numbers import plain
 from crossdock_adapters.sdk import carrier_scans, local_times
 from crossdock_adapters.sdk.mappings import MAX_CODE, Code, Mappings, Topic
@@ -26,7 +27,6 @@ from crossdock_adapters.sdk.x12.segments import BAD_CODE, BAD_DATE, EXCLUDED, MI
 SET_ID: Final = "214"
 FILE: Final = "file"
 APPOINTMENT: Final = "APPOINTMENT"
-CARRIER_NUMBER: Final = "CN"
 LOCAL: Final = "LT"
 MAX_PRO: Final = 60
 COUNTRIES: Final[Mapping[str, str]] = {"USA": "US", "CAN": "CA", "MEX": "MX"}
@@ -118,11 +118,7 @@ def zone_of(city: str, state: str, country: str, zones: Mapping[str, str]) -> st
 
 def _pro(head: Segment, body: Sequence[Segment]) -> str:
     """B10-01, or the reference that is called the carrier's."""
-    told = head.text(1)
-    if not told:
-        named = (each for each in body if each.id == "L11" and each.text(2) == CARRIER_NUMBER)
-        reference = next(named, None)
-        told = reference.text(1) if reference is not None else ""
+    told = head.text(1) or references.text(body, references.CARRIER)
     pro = plain(told)
     if not pro:
         raise head.error("is missing, and no reference is called the carrier's", MISSING, 1)

@@ -17,7 +17,8 @@ from typing import Final
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
-from crossdock_adapters.ltl_freight import translate
+from crossdock_adapters.ltl_freight import references, translate
+from crossdock_adapters.ltl_freight.pro_numbers import plain
 from crossdock_adapters.sdk import measures
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.x12.envelopes import TransactionSet, transaction_set
@@ -26,7 +27,10 @@ from crossdock_adapters.sdk.x12.segments import BAD_CODE, Delimiters, Segment, s
 TENDER_ID, RESPONSE_ID = "204", "990"
 TENDERS, RESPONSES = "SM", "GF"
 ORIGINAL, CANCEL = "00", "01"
-ACCEPTED, DECLINED = "A", "D"
+# What is done with an offer (data element 558). D is "cancelled" by the standard's word, and what
+# most carriers decline with; E is "declined".
+ACCEPTED: Final = "A"
+DECLINED: Final = ("D", "E")
 METHODS: Final[Mapping[str, str]] = {"Prepaid": "PP", "Collect": "CC", "Third Party": "TP"}
 POUND: Final = Decimal(1)
 MAX_NAME, MAX_LINE, MAX_CITY, MAX_REFERENCE = 60, 55, 30, 30
@@ -36,14 +40,15 @@ MAX_NOTE, MAX_NOTES = 80, 10
 # Qualifiers: of dates (respond by, requested pick-up) and of references.
 RESPOND_BY, PICK_UP = "64", "10"
 MUST_RESPOND_BY, PICK_UP_TIME = "1", "Y"
-CARRIER_NUMBER, BILL_OF_LADING, PURCHASE_ORDER = "CN", "BM", "PO"
+BILL_OF_LADING, PURCHASE_ORDER = "BM", "PO"
 
 
 @dataclass(frozen=True, slots=True)
 class TenderRules:
     """Whom the load is tendered to, how it is paid, and what is asked for beside plain freight.
 
-    services: word of an order to accessorial code; notes: accessorials may be said as notes.
+    services: word of an order to accessorial code; notes: accessorials may be said as notes;
+    unit: what a handling unit is called (data element 355).
     """
 
     scac: str
@@ -52,15 +57,18 @@ class TenderRules:
     services: Mapping[str, str] = field(default_factory=dict)
     special_instructions: str = ""
     notes: bool = False
+    unit: str = "PL"
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a 990 says of a tender. reason: the carrier's words, where it gives any."""
+    """What a 990 says of a tender. reason: the carrier's words, where it gives any; pro: the number
+    that it will report and bill under, where it says one."""
 
     reference: str
     code: str
     reason: str = ""
+    pro: str = ""
 
 
 def tender(
@@ -79,31 +87,30 @@ def tender(
     )
     weight = measures.plain(pounds)
 
-    def stop(place: int, reason: str, role: str, party: types_pb2.Party) -> list[Segment]:
+    def stop(
+        place: int, reason: str, role: str, party: types_pb2.Party, *dates: Segment
+    ) -> list[Segment]:
+        units = str(len(shipment.packages)), rules.unit
         return [
-            segment(marks, "S5", str(place), reason, weight, "L", str(len(shipment.packages))),
+            segment(marks, "S5", str(place), reason, weight, "L", *units),
+            *dates,
             *_party(marks, role, party),
         ]
 
+    until = f"{respond_by:%Y%m%d}", MUST_RESPOND_BY, f"{respond_by:%H%M}", "UT"
     try:
         body = [
             segment(marks, "B2", "", rules.scac, "", reference, "", METHODS[rules.terms]),
             segment(marks, "B2A", ORIGINAL),
-            segment(marks, "L11", pro, CARRIER_NUMBER),
+            segment(marks, "L11", pro, references.CARRIER),
             *_reference(marks, shipment.number, BILL_OF_LADING),
             *_reference(marks, shipment.order_number, PURCHASE_ORDER),
-            segment(
-                marks,
-                "G62",
-                RESPOND_BY,
-                f"{respond_by:%Y%m%d}",
-                MUST_RESPOND_BY,
-                f"{respond_by:%H%M}",
-                "UT",
-            ),
+            segment(marks, "G62", RESPOND_BY, *until),
             *_notes(marks, shipment.service_code, rules),
-            *stop(1, "LD", "SF", shipment.ship_from),
-            segment(marks, "G62", PICK_UP, f"{pick_up:%Y%m%d}"),
+            *stop(
+                *(1, "LD", "SF", shipment.ship_from),
+                segment(marks, "G62", PICK_UP, f"{pick_up:%Y%m%d}"),
+            ),
             *stop(2, "UL", "ST", shipment.ship_to),
             segment(marks, "L3", weight, "G"),
         ]
@@ -129,11 +136,22 @@ def response(found: TransactionSet) -> Response:
     if head is None:
         raise found.header.error("has no B1", "3")
     code = head.need(4).upper()
-    if code not in (ACCEPTED, DECLINED):
+    if code not in (ACCEPTED, *DECLINED):
         # Conditional answers are partners' own: a person says what they are worth.
-        raise head.error("is neither A nor D", BAD_CODE, 4)
-    words = (each.text(1) for each in found.body if each.id == "K1")
-    return Response(head.need(2), code, "; ".join(filter(None, words))[:MAX_REASON])
+        raise head.error("is none of A, D and E", BAD_CODE, 4)
+    # Releases that do not need the element leave the number to a reference.
+    reference = head.text(2) or references.text(found.body, references.SHIPPER) or head.need(2)
+    pro = plain(references.text(found.body, references.CARRIER))
+    return Response(reference, code, _reason(head, found.body), pro[:MAX_REFERENCE])
+
+
+def _reason(head: Segment, body: Sequence[Segment]) -> str:
+    """Why, in the carrier's words (K1), else by its codes (B1-06, V9-08, V9-02)."""
+    words = [each.text(element) for each in body if each.id == "K1" for element in (1, 2)]
+    events = [each for each in body if each.id == "V9"]
+    codes = [head.text(6), *(each.text(8) or each.text(2) for each in events)]
+    told = [each for each in words if each] or [each for each in codes if each]
+    return "; ".join(told)[:MAX_REASON]
 
 
 def _reference(marks: Delimiters, value: str, qualifier: str) -> Sequence[Segment]:
