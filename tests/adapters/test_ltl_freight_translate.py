@@ -44,12 +44,14 @@ MILESTONES = frozenset(shipment_pb2.Milestone.keys())
 STATUSES = (
     "XB", "OO", "X3", "X8", "L1", "S1", "AF", "CP", "AM", "CL", "P1", "X4", "X6", "R1", "J1",
     "BA", "AR", "RL", "I1", "OA", "B6", "X2", "AG", "AV", "K1", "PR", "AJ", "X1", "X5", "D1",
-    "CD", "AH", "AP", "A7", "A9", "SD", "AI", "BC", "CA", "A3", "PA", "CT",
+    "CD", "AH", "AP", "A7", "A9", "SD", "AI", "BC", "CA", "A3", "PA", "CT", "AN", "C1", "CB",
 )  # fmt: skip
 REASONS = (
-    "NS", "NA", "A1", "A2", "A5", "AA", "AD", "AF", "AG", "AI", "AJ", "AM", "AN", "AO", "AQ",
-    "AS", "AU", "AY", "B1", "B4", "B5", "B8", "BC", "BD", "BG", "BS", "BT", "C1", "D1", "HB",
-    "P1", "RC", "S1",
+    "NS", "NA", "A1", "A2", "A3", "A5", "A6", "AA", "AD", "AE", "AF", "AG", "AH", "AI", "AJ",
+    "AK", "AL", "AM", "AN", "AO", "AP", "AQ", "AR", "AS", "AT", "AU", "AV", "AW", "AX", "AY",
+    "AZ", "B1", "B2", "B4", "B5", "B8", "B9", "BB", "BC", "BD", "BE", "BF", "BG", "BH", "BI",
+    "BJ", "BK", "BL", "BM", "BN", "BO", "BP", "BQ", "BR", "BS", "BT", "C1", "C2", "C3", "C4",
+    "C5", "C6", "C7", "C8", "C9", "CA", "CB", "CC", "D1", "HB", "P1", "RC", "S1",
 )  # fmt: skip
 APPOINTMENTS = (
     "AA", "XA", "AB", "X9", "AC", "EP", "LP", "ED", "LD",
@@ -331,20 +333,21 @@ def test_every_published_code_has_a_row(type_: str, codes: Sequence[str]) -> Non
 
 # The sheet of reasons for every carrier.
 WORDS = {
-    "ADDRESS_PROBLEM": "A2 A5",
+    "ADDRESS_PROBLEM": "A2 A5 A6",
     "RECIPIENT_UNAVAILABLE": "AQ AG",
-    "BUSINESS_CLOSED": "B1 AN",
-    "PAYMENT_REQUIRED": "B4",
+    "BUSINESS_CLOSED": "B1 AN B9 C4 C5",
+    "PAYMENT_REQUIRED": "B4 C2 C8 C9",
     "REFUSED": "BS",
     "LOST_OR_INVESTIGATION": "S1",
     "WEATHER": "AO",
-    "CARRIER_DELAY": "AI AA P1 AJ D1 AY A1 AF",
-    "CUSTOMS_INFORMATION": "AS BC",
-    "CUSTOMS_HOLD": "BD",
-    "HOLD_REQUESTED": "B5 C1 AD HB",
-    "SECURITY_OR_REGULATORY": "AU",
+    "CARRIER_DELAY": "AI AA P1 AJ D1 AY A1 AF AH AL AW AX BE BF BH BI BM BO BP BR",
+    "CUSTOMS_INFORMATION": "AS BC AR AT",
+    "CUSTOMS_HOLD": "BD CA",
+    "HOLD_REQUESTED": "B5 C1 AD HB BB BK C3 C6 C7",
+    "SECURITY_OR_REGULATORY": "AU AE",
     "ACCESS_RESTRICTED": "B8",
-    "OTHER": "BG AM BT RC",
+    "DAMAGED": "AK",
+    "OTHER": "BG AM BT RC A3 AP AV AZ B2 BJ BL BN BQ CB CC",
 }
 
 

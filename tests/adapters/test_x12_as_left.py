@@ -1,10 +1,14 @@
-"""X12 as translators leave it: marks, blanks and missing terminators that change nothing."""
+"""X12 as translators leave it: marks, blanks, missing terminators, points and short dates."""
 
 from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
 
 import pytest
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.x12 import envelopes, receiving
+from crossdock_adapters.sdk.x12.segments import Segment, SegmentError
 from test_x12 import BODY, only_set
 
 TEXT = BODY.decode()
@@ -55,3 +59,32 @@ def test_an_end_that_breaks_off_is_no_end(left: str) -> None:
     body = TEXT.replace("IEA*1*000000905~", left).encode()
     with pytest.raises(Unreadable, match=r"segment 11"):
         envelopes.read(body)
+
+
+@pytest.mark.parametrize(
+    ("told", "means"),
+    [("165250", "1652.50"), ("1652.50", "1652.50"), ("1652.5", "1652.50"), ("-.05", "-0.05"),
+     ("1652.", "1652.00"), ("-20", "-0.20")],
+)  # fmt: skip
+def test_a_point_that_is_implied_may_be_written(told: str, means: str) -> None:
+    """Proves that an amount of type N with its point is what it says, to the cent."""
+    assert Segment("B3", (told,)).implied(1, 2) == Decimal(means)
+
+
+@pytest.mark.parametrize("told", ["1652.505", "1,652.50", "1.652.50", ".", "12e3", "1652.5x"])
+def test_an_amount_that_is_none_is_refused(told: str) -> None:
+    """Proves that more decimals than the type has, and what is no number, are refused by place."""
+    with pytest.raises(SegmentError, match=r"segment 4 \(B3\), element 1"):
+        Segment("B3", (told,), 4).implied(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("told", "means"),
+    [("260305", date(2026, 3, 5)), ("991231", date(1999, 12, 31)), ("790101", date(2079, 1, 1))],
+)
+def test_a_date_of_an_older_release_is_read(told: str, means: date) -> None:
+    """Proves that six digits are a day of the years 1980 to 2079, and that none is guessed."""
+    assert Segment("B3", (told,)).date(1) == means
+    for wrong in ("260230", "2603051", "26030", "26O305"):
+        with pytest.raises(SegmentError, match="is no date"):
+            Segment("B3", (wrong,)).date(1)

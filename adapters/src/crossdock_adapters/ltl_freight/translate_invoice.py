@@ -154,7 +154,7 @@ def _currency(named: Segment | None) -> str:
     """C3-01; who leaves it out means US dollars."""
     if named is None:
         return US_DOLLARS
-    code = named.need(1)
+    code = named.need(1).upper()
     if _CURRENCY.fullmatch(code) is None:
         raise named.error("is no code of a currency", BAD_CODE, 1)
     return code

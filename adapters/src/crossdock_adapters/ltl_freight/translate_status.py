@@ -2,13 +2,16 @@
 
 Each AT7 is one scan, at the place of the MS1 behind it. Its status has a row in mappings.toml; with
 a status that says "delayed" or "attempted" the reason is read first. Exactly one of AT7-01 (status)
-and AT7-03 (appointment) is there. What other segments say is not read, and stays in the file.
+and AT7-03 (appointment) is there. Remarks (K1) are told in its description; the standard has no
+element for who signed, so that is read where a remark says so in words. What other segments say is
+not read, and stays in the file.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from typing import Final
 
@@ -29,6 +32,11 @@ FILE: Final = "file"
 APPOINTMENT: Final = "APPOINTMENT"
 LOCAL: Final = "LT"
 MAX_PRO: Final = 60
+MAX_SIGNER: Final = 100
+_SIGNED: Final = re.compile(
+    r"\b(?:signed(?: for)?|signature|received|recd|rcvd|pod)\s*(?:by\b\s*:?|:)\s*([^;]+)",
+    re.IGNORECASE,
+)
 COUNTRIES: Final[Mapping[str, str]] = {"USA": "US", "CAN": "CA", "MEX": "MX"}
 # Time codes of X12 (data element 623): hours ahead of UTC; 01 to 24 are offsets, from 13 on behind.
 OFFSETS: Final[Mapping[str, str]] = {
@@ -82,9 +90,9 @@ def read(found: TransactionSet, group: Group, mappings: Mappings, rules: StatusR
     pro = _pro(head, found.body)
     events: list[tracking_pb2.TrackingEvent] = []
     errors: list[Unreadable] = []
-    for status, place in _statuses(found.body):
+    for reported in _reported(found.body):
         try:
-            events.append(_event(pro, status, place, group, mappings, rules))
+            events.append(_event(pro, reported, group, mappings, rules))
         except Unreadable as error:
             errors.append(error)
     if not events and not errors:
@@ -127,25 +135,56 @@ def _pro(head: Segment, body: Sequence[Segment]) -> str:
     return pro
 
 
-def _statuses(body: Sequence[Segment]) -> list[tuple[Segment, Segment | None]]:
-    """Each AT7 with the MS1 that stands before the next one, if any."""
-    found: list[tuple[Segment, Segment | None]] = []
+@dataclass(frozen=True, slots=True)
+class _Reported:
+    """An AT7 with the MS1 that stands before the next one, if any, and the remarks about it."""
+
+    status: Segment
+    where: Segment | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def _reported(body: Sequence[Segment]) -> list[_Reported]:
+    """Each AT7. A remark in front of all is about the only one, or about none of them."""
+    found: list[_Reported] = []
+    about_all: tuple[str, ...] = ()
     for each in body:
         if each.id == "AT7":
-            found.append((each, None))
-        elif each.id == "MS1" and found and found[-1][1] is None:
-            found[-1] = found[-1][0], each
+            found.append(_Reported(each))
+        elif each.id == "MS1" and found and found[-1].where is None:
+            found[-1] = replace(found[-1], where=each)
+        elif each.id == "K1":
+            # Free text: what is wrong in it costs nobody a scan.
+            said = tuple(filter(None, (each.delimiters.clean(each.raw(at)) for at in (1, 2))))
+            if found:
+                found[-1] = replace(found[-1], remarks=found[-1].remarks + said)
+            else:
+                about_all += said
+    if len(found) == 1:
+        found = [replace(found[0], remarks=about_all + found[0].remarks)]
     return found
+
+
+def _signer(remarks: Sequence[str]) -> str:
+    """Who signed, where a remark says so; "" where none does."""
+    matches = (_SIGNED.search(each) for each in remarks)
+    return next((each[1].strip() for each in matches if each), "")
+
+
+def _description(reason: str, remarks: Sequence[str]) -> str:
+    """The reason's code and the remarks, without who signed: that has a place of its own."""
+    said = [each for each in remarks if not _SIGNED.search(each)]
+    return "; ".join([*([f"reason {reason}"] if reason else []), *said])
 
 
 def _event(
     pro: str,
-    status: Segment,
-    where: Segment | None,
+    reported: _Reported,
     group: Group,
     mappings: Mappings,
     rules: StatusRules,
 ) -> tracking_pb2.TrackingEvent:
+    status = reported.status
     code, reason = _code(status)
     # With some statuses the reason says more, where it has a row: of the type that the status is.
     why = Code(code.code, reason)
@@ -153,7 +192,7 @@ def _event(
     row = mappings.first(Topic.STATUS, codes)
     meaning = None if row is None else row[1]
     milestone = "UNKNOWN" if meaning is None else meaning.canonical
-    city, state, country = _place(where)
+    city, state, country = _place(reported.where)
     when = _time(status, zone_of(city.upper(), state, country, rules.zones))
     event = tracking_pb2.TrackingEvent(
         carrier_code=rules.carrier_code,
@@ -161,13 +200,15 @@ def _event(
         milestone=shipment_pb2.Milestone.Value(f"MILESTONE_{milestone}"),
         status_type=code.type,
         status_code=code.code[: carrier_scans.MAX_STATUS_CODE],
-        description=f"reason {reason}"[: carrier_scans.MAX_DESCRIPTION] if reason else "",
+        description=_description(reason, reported.remarks)[: carrier_scans.MAX_DESCRIPTION],
         event_time=when,
         place=carrier_scans.place(city, state, "", country),
         exception_reason="" if meaning is None else meaning.exception_reason,
         native_codes=[types_pb2.NativeCode(type=each.type, code=each.code) for each in codes],
         channel=FILE,
     )
+    if milestone == "DELIVERED":
+        event.signed_by = _signer(reported.remarks)[:MAX_SIGNER]
     if code.code in rules.estimates and not code.type:
         _estimate(event, when, group)
     return event
@@ -175,7 +216,7 @@ def _event(
 
 def _code(status: Segment) -> tuple[Code, str]:
     """The status or the appointment, and its reason."""
-    own, appointment = status.text(1), status.text(3)
+    own, appointment = status.text(1).upper(), status.text(3).upper()
     if own and appointment:
         raise status.error("stands beside a status; only one may be there", EXCLUDED, 3)
     if not own and not appointment:
@@ -183,7 +224,7 @@ def _code(status: Segment) -> tuple[Code, str]:
     element, code = (1, Code("", own)) if own else (3, Code(APPOINTMENT, appointment))
     if len(code.code) > MAX_CODE:
         raise status.error("is too long for a code", "5", element)
-    return code, status.text(element + 1)[:MAX_CODE]
+    return code, status.text(element + 1).upper()[:MAX_CODE]
 
 
 def _place(where: Segment | None) -> tuple[str, str, str]:

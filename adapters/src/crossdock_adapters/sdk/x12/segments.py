@@ -27,6 +27,9 @@ MAX_ELEMENTS: Final = 100
 MAX_ELEMENT_CHARACTERS: Final = 5_000
 MAX_PARTS: Final = 100
 MAX_DIGITS: Final = 18
+# YYMMDD, and the first year of those that are still of the last century.
+SHORT_DATE: Final = 6
+FIRST_SHORT_YEAR: Final = "80"
 # The last is EBCDIC's (0x15).
 LINE_BREAKS: Final = "\r\n\x85"
 # What may stand between two segments: some indent them, or fill lines up.
@@ -160,9 +163,20 @@ class Segment:
         return self._number(found, element, _DECIMAL) if found else None
 
     def implied(self, element: int, decimals: int) -> Decimal | None:
-        """Type N: a whole number of units of its last decimal. None: empty."""
+        """Type N: a whole number of units of its last decimal. None: empty.
+
+        Some write the point all the same, which says where it is. SegmentError: no number, or one
+        with more decimals.
+        """
         found = self.text(element)
-        return self._number(found, element, _WHOLE).scaleb(-decimals) if found else None
+        whole, point, fraction = found.partition(".")
+        if not point:
+            return self._number(found, element, _WHOLE).scaleb(-decimals) if found else None
+        if len(fraction) > decimals:
+            raise self.error(f"has more than {decimals} decimals", TOO_LONG, element)
+        if not fraction and not whole:
+            raise self.error("is no number", BAD_CHARACTER, element)
+        return self._number(f"{whole}{fraction:0<{decimals}}", element, _WHOLE).scaleb(-decimals)
 
     def count(self, element: int) -> int:
         """Type N0 that has to be there and is not negative."""
@@ -172,11 +186,14 @@ class Segment:
         return int(found)
 
     def date(self, element: int) -> date | None:
-        """CCYYMMDD. None: empty. SegmentError: it is no day."""
+        """CCYYMMDD; YYMMDD, as before release 004010, is of the years 1980 to 2079. None: empty.
+        SegmentError: it is no day."""
         found = self.text(element)
         if not found:
             return None
         problem = "is no date (CCYYMMDD)"
+        if len(found) == SHORT_DATE:
+            found = ("19" if found[:2] >= FIRST_SHORT_YEAR else "20") + found
         if len(found) != 8 or not (found.isascii() and found.isdigit()):
             raise self.error(problem, BAD_DATE, element)
         try:
