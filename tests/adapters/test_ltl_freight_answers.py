@@ -202,9 +202,9 @@ async def test_events_are_read_as_a_page(tmp_path: Path) -> None:
 
 
 def test_a_bill_of_lading_has_what_the_standard_requires() -> None:
-    """Proves that the pick-up is a time, that each line says whether it may be stacked, that a
-    Canadian postal code has no blank, and that a recipient without a telephone gets that of the
-    settings; and that the carrier minds each."""
+    """Proves that the pick-up is a time, that each line says whether it may be stacked, that lines
+    which are nested in no unit are none, that a Canadian postal code has no blank, and that a
+    recipient without a telephone gets that of the settings; and that the carrier minds each."""
     shipment = conformance.shipment()
     shipment.ship_to.address.country_code = "CA"
     shipment.ship_to.address.state = "ON"
@@ -217,7 +217,12 @@ def test_a_bill_of_lading_has_what_the_standard_requires() -> None:
     item = said["commodities"]["handlingUnits"][0]["lineItems"][0]
     assert item["stackable"] is False
     carrier = sandbox_bols.Bols("1400", unique_po=False, range_=None)
-    for part, name in ((said["bol"], "requestedPickupDate"), (item, "stackable")):
+    required = [
+        (said["bol"], "requestedPickupDate"),
+        (item, "stackable"),
+        (said["commodities"], "lineItems"),
+    ]
+    for part, name in required:
         kept = part.pop(name)
         with pytest.raises(sandbox_bols.Refusal, match=name):
             carrier.make(said, datetime.now(UTC))

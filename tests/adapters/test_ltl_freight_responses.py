@@ -81,6 +81,25 @@ async def test_the_carriers_own_number_is_what_it_reports_under(tmp_path: Path) 
         assert done.references[0].value == OFFERED and "instead" not in done.note
 
 
+async def test_an_acknowledgement_of_a_later_release_is_heard(tmp_path: Path) -> None:
+    """Proves that a 999 is noted with its tender as a 997 is."""
+    async with running(tmp_path, booking="tender") as world:
+        await world.command("misbehave", kind="no_997")
+        await world.command("misbehave", kind="no_answer")
+        with pytest.raises(AnswerLater, match="waits for its 997"):
+            await world.buy(pallets(2))
+        await world.sandbox.tick()
+        later = (
+            f"{ISA.replace('GS*GF', 'GS*FA')}ST*999*0001~AK1*SM*1*004010~AK2*204*0001~IK5*A~"
+            "AK9*A*1*1*1~SE*6*0001~GE*1*37~IEA*1*000000905~"
+        )
+        world.put("later.edi", later.encode())
+        await world.look()
+        with pytest.raises(AnswerLater, match="waits for its answer"):
+            await world.buy(pallets(2))
+        assert not world.hub.held
+
+
 async def test_a_tender_that_is_declined_by_the_standards_word_is_rejected(tmp_path: Path) -> None:
     """Proves that E is a refusal as D is."""
     async with running(tmp_path, booking="tender") as world:

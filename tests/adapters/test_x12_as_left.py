@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import pytest
 from crossdock_adapters.sdk.places import Unreadable
-from crossdock_adapters.sdk.x12 import envelopes, receiving
-from crossdock_adapters.sdk.x12.segments import Segment, SegmentError
+from crossdock_adapters.sdk.x12 import acknowledgments, envelopes, receiving
+from crossdock_adapters.sdk.x12.acknowledgments import SetAnswer, Status
+from crossdock_adapters.sdk.x12.segments import USUAL, Fault, Segment, SegmentError
 from test_x12 import BODY, only_set
 
 TEXT = BODY.decode()
@@ -88,3 +89,24 @@ def test_a_date_of_an_older_release_is_read(told: str, means: date) -> None:
     for wrong in ("260230", "2603051", "26030", "26O305"):
         with pytest.raises(SegmentError, match="is no date"):
             Segment("B3", (wrong,)).date(1)
+
+
+def test_an_acknowledgement_of_a_later_release_is_read() -> None:
+    """Proves that a 999 says the same as the 997 with these words, and that one which lacks a
+    segment is refused by its place."""
+    body = [
+        Segment("AK1", ("SM", "37", "005010")),
+        Segment("AK2", ("204", "0001", "005010")),
+        Segment("IK3", ("S5", "12", "", "8")),
+        Segment("CTX", ("SITUATIONAL TRIGGER", "S5", "12")),
+        Segment("IK4", ("6", "355", "1")),
+        Segment("CTX", ("STOP",)),
+        Segment("IK5", ("R", "5")),
+        Segment("AK9", ("R", "1", "1", "0")),
+    ]
+    said = acknowledgments.read(envelopes.transaction_set(USUAL, "999", "0001", body))
+    fault = Fault("S5", 12, "8", 6, 0, "1")
+    assert said.sets == (SetAnswer("204", "0001", Status.REJECTED, ("5",), (fault,)),)
+    assert (said.status_of("0001"), said.control_number) == (Status.REJECTED, 37)
+    with pytest.raises(SegmentError, match="has no AK5"):
+        acknowledgments.read(envelopes.transaction_set(USUAL, "999", "0001", body[:6]))

@@ -395,7 +395,7 @@ async def _tell(poll: Poll, found: TransactionSet, group: Group) -> Read:
             return await tendering.take_response(poll, found)
         case translate_invoice.INVOICE_ID:
             return await _tell_invoice(poll, found, group)
-        case acknowledgments.SET_ID:
+        case acknowledgments.SET_ID | acknowledgments.IMPLEMENTATION_SET_ID:
             return await edi_replies.note_acknowledgement(poll, found, translate_tender.TENDERS)
     return unsupported(found)
 

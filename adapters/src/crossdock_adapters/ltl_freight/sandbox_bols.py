@@ -134,6 +134,8 @@ def _checked(body: Any) -> dict[str, Any]:
     units = body["commodities"].get("handlingUnits")
     if not isinstance(units, list) or not units:
         raise Refusal(422, "300", "commodities.handlingUnits is empty")
+    if not isinstance(body["commodities"].get("lineItems"), list):
+        raise Refusal(400, "400", "commodities.lineItems is missing")
     for at, unit in enumerate(units):
         _check_unit(unit, f"commodities.handlingUnits[{at}]")
     for role in ("origin", "destination"):

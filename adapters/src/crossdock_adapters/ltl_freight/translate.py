@@ -115,7 +115,8 @@ def bill_of_lading(
             "po": [{**order, "weightUnit": pounds, "palletized": True}],
         },
         "payment": {"terms": rules.terms},
-        "commodities": {"lineItemLayout": "Nested", "handlingUnits": units},
+        # The standard's schema requires line items here, too; nested ones stand in their units.
+        "commodities": {"lineItemLayout": "Nested", "handlingUnits": units, "lineItems": []},
         "shipmentTotals": {"grossWeight": gross, "weightUnit": pounds},
         "accessorials": {
             "codes": accessorials(shipment.service_code, rules.accessorials, rules.services)

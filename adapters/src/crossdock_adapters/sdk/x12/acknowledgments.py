@@ -1,6 +1,8 @@
 """The functional acknowledgement (997): what we say about a group, and what is said about ours.
 
-It acknowledges syntax, nothing of what a set asks for, and no 997 is ever acknowledged itself.
+It acknowledges syntax, nothing of what a set asks for, and no 997 is ever acknowledged itself. What
+partners of later releases send instead (999) is read as well: its segments say the same by other
+names, and where an error is found (CTX).
 """
 
 from __future__ import annotations
@@ -27,6 +29,11 @@ from crossdock_adapters.sdk.x12.segments import (
 )
 
 SET_ID: Final = "997"
+IMPLEMENTATION_SET_ID: Final = "999"
+SET_IDS: Final = (SET_ID, IMPLEMENTATION_SET_ID)
+# Segments of a 999 by the names that they have in a 997.
+NAMES: Final = {"IK3": "AK3", "IK4": "AK4", "IK5": "AK5"}
+CONTEXT: Final = "CTX"
 FUNCTIONAL_ID: Final = "FA"
 # A set with more than this is told to be in error; nobody reads the rest.
 MAX_FAULTS_TOLD: Final = 50
@@ -170,15 +177,16 @@ def build(said: GroupAnswer, control_number: str, delimiters: Delimiters) -> Tra
 
 
 def read(found: TransactionSet) -> GroupAnswer:
-    """What a 997 says. SegmentError: it lacks a segment, or one of them is not in its place."""
+    """What a 997 or a 999 says. SegmentError: it lacks a segment, or one is not in its place."""
     if not found.body or found.body[0].id != "AK1":
-        raise found.header.error("a 997 begins with an AK1", "3")
-    head, *rest = found.body
+        raise found.header.error("an acknowledgement begins with an AK1", "3")
+    told = [each for each in found.body if each.id != CONTEXT]
+    head, *rest = [replace(each, id=NAMES.get(each.id, each.id)) for each in told]
     sets: list[SetAnswer] = []
     at = 0
     while at < len(rest) and rest[at].id == "AK2":
-        told, at = _read_set(rest, at)
-        sets.append(told)
+        answered, at = _read_set(rest, at)
+        sets.append(answered)
     if at >= len(rest) or rest[at].id != "AK9":
         raise (rest[at] if at < len(rest) else head).error("an AK2 or the AK9 is expected", "7")
     tail = rest[at]
