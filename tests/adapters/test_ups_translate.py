@@ -180,6 +180,41 @@ def test_a_ship_reply_gives_number_image_and_what_the_account_pays() -> None:
     assert booking.alerts[0].startswith("120900")
 
 
+@pytest.mark.parametrize("without", [None, {}, {"TotalCharge": None}])
+def test_a_ship_reply_without_the_negotiated_price_has_the_published_one(without: Any) -> None:
+    """Proves that a price that is null or empty costs neither the label nor the other price."""
+    reply = payload("ship_reply")
+    results = reply["ShipmentResponse"]["ShipmentResults"]
+    results["NegotiatedRateCharges"] = without
+    results["ShipmentCharges"] = {"TotalCharges": {"CurrencyCode": "USD", "MonetaryValue": "12.40"}}
+    booking = client.read_booking(reply)
+    assert (booking.amount, booking.currency) == (Decimal("12.40"), "USD")
+    results["ShipmentCharges"] = None
+    assert client.read_booking(reply).amount is None
+
+
+def test_an_image_in_lines_and_in_png_is_read() -> None:
+    """Proves that folded base64, and the format with which UPS answers an order of GIF, are read."""
+    reply = payload("ship_reply")
+    (piece,) = client.as_list(reply["ShipmentResponse"]["ShipmentResults"]["PackageResults"])
+    piece["ShippingLabel"] = {
+        "ImageFormat": {"Code": "PNG"}, "GraphicImage": "iVBORw0K\nGgo=\n",
+    }  # fmt: skip
+    (label,) = client.read_booking(reply).labels
+    assert label.image == b"\x89PNG\r\n\x1a\n"
+    assert translate.FORMATS[label.format] == label_pb2.LABEL_FORMAT_PNG
+
+
+@pytest.mark.parametrize("name", ["PackageLevelResults", "PackageLevelResult"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_void_of_some_packages_is_told_by_package(name: str, alone: bool) -> None:
+    """Proves that the result of each package wins over the summary, under either of the names that
+    UPS's versions have for it, in a list or alone."""
+    result = {"TrackingNumber": NUMBER, "Status": {"Code": "0"}}
+    response = {"SummaryResult": {"Status": {"Code": "1"}}, name: result if alone else [result]}
+    assert client.read_void({"VoidShipmentResponse": response}).voided == {NUMBER: False}
+
+
 def test_label_facts_repeat_their_id_and_change_it_with_their_content() -> None:
     """A restart repeats the same fact; other content is another fact."""
     label = client.read_booking(payload("ship_reply")).labels[0]
@@ -322,6 +357,29 @@ def test_any_callback_is_a_scan_or_unreadable(changes: dict[str, Any]) -> None:
     except Unreadable:
         return
     assert event.tracking_number
+
+
+@pytest.mark.parametrize(
+    ("status", "milestone"),
+    [
+        ({"type": "I", "code": "OT", "descriptionCode": 17}, "OUT_FOR_DELIVERY"),
+        ({"type": "D", "code": "FS", "descriptionCode": 9}, "DELIVERED"),
+        ({"type": "I", "descriptionCode": 21}, "OUT_FOR_DELIVERY"),
+        ({"type": "X", "code": 48, "descriptionCode": None}, "DELIVERY_ATTEMPTED"),
+    ],
+)
+def test_codes_and_times_may_be_numbers(status: dict[str, Any], milestone: str) -> None:
+    """Proves that values written as numbers are read, and that three digits which have lost their
+    zeros do not overrule the letters."""
+    callback = payload("alert_delivered") | {
+        "activityStatus": status, "localActivityDate": 20260305, "localActivityTime": 91203,
+        "gmtActivityDate": 20260305, "gmtActivityTime": 171203,
+        "activityLocation": {"city": "Portland", "postalCode": 97201, "country": "US"},
+    }  # fmt: skip
+    event = translate_scans.alert_event(callback, TABLE, "UPS")
+    assert shipment_pb2.Milestone.Name(event.milestone) == f"MILESTONE_{milestone}"
+    assert event.event_time.instant.ToJsonString() == "2026-03-05T17:12:03Z"
+    assert event.place.postal_code == "97201"
 
 
 def test_the_newest_use_of_a_number_counts() -> None:

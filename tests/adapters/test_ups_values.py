@@ -98,6 +98,8 @@ def test_every_status_of_the_file_means_something_of_the_contract() -> None:
         ("D", "48", "", "DELIVERY_ATTEMPTED"),
         *(("D", code, "", "EXCEPTION") for code in NEGATIVE),
         ("M", "MP", "003", "LABEL_CREATED"),
+        ("X", "A5", "003", "EXCEPTION"),
+        ("D", "Q9", "003", "LABEL_CREATED"),
         ("MV", "VP", "007", "VOIDED"),
         ("MV", "", "", "VOIDED"),
         ("U", "UT", "153", "INFORMATION"),

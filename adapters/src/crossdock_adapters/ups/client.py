@@ -131,8 +131,15 @@ class UpsClient:
         """
         if account in self._subscribed_accounts:
             return
-        body = {"shipperAccountNumber": account, "subscriptionId": subscription_id}
-        path = "/api/track/v2/subscription/enhanced/account"
+        body = {
+            "locale": self._settings.text("locale"),
+            "countryCode": self._settings.text("country_code"),
+            "shipperAccountNumber": account,
+            "subscriptionId": subscription_id,
+            "clientSubscriptionId": subscription_id,
+        }
+        # Of accounts UPS has the standard type alone, which tells of every kind of scan.
+        path = "/api/track/v2/subscription/standard/account"
         self._checked(await self._call("POST", path, json=body), effect=True)
         self._subscribed_accounts.add(account)
 
@@ -257,12 +264,13 @@ def read_booking(body: Mapping[str, Any]) -> Booking:
     )
     if not labels:
         raise ValueError("no package results")
-    negotiated = results.get("NegotiatedRateCharges", {}).get("TotalCharge")
-    published = results.get("ShipmentCharges", {}).get("TotalCharges")
+    negotiated = _object(results.get("NegotiatedRateCharges")).get("TotalCharge")
+    published = _object(results.get("ShipmentCharges")).get("TotalCharges")
     amount, currency = _money(negotiated or published)
     alerts = tuple(
         f"{alert.get('Code', '')} {alert.get('Description', '')}".strip()
         for alert in as_list(response["Response"].get("Alert"))
+        if isinstance(alert, dict)
     )
     number = str(results["ShipmentIdentificationNumber"])
     return Booking(number, labels, amount, currency, alerts)
@@ -271,7 +279,8 @@ def read_booking(body: Mapping[str, Any]) -> Booking:
 def read_void(body: Mapping[str, Any]) -> VoidResult:
     """A void reply: code 1 is voided now or before, 0 is not voided."""
     response = body["VoidShipmentResponse"]
-    listed = as_list(response.get("PackageLevelResults"))
+    # Older versions of the path have the name without its last letter.
+    listed = as_list(response.get("PackageLevelResults") or response.get("PackageLevelResult"))
     if listed:
         return VoidResult(
             {str(e["TrackingNumber"]): str(e["Status"]["Code"]) == "1" for e in listed}
@@ -313,6 +322,11 @@ def as_list(found: Any) -> list[Any]:
     return found if isinstance(found, list) else [found]
 
 
+def _object(found: Any) -> Mapping[str, Any]:
+    """An object, or an empty one where UPS left it out or null."""
+    return found if isinstance(found, dict) else {}
+
+
 def _money(charge: Any) -> tuple[Decimal | None, str]:
     """Amount and currency; an absent amount is no price, never zero."""
     if not isinstance(charge, dict) or not charge.get("MonetaryValue"):
@@ -328,7 +342,8 @@ def _money(charge: Any) -> tuple[Decimal | None, str]:
 
 def _image(encoded: Any) -> bytes:
     try:
-        return base64.b64decode(str(encoded), validate=True)
+        # Some versions fold the text into lines.
+        return base64.b64decode("".join(str(encoded).split()), validate=True)
     except binascii.Error as error:
         raise ValueError("a label image is not base64") from error
 

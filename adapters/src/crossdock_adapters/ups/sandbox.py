@@ -374,11 +374,15 @@ class UpsSandbox(Sandbox):
 
     async def _subscribe_account(self, request: Request, call: Call) -> Response:
         self._authorize(request, needs_transaction=True)
-        self._subscription_kind(request)
-        account, subscription_id = self._account_body(await _json_body(request))
+        if self._subscription_kind(request):
+            raise VendorRefusal(400, "VSS230", "An account is subscribed by the standard type")
+        body = await _json_body(request)
+        if not isinstance(body, dict) or not body.get("locale"):
+            raise VendorRefusal(400, "VSS300", "Locale is required")
+        account, subscription_id = self._account_body(body)
         call.key = account
         self._subscriptions.add_account(account, subscription_id, self.now())
-        return json_response({"shipperAccountNumber": account, "subscriptionId": subscription_id})
+        return json_response({"expiryDate": "9999-12-31"})
 
     async def _unsubscribe_account(self, request: Request, call: Call) -> Response:
         self._authorize(request, needs_transaction=True)

@@ -32,6 +32,9 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "O": ("I",),
     "RS": ("X",),
 }
+# "Ready for UPS", and where it contradicts itself: an exception or a delivery is not that.
+READY: Final = 3
+AFTER_READY: Final = frozenset({"X", "D"})
 # A longer number is no three-digit code, however many zeros it begins with.
 MAX_NUMBER_DIGITS: Final = 9
 
@@ -78,7 +81,9 @@ def codes_of(kind: str, code: str, status_code: str) -> tuple[Code, ...]:
     if tables is None:
         return (*found, Code(kind, code)) if code or not found else tuple(found)
     if code:
-        found += [Code(table, code) for table in tables]
+        letters = [Code(table, code) for table in tables]
+        first = number == READY and kind in AFTER_READY
+        found = [*letters, *found] if first else [*found, *letters]
     elif number is None:
         found.append(Code(kind, ""))
     return tuple(found)

@@ -41,6 +41,9 @@ FORMATS = {
     "GIF": label_pb2.LABEL_FORMAT_GIF,
     "ZPL": label_pb2.LABEL_FORMAT_ZPL,
     "EPL": label_pb2.LABEL_FORMAT_EPL,
+    # Nobody can order these two; UPS answers with PNG where GIF was asked for.
+    "PNG": label_pb2.LABEL_FORMAT_PNG,
+    "PDF": label_pb2.LABEL_FORMAT_PDF,
 }
 
 

@@ -126,7 +126,9 @@ def _event(
     """`current_code`: a three-digit code known from elsewhere. It helps to read the scan and is not
     part of it: a later reply lists the same scan without it."""
     kind, code = _text(status, "type"), _text(status, "code")
-    three_digit = _text(status, "statusCode")
+    # Written as a number it has lost its zeros, or was read as octal: the letters come first then.
+    is_sure = isinstance(status.get("statusCode"), str) or not code
+    three_digit = _text(status, "statusCode") if is_sure else ""
     codes = status_codes.codes_of(kind, code, three_digit or current_code)
     meaning = table.resolve(kind, code, three_digit or current_code)
     milestone = shipment_pb2.Milestone.Value(f"MILESTONE_{meaning.milestone}")
@@ -192,4 +194,6 @@ def _latest(package: Mapping[str, Any]) -> str:
 def _text(holder: Mapping[str, Any], key: str) -> str:
     """A value as text without the trailing spaces UPS leaves; empty when missing."""
     found = holder.get(key)
+    if isinstance(found, int) and not isinstance(found, bool):
+        return str(found)
     return found.strip() if isinstance(found, str) else ""
