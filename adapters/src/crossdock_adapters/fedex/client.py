@@ -35,6 +35,7 @@ MAX_PIECES = 40
 MAX_UNCONFIRMED = 1_000
 MAX_REASON_CHARACTERS = 300
 FORBIDDEN = 403
+LABEL = "LABEL"
 ERRORS = ErrorTable.load(__package__)
 
 
@@ -334,7 +335,12 @@ def problem_of(answer: Answer) -> Problem:
         body = answer.json()
     except ValueError:
         body = None
-    listed = body.get("errors") if isinstance(body, dict) else None
+    if not isinstance(body, dict):
+        return Problem(answer.status, "", "")
+    listed = body.get("errors")
+    if isinstance(body.get("error_detail"), str):
+        # A path or thing that is not there is refused in a form of its own.
+        listed = [{"code": body.get("error"), "message": body["error_detail"]}]
     for entry in listed if isinstance(listed, list) else []:
         if isinstance(entry, dict) and isinstance(entry.get("code"), str) and entry["code"]:
             return Problem(answer.status, entry["code"], _filled(entry))
@@ -344,12 +350,20 @@ def problem_of(answer: Answer) -> Problem:
 def track_results(output: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     """Every track result of an answer, whatever number it is of."""
     return [
-        result
+        numbered(result, complete)
         for complete in as_list(output.get("completeTrackResults"))
         if isinstance(complete, dict)
         for result in as_list(complete.get("trackResults"))
         if isinstance(result, dict)
     ]
+
+
+def numbered(result: dict[str, Any], complete: Mapping[str, Any]) -> dict[str, Any]:
+    """A result with its number, which may stand above it alone."""
+    number = complete.get("trackingNumber")
+    if result.get("trackingNumberInfo") is not None or number is None:
+        return result
+    return {**result, "trackingNumberInfo": {"trackingNumber": number}}
 
 
 def is_sold(output: Mapping[str, Any]) -> bool:
@@ -363,12 +377,14 @@ def is_sold(output: Mapping[str, Any]) -> bool:
 def read_booking(output: Mapping[str, Any]) -> Booking:
     """A confirmation; KeyError, TypeError or ValueError when it proves no purchase."""
     (shipment,) = as_list(output["transactionShipments"])
-    pieces = tuple(
-        _piece(entry, position)
-        for position, entry in enumerate(as_list(shipment["pieceResponses"]), start=1)
-    )
-    if not pieces:
+    listed = as_list(shipment["pieceResponses"])
+    if not listed:
         raise ValueError("no pieces")
+    total, currency = _rated(shipment)
+    pieces = tuple(
+        _piece(entry, position, total if len(listed) == 1 else None, currency)
+        for position, entry in enumerate(listed, start=1)
+    )
     noted = [*as_list(output.get("alerts")), *as_list(shipment.get("alerts"))]
     alerts = tuple(
         f"{alert.get('code', '')} {alert.get('message', '')}".strip()
@@ -379,28 +395,52 @@ def read_booking(output: Mapping[str, Any]) -> Booking:
 
 
 def as_list(found: Any) -> list[Any]:
-    """A list, or nothing where FedEx left it out."""
-    return found if isinstance(found, list) else []
+    """A list, one alone as a list of it, or nothing where FedEx left it out."""
+    if found is None:
+        return []
+    return found if isinstance(found, list) else [found]
 
 
-def _piece(entry: Mapping[str, Any], position: int) -> Piece:
-    documents = as_list(entry["packageDocuments"])
-    document = next((each for each in documents if each.get("encodedLabel")), None)
-    if document is None:
+def _piece(entry: Mapping[str, Any], position: int, total: Decimal | None, currency: str) -> Piece:
+    """One package. `total` and `currency` are the shipment's, for what the package leaves out."""
+    listed = as_list(entry["packageDocuments"])
+    documents = [each for each in listed if _object(each).get("encodedLabel")]
+    if not documents:
         raise ValueError("a piece without a label")
+    # Other papers of a package come in the same list.
+    document = next((each for each in documents if each.get("contentType") == LABEL), documents[0])
     label = LabelImage(
         str(entry["trackingNumber"]), str(document["docType"]), _image(document["encodedLabel"])
     )
-    amount = entry.get("netChargeAmount")
-    # Zero or nothing where somebody else is billed: no price, never a price of zero.
-    price = Decimal(amount) if isinstance(amount, (int, Decimal)) and amount > 0 else None
-    sequence = entry.get("packageSequenceNumber", position)
-    return Piece(int(sequence), label, price, str(entry.get("currency", "")))
+    price = _price(entry.get("netChargeAmount")) or total
+    sequence = entry.get("packageSequenceNumber") or position
+    return Piece(int(sequence), label, price, str(entry.get("currency") or currency))
+
+
+def _rated(shipment: Mapping[str, Any]) -> tuple[Decimal | None, str]:
+    """What the account pays for the whole shipment, and the currency that its prices are in."""
+    rating = _object(_object(shipment.get("completedShipmentDetail")).get("shipmentRating"))
+    details = [each for each in as_list(rating.get("shipmentRateDetails")) if _object(each)]
+    for detail in details:
+        if detail.get("rateType") == rating.get("actualRateType"):
+            return _price(detail.get("totalNetCharge")), str(detail.get("currency") or "")
+    currencies = {str(detail.get("currency") or "") for detail in details}
+    return None, currencies.pop() if len(currencies) == 1 else ""
+
+
+def _price(amount: Any) -> Decimal | None:
+    """Zero or nothing where somebody else is billed: no price, never a price of zero."""
+    is_number = isinstance(amount, (int, Decimal)) and not isinstance(amount, bool)
+    return Decimal(amount) if is_number and amount > 0 else None
+
+
+def _object(found: Any) -> Mapping[str, Any]:
+    return found if isinstance(found, dict) else {}
 
 
 def _image(encoded: Any) -> bytes:
     try:
-        return base64.b64decode(str(encoded), validate=True)
+        return base64.b64decode("".join(str(encoded).split()), validate=True)
     except binascii.Error as error:
         raise ValueError("a label is not base64") from error
 

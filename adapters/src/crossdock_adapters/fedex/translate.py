@@ -119,6 +119,8 @@ def requested_shipment(
             f"{len(packages)} packages: FedEx takes {MAX_PIECES} of one shipment at once; "
             "set multi_piece = false to buy each on its own"
         )
+    # The confirmation asks for the label; one that FedEx does not make is not worth an opening.
+    label_specification(rules)
     origin = shipment.ship_from.address.country_code
     weight_unit, length_unit = ("LBR", "INH") if origin in IMPERIAL else ("KGM", "CMT")
     weights = [measures.weight_in(each.weight, weight_unit, WEIGHT_STEP) for each in packages]
@@ -133,14 +135,12 @@ def requested_shipment(
         "serviceType": service_type(shipment, rules.services),
         "packagingType": packaging_type(packages, rules),
         "totalWeight": sum(weights, Decimal(0)),
-        "totalPackageCount": len(lines),
         "shipper": _party(shipment.ship_from, "ship from", rules),
         "recipients": [_party(shipment.ship_to, "ship to", rules)],
         "shippingChargesPayment": {
             "paymentType": rules.payment_type,
             "payor": {"responsibleParty": {"accountNumber": account}},
         },
-        "labelSpecification": label_specification(rules),
         "requestedPackageLineItems": [{**line, "customerReferences": references} for line in lines],
     }
 

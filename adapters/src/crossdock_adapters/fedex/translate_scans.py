@@ -16,7 +16,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
 from crossdock.types.v1 import types_pb2
 
-from crossdock_adapters.fedex.client import as_list
+from crossdock_adapters.fedex.client import as_list, numbered
 from crossdock_adapters.sdk import local_times
 from crossdock_adapters.sdk.carrier_scans import (
     MAX_DESCRIPTION,
@@ -36,6 +36,7 @@ SCAN, REASON, DELAY, REGULATORY, DERIVED = "scan", "reason", "delay", "regulator
 IN_TWO_VOCABULARIES = frozenset({"EA"})
 REGULATORY_WORDS = ("export", "customs", "clearance")
 RETURN_EVENT = "RS"
+INITIATED = "IN"
 # The times of a shipment that has no scan yet, the most telling first.
 TIMES_WITHOUT_SCAN = ("SHIPMENT_DATA_RECEIVED", "SHIP", "ANTICIPATED_TENDER")
 # What a parcel that nobody has scanned can be, at the time of its label.
@@ -112,7 +113,8 @@ def newest_result(
 
     The one with the latest event, of those that were not over before we bought; None: none is.
     """
-    own = [r for r in results if _number(r) == tracking_number and not r.get("error")]
+    # An error beside scans is a remark; alone it says that FedEx knows nothing.
+    own = [r for r in results if _number(r) == tracking_number and not _is_error(r)]
     if bought_on is not None:
         day = bought_on.isoformat()
         own = [result for result in own if not _latest(result) or _latest(result)[:10] >= day]
@@ -285,6 +287,9 @@ def _plain_reason(code: str) -> str:
 
 def _latest_codes(latest: Mapping[str, Any]) -> list[Code]:
     event, derived = _text(latest, "code").upper(), _text(latest, "derivedCode").upper()
+    # "Initiated" is in the summary's words; among the scans these letters mean a finished request.
+    if event == INITIATED:
+        return [Code(DERIVED, event)]
     codes = [Code(SCAN, event[:MAX_CODE])] if event else []
     return [*codes, Code(DERIVED, derived[:MAX_CODE])] if derived else codes
 
@@ -328,7 +333,8 @@ def _results(holder: Mapping[str, Any], at: str) -> Iterator[tuple[str, dict[str
     for name in ("completeTrackResults", "trackResults"):
         for position, entry in enumerate(as_list(holder.get(name))):
             if isinstance(entry, dict):
-                yield from _results(entry, at + pointer(name, position))
+                found = numbered(entry, holder) if name == "trackResults" else entry
+                yield from _results(found, at + pointer(name, position))
 
 
 def _references_of(result: Mapping[str, Any]) -> set[str]:
@@ -340,6 +346,10 @@ def _references_of(result: Mapping[str, Any]) -> set[str]:
         if isinstance(entry, dict)
         for value in as_list(entry.get("values"))
     }
+
+
+def _is_error(result: Mapping[str, Any]) -> bool:
+    return bool(result.get("error")) and not result.get("scanEvents")
 
 
 def _number(result: Mapping[str, Any]) -> str:
@@ -364,5 +374,8 @@ def _object(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _text(holder: Mapping[str, Any], key: str) -> str:
+    """A value as text; empty when it is missing or null."""
     found = holder.get(key)
+    if isinstance(found, int) and not isinstance(found, bool):
+        return str(found)
     return found.strip() if isinstance(found, str) else ""

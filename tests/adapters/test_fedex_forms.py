@@ -1,0 +1,92 @@
+"""The forms in which FedEx answers: prices, papers, errors, what it leaves out or writes alone."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from crossdock.shipment.v1 import shipment_pb2
+from crossdock_adapters.fedex import client, conformance, translate_scans
+from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.http import Answer
+from crossdock_adapters.sdk.mappings import Mappings, file_of
+
+MAPPINGS = Mappings(file_of("crossdock_adapters.fedex"))
+
+
+def bought(*pieces: dict[str, Any], rating: Any = None) -> client.Booking:
+    """A confirmation of these pieces, each with a label unless it says otherwise."""
+    label = {"contentType": "LABEL", "docType": "ZPLII", "encodedLabel": "XlhB\nXlha"}
+    usual = {"trackingNumber": "790", "packageDocuments": [label]}
+    shipment: dict[str, Any] = {
+        "masterTrackingNumber": "790",
+        "pieceResponses": [usual | piece for piece in pieces],
+        "completedShipmentDetail": {"shipmentRating": rating},
+    }  # fmt: skip
+    return client.read_booking({"transactionShipments": [shipment]})
+
+
+def test_the_price_of_the_account_is_told_of_its_only_package() -> None:
+    """Proves that a package without a price of its own has that of the shipment by the account's
+    rate, no other rate's, and none where there are several packages or nothing is charged."""
+
+    def rated(kind: str, total: Any) -> dict[str, Any]:
+        return {"rateType": kind, "totalNetCharge": total, "currency": "USD"}
+
+    rates = [rated("PAYOR_LIST_SHIPMENT", Decimal("31.20")), rated("PAYOR_ACCOUNT_SHIPMENT", 19)]
+    rating = {"actualRateType": "PAYOR_ACCOUNT_SHIPMENT", "shipmentRateDetails": rates}
+    (piece,) = bought({"netChargeAmount": 0}, rating=rating).pieces
+    assert (piece.amount, piece.currency, piece.label.image) == (Decimal(19), "USD", b"^XA^XZ")
+    (own,) = bought({"netChargeAmount": Decimal("18.05")}, rating=rating).pieces
+    assert (own.amount, own.currency) == (Decimal("18.05"), "USD")
+    assert {p.amount for p in bought({}, {"trackingNumber": "791"}, rating=rating).pieces} == {None}
+    (free,) = bought({}, rating=rating | {"shipmentRateDetails": rates[:1]}).pieces
+    assert (free.amount, free.currency) == (None, "USD")
+    assert bought({}).pieces[0].amount is None
+
+
+def test_the_label_is_told_from_the_other_papers_of_a_package() -> None:
+    """Proves that an invoice in front of the label is not printed in its place."""
+    papers = [
+        {"contentType": "COMMERCIAL_INVOICE", "docType": "PDF", "encodedLabel": "JVBERg=="},
+        {"contentType": "LABEL", "docType": "ZPLII", "encodedLabel": "XlhB"},
+    ]
+    (piece,) = bought({"packageDocuments": papers}).pieces
+    assert (piece.label.format, piece.label.image) == ("ZPLII", b"^XA")
+
+
+def test_what_is_not_there_is_refused_in_a_form_of_its_own() -> None:
+    """Proves that the error of a missing resource, which is no list, has its code and words, and
+    that a gateway's page in JSON is not taken for it."""
+    page = b'{"status": 404, "error": "Not Found", "path": "/ship"}'
+    assert client.problem_of(Answer(404, {}, page)).code == ""
+    body = b'{"error": "NOT.FOUND.ERROR", "error_detail": "no such thing"}'
+    problem = client.problem_of(Answer(404, {}, body))
+    assert (problem.code, problem.message) == ("NOT.FOUND.ERROR", "no such thing")
+
+
+def test_a_number_above_its_results_and_one_result_alone_are_read() -> None:
+    """Proves that neither a number that stands above the results alone, nor a list of one that is
+    no list, nor a number where text is usual loses a parcel, in an answer and in a callback."""
+    scan = conformance.scan("LC", "IT", "2026-03-05T11:05:00-08:00") | {"exceptionCode": 7}
+    scan["scanLocation"] = {"city": "Portland", "postalCode": 97201, "countryCode": "US"}
+    alone = {"trackingNumber": 790000000000, "trackResults": {"scanEvents": scan}}
+    output = {"completeTrackResults": alone}
+    (result,) = client.track_results(output)
+    for found in (result, translate_scans.results_in({"output": output})[0][1]):
+        told = translate_scans.parcel_history(found, MAPPINGS, "FEDEX", {})
+        (event,) = told.events
+        assert (event.tracking_number, event.status_code) == ("790000000000", "LC/7")
+        assert event.place.postal_code == "97201"
+
+
+def test_initiated_without_a_scan_is_a_label() -> None:
+    """Proves that the letters of a latest status are its summary's where both lists have them."""
+    result = vendor_json.loads(
+        conformance.result(
+            latestStatusDetail={"code": "IN", "derivedCode": "IN"},
+            dateAndTimes=[{"type": "SHIP", "dateTime": "2026-03-05T00:00:00-06:00"}],
+        )
+    )
+    (event,) = translate_scans.parcel_history(result, MAPPINGS, "FEDEX", {}).events
+    assert event.milestone == shipment_pb2.MILESTONE_LABEL_CREATED
