@@ -194,7 +194,7 @@ def test_a_ship_reply_without_the_negotiated_price_has_the_published_one(without
 
 
 def test_an_image_in_lines_and_in_png_is_read() -> None:
-    """Proves that folded base64, and the format with which UPS answers an order of GIF, are read."""
+    """Proves that folded base64 is read, and PNG, with which UPS answers an order of GIF."""
     reply = payload("ship_reply")
     (piece,) = client.as_list(reply["ShipmentResponse"]["ShipmentResults"]["PackageResults"])
     piece["ShippingLabel"] = {
