@@ -243,6 +243,17 @@ async def test_each_label_format_comes_with_its_stock(
         assert label_pb2.LabelFormat.Name(label.format) == f"LABEL_FORMAT_{label_format}"
 
 
+async def test_any_service_type_that_fedex_publishes_can_be_ordered(world: World) -> None:
+    """Proves that a service type passes as it is, also one that no word of the contract means
+    alone, and that words still become the preferred one."""
+    rules, shipment = adapter.ship_rules(world.settings), conformance.shipment()
+    for ordered in ("FEDEX_REGIONAL_ECONOMY", "SAME_DAY_CITY", "FEDEX_ECONOMY_SELECT"):
+        shipment.service_code = ordered
+        assert translate.service_type(shipment, rules.services) == ordered
+    shipment.service_code = "INTL_ECONOMY"
+    assert translate.service_type(shipment, rules.services) == "FEDEX_INTERNATIONAL_CONNECT_PLUS"
+
+
 # Cancelling
 
 

@@ -20,7 +20,7 @@ from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.mappings import Mappings, Topic, file_of
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
-from crossdock_adapters.ups import client, status_codes, translate, translate_scans
+from crossdock_adapters.ups import adoption, client, status_codes, translate, translate_scans
 from crossdock_adapters.ups.sandbox_ship import read_ship_request
 from crossdock_adapters.ups.translate import ShipRules
 from hypothesis import given
@@ -203,6 +203,19 @@ def test_an_image_in_lines_and_in_png_is_read() -> None:
     (label,) = client.read_booking(reply).labels
     assert label.image == b"\x89PNG\r\n\x1a\n"
     assert translate.FORMATS[label.format] == label_pb2.LABEL_FORMAT_PNG
+
+
+def test_a_recovered_label_that_is_shown_with_another_is_none_of_its_own() -> None:
+    """Proves that a label that recovery names without an image costs none of the others, and is
+    a candidate whose image has to be asked for."""
+    image = {"LabelImageFormat": {"Code": "PDF"}, "GraphicImage": "JVBERg=="}
+    results = [{"TrackingNumber": NUMBER, "LabelImage": image}, {"TrackingNumber": "1Z2"}]
+    images = client.read_recovery({"LabelRecoveryResponse": {"LabelResults": results}})
+    found = adoption.candidates(REFERENCE, images, [], TABLE)
+    assert [(each.tracking_number, each.image) for each in found] == [
+        (NUMBER, images[0]),
+        ("1Z2", None),
+    ]
 
 
 @pytest.mark.parametrize("name", ["PackageLevelResults", "PackageLevelResult"])

@@ -195,8 +195,11 @@ async def poll_tracking(poll: Poll, vendor: FedexClient) -> None:
 
 def ship_rules(settings: Settings) -> ShipRules:
     """What the deployment decided about shipments, and what the rows say of codes."""
-    natives = ADAPTER.mappings.natives
-    services = {**natives(Topic.SERVICE_LEVEL), **natives(Topic.SERVICE_LEVEL, CROSS_BORDER)}
+    natives, rows = ADAPTER.mappings.natives, ADAPTER.mappings.told()
+    # FedEx's own service types pass, also those that no word of the contract is sent as.
+    own = {code.code: code.code for topic, code in rows if topic == Topic.SERVICE_LEVEL}
+    words = {**natives(Topic.SERVICE_LEVEL), **natives(Topic.SERVICE_LEVEL, CROSS_BORDER)}
+    services = {**own, **words}
     return ShipRules(
         account_number=settings.text("account_number"),
         accounts_by_location=settings.mapping("accounts_by_location"),

@@ -48,7 +48,7 @@ def candidates(
         times[number] = events[0].event_time if events else None
         if events and events[-1].milestone == shipment_pb2.MILESTONE_VOIDED:
             void.add(number)
-    by_number = {image.tracking_number: image for image in images}
+    by_number = {image.tracking_number: image for image in images if image.image}
     valid = [number for number in times if number not in void]
     # A stable sort: labels without a known time keep the order in which UPS named them.
     valid.sort(key=lambda number: _moment(times[number]))

@@ -73,7 +73,7 @@ class UpsClient:
         body = self._checked(answer, effect=True)
         try:
             return read_booking(body)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise OutcomeUnknown(f"ship: the answer cannot be read ({error})") from error
 
     async def void(self, shipment_number: str, tracking_number: str = "") -> VoidResult:
@@ -85,7 +85,7 @@ class UpsClient:
         body = self._checked(answer, effect=True)
         try:
             return read_void(body)
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise OutcomeUnknown(f"void: the answer cannot be read ({error})") from error
 
     async def recover_by_reference(self, reference: str, account: str) -> list[LabelImage]:
@@ -96,7 +96,9 @@ class UpsClient:
     async def recover(self, tracking_number: str) -> LabelImage | None:
         """The image of one label again; None when UPS has none."""
         found = await self._recover({"TrackingNumber": tracking_number})
-        return next((label for label in found if label.tracking_number == tracking_number), None)
+        return next(
+            (each for each in found if each.tracking_number == tracking_number and each.image), None
+        )
 
     async def track(self, tracking_number: str) -> list[dict[str, Any]]:
         """The packages of one number as UPS shows them; empty when it knows nothing (yet)."""
@@ -156,7 +158,7 @@ class UpsClient:
         body = self._checked(answer, effect=False)
         try:
             return read_recovery(body)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise OutcomeUnknown(f"recovery: the answer cannot be read ({error})") from error
 
     async def _track(self, path: str, params: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -290,16 +292,20 @@ def read_void(body: Mapping[str, Any]) -> VoidResult:
 
 
 def read_recovery(body: Mapping[str, Any]) -> list[LabelImage]:
-    """The labels of a recovery reply, in UPS's order, at most MAX_LABELS_PER_REFERENCE."""
+    """The labels of a recovery reply, in UPS's order, at most MAX_LABELS_PER_REFERENCE.
+
+    Of several in PDF UPS shows one image, with the first; the others are empty here.
+    """
     response = body["LabelRecoveryResponse"]
-    return [
-        LabelImage(
-            str(entry["TrackingNumber"]),
-            str(entry["LabelImage"]["LabelImageFormat"]["Code"]),
-            _image(entry["LabelImage"]["GraphicImage"]),
-        )
-        for entry in as_list(response.get("LabelResults"))[:MAX_LABELS_PER_REFERENCE]
-    ]
+    found = []
+    for entry in as_list(response.get("LabelResults"))[:MAX_LABELS_PER_REFERENCE]:
+        number, shown = str(entry["TrackingNumber"]), entry.get("LabelImage")
+        if shown is None:
+            found.append(LabelImage(number, "", b""))
+            continue
+        form, image = str(shown["LabelImageFormat"]["Code"]), _image(shown["GraphicImage"])
+        found.append(LabelImage(number, form, image))
+    return found
 
 
 def read_packages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
