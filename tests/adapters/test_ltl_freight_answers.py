@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from crossdock_adapters.ltl_freight import conformance, sandbox_bols
 from crossdock_adapters.ltl_freight.client import Booked, Taken
-from crossdock_adapters.sdk.http import Answer
+from crossdock_adapters.sdk.http import Answer, VendorHttp
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     NeedsPerson,
@@ -231,3 +233,39 @@ def test_a_bill_of_lading_has_what_the_standard_requires() -> None:
     shipment.ship_to.address.country_code = "DE"
     with pytest.raises(Untranslatable, match="ship to"):
         bill(shipment)
+
+
+@pytest.mark.parametrize("life", [{}, {"expires_in": None}, {"expires_in": "3600"}])
+async def test_a_token_need_not_say_how_long_it_lives(tmp_path: Path, life: dict[str, Any]) -> None:
+    """Proves that a token without its life, or with that as a text, is taken, and that an answer
+    without a token is tried again."""
+    async with running(tmp_path) as world:
+        bols: Any = world.vendor.bols
+        bols._http = Answering(200, {"access_token": "T-1", **life})
+        assert await bols._tokens.get() == "T-1"
+        bols._tokens.invalidate("T-1")
+        for body in ({"token": "T-1"}, ["T-1"], b"<html>"):
+            bols._http = Answering(200, body)
+            with pytest.raises(Retry, match="token cannot be read"):
+                await bols._tokens.get()
+
+
+async def test_a_gateway_gets_its_key(tmp_path: Path) -> None:
+    """Proves that a key that a carrier's gateway wants goes with each request in its header, and
+    that a new one is taken as soon as it is there."""
+    settings = {"api_key_header": "apikey", "api_key": "env:LTL_TEST_GATEWAY_KEY"}
+    os.environ["LTL_TEST_GATEWAY_KEY"] = "first"
+    sent: list[str] = []
+
+    async def request(self: VendorHttp, *parts: Any, **options: Any) -> Answer:
+        sent.append((options["headers"] or {}).get("apikey", ""))
+        return await unwatched(self, *parts, **options)
+
+    unwatched = VendorHttp.request
+    async with running(tmp_path, **settings) as world:
+        with patch.object(VendorHttp, "request", request):
+            await world.buy(pallets(1))
+            os.environ["LTL_TEST_GATEWAY_KEY"] = "second"
+            await world.vendor.bols.history(PRO)
+            await world.void(pallets(1))
+    assert sent == ["first", "first", "second", "second"]

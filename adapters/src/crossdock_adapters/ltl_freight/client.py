@@ -35,6 +35,8 @@ MAX_EVENTS: Final = 500
 # Where a page of events is: by the visibility standard, and as others call it.
 EVENT_LISTS: Final = ("data", "events")
 NOT_FOUND: Final = 404
+# Of a token whose life is not said.
+TOKEN_SECONDS: Final = 300.0
 
 
 class Taken(StrEnum):
@@ -100,7 +102,9 @@ class BolClient:
     async def book(self, request: Mapping[str, Any]) -> Booked | Taken:
         """Create a bill of lading under the request's PRO; or what of it is taken."""
         pro = str(request["referenceNumbers"]["pro"])
-        answer = await self._http.post(self._bols, json=request, auth=self._tokens)
+        answer = await self._http.post(
+            self._bols, json=request, headers=self._key(), auth=self._tokens
+        )
         body = _json(answer)
         said = answers.read(body)
         code = said.code(KNOWN_CODES)
@@ -127,7 +131,9 @@ class BolClient:
         Done is what the carrier calls so by its verdict or code, or says nothing to: a page with
         neither may be of something in between, and leaves it unknown.
         """
-        answer = await self._http.request("DELETE", f"{self._bols}{pro}", auth=self._tokens)
+        answer = await self._http.request(
+            "DELETE", f"{self._bols}{pro}", headers=self._key(), auth=self._tokens
+        )
         body = _json(answer)
         said = answers.read(body)
         code = said.code(KNOWN_CODES)
@@ -141,7 +147,7 @@ class BolClient:
         """What the carrier's events say of a PRO (in-transit visibility, preview)."""
         query = {"shipmentId": pro, "pageSize": str(MAX_EVENTS), "order": "asc"}
         path = self._settings.text("events_path")
-        answer = await self._http.get(path, params=query, auth=self._tokens)
+        answer = await self._http.get(path, params=query, headers=self._key(), auth=self._tokens)
         body = _json(answer)
         pages = [body.get(name) for name in EVENT_LISTS] if isinstance(body, dict) else [body]
         listed = next((each for each in pages if isinstance(each, list)), None)
@@ -154,6 +160,11 @@ class BolClient:
         others = frozenset(each for each in references if plain(each) != plain(pro))
         types = {str(each.get("type")) for each in events}
         return History(others, CANCELLED in types, bool(events), PICKED_UP in types)
+
+    def _key(self) -> dict[str, str]:
+        """The gateway's key in its header, read anew; nothing where it wants none."""
+        header = self._settings.text("api_key_header")
+        return {header: self._secrets.text("api_key")} if header else {}
 
     async def _fetch_token(self) -> Token:
         key, secret = self._secrets.text("client_id"), self._secrets.text("client_secret")
@@ -168,7 +179,7 @@ class BolClient:
         answer = await self._http.post(
             self._settings.text("token_path"),
             form=form,
-            headers={"Authorization": f"Basic {basic}"},
+            headers={**self._key(), "Authorization": f"Basic {basic}"},
             effect=False,
         )
         body = _json(answer)
@@ -176,8 +187,9 @@ class BolClient:
             said = answers.read(body)
             raise _meaning(answer, said, said.code(KNOWN_CODES), effect=False)
         try:
-            return Token(str(body["access_token"]), float(body["expires_in"]))
-        except (KeyError, TypeError, ValueError) as error:
+            # How long it lives need not be said (RFC 6749, section 5.1); a 401 renews it anyway.
+            return Token(str(body["access_token"]), float(body.get("expires_in") or TOKEN_SECONDS))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise Retry(0.0, f"the token cannot be read ({type(error).__name__})") from error
 
 
