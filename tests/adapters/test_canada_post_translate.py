@@ -15,7 +15,7 @@ from crossdock_adapters.canada_post import conformance, translate
 from crossdock_adapters.canada_post.answers import ANSWERS, Means, read_answers
 from crossdock_adapters.canada_post.client import Reply, read_info
 from crossdock_adapters.canada_post.translate import ShipRules
-from crossdock_adapters.sdk import vendor_xml
+from crossdock_adapters.sdk import carrier_scans, vendor_xml
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.manifest import ManifestError
 from crossdock_adapters.sdk.mappings import Code, Mappings, Topic, file_of
@@ -33,20 +33,46 @@ MESSAGE = (
 PIN = "7023210039414604"
 
 
-# Groups of events as public integrations have them: milestone, reason, confidence.
+# Events by what they mean: type, milestone, reason, confidence.
 EVENTS = {
-    "CARRIER_ACCEPTED  M": "100-107 1400-1405",
-    "OUT_FOR_DELIVERY  M": "174 500",
-    "DELIVERED  M": "1408 1409 1421-1434 1441 1442 1496-1499",
-    "READY_FOR_COLLECTION  M": "118 156 1407 1410 1435-1438 1479 1488 1701 2410",
-    "EXCEPTION OTHER M": "117 120 121 125 127 810 1411 1414 1443 1484 1487 1494 2411 2414 4700",
-    "EXCEPTION CARRIER_DELAY M": "159-163 172 173 2412",
-    "EXCEPTION OTHER L": (
-        "150 154 167-169 179 181-184 190 1100 1415-1420 1450 1481-1483 1491-1493 2600 2802 3001 "
-        "4650"
+    " LABEL_CREATED  H": "3000",
+    " CARRIER_ACCEPTED  H": "1300-1302 2300",
+    " CARRIER_ACCEPTED  M": "1400-1404",
+    " IN_TRANSIT  H": (
+        "100 102 104-107 113-116 170 175 400 405 410 700 701 800 804 815 1240 1241 1244 1480 1490 "
+        "1703 1705 2500 2501 2601 4000 4100 4202 4310 4311 4330 4400 4550 4600 4900 4950 8901"
     ),
+    " IN_TRANSIT  L": "101 103 610-620",
+    " IN_TRANSIT CUSTOMS_CLEARED H": "130 900 910 4450 4500 5201",
+    " OUT_FOR_DELIVERY  H": "174 500",
+    " DELIVERED  H": (
+        "1406 1408 1409 1421-1434 1441 1442 1461-1463 1465-1469 1471-1473 1475 1476 1496 1498"
+    ),
+    " DELIVERED  M": "1497 1499",
+    " READY_FOR_COLLECTION  H": "156 1407 1435-1438 1479 1488 1701 2407",
+    " READY_FOR_COLLECTION  M": "1405",
+    " DELIVERY_ATTEMPTED BUSINESS_CLOSED H": "1411 2411",
+    " DELIVERY_ATTEMPTED  H": "1443",
+    " EXCEPTION HOLD_REQUESTED H": "1410 2410",
+    " EXCEPTION ADDRESS_PROBLEM H": "120 171 173 1412 2412",
+    " EXCEPTION REFUSED H": "121",
+    " EXCEPTION CUSTOMS_INFORMATION H": "117",
+    " EXCEPTION CUSTOMS_HOLD H": "127 810 1487 1495",
+    " EXCEPTION WEATHER H": "159",
+    " EXCEPTION CARRIER_DELAY H": "160-163 172 621-628 1414 1444 2414",
+    " EXCEPTION DAMAGED H": "710",
+    " EXCEPTION OTHER H": "118 150 179 190 629 630 1245 1450 1483 1484 1493 1494 4650 4700",
+    " EXCEPTION OTHER M": "125 154",
+    " RETURNING  H": "167-169 181-184 1100 1415-1420 1481 1482 1491 1492 2600 2802 3001",
+    " RETURNING  L": "1303",
+    " INFORMATION  H": (
+        "20 21 152 198 1200 1203 1210 1214-1216 1220 1221 1223-1225 1230 1232 1234 2001 2101 3002"
+    ),
+    "to_sender RETURNING  M": (
+        "100 154 174 179 500 1412 1450 1479 1483 1493 1703 2412 4450 4650 4700"
+    ),
+    "to_sender RETURNED  M": "1408 1409 1496-1499",
 }
-EVENTS["RETURNING  L"] = EVENTS["EXCEPTION OTHER L"]
 
 
 def numbers(ranges: str) -> list[str]:
@@ -296,13 +322,19 @@ def test_a_history_is_read_oldest_first_with_times_as_exact_as_they_are() -> Non
 @pytest.mark.parametrize(
     ("identifier", "text", "milestone"),
     [
-        ("1415", "Item being returned to sender", "RETURNING"),
-        ("1415", "Item refused by the addressee, returned to Sender", "RETURNING"),
-        ("1483", "Receiver not located at address provided. Item being returned to sender.",
-         "RETURNING"),
-        ("1415", "Attempted delivery. Notice card left", "EXCEPTION"),
-        ("1415", "Item will be returned to sender if not collected within 10 days", "EXCEPTION"),
+        ("1483", "Item refused by the addressee, returned to Sender", "RETURNING"),
+        ("174", "Item that returns to sender is out for delivery", "OUT_FOR_DELIVERY"),
+        ("174", "The returned item is out for delivery to its sender", "RETURNING"),
+        ("174", "L'article retourné à l'expéditeur est en livraison", "RETURNING"),
+        ("1479", "Essai de renvoyer l'article à l'exp. Carte laissée", "RETURNING"),
+        ("1496", "Article renvoyé à son expéditeur avec succès", "RETURNED"),
+        ("1496", "Item delivered", "DELIVERED"),
+        ("1493", "Undeliverable. Being\n   returned to the\n   sender", "RETURNING"),
+        ("1415", "Adresse incomplète", "RETURNING"),
+        ("1483", "Item cannot be delivered", "EXCEPTION"),
+        ("1483", "Item will be returned to sender if not collected within 10 days", "EXCEPTION"),
         ("1479", "Final notice; item will be returned to sender", "READY_FOR_COLLECTION"),
+        ("156", "Avis final; retourné à l'exp. si personne ne le ramasse", "READY_FOR_COLLECTION"),
         ("1421", "Item successfully delivered, returned to sender", "DELIVERED"),
         ("9321", "Item being returned to sender", "UNKNOWN"),
     ],
@@ -314,6 +346,43 @@ def test_what_goes_back_is_told_by_its_text(identifier: str, text: str, mileston
     (event,) = translate.history(body, "", MAPPINGS, "CANADA_POST").events
     assert shipment_pb2.Milestone.Name(event.milestone) == f"MILESTONE_{milestone}"
     assert event.native_codes[-1].code == identifier and event.native_codes[-1].type == ""
+
+
+def test_who_signed_is_told_with_the_delivery_that_it_is_of() -> None:
+    """Proves that a name which comes with the event of its signature is the delivery's: of two
+    deliveries each has its own, whichever stands first in the list, and none that came before."""
+    history = translate.history(
+        conformance.detail(
+            conformance.occurrence("20", "16:00:00", "Signature available", "M. OKAFOR"),
+            conformance.occurrence("1496", "15:59:00", "Delivered"),
+            conformance.occurrence("1496", "14:12:03", "Delivered"),
+            conformance.occurrence("0020", "14:12:03", "Signature available", "N. TREMBLAY"),
+            conformance.occurrence("21", "09:00:00", "Verbal signature", "NOBODY YET"),
+        ),
+        "",
+        MAPPINGS,
+        "CANADA_POST",
+    )
+    proofs = [carrier_scans.confirmation_request("canada-post", each) for each in history.events]
+    assert [proof.delivery_confirmation.signed_by for proof in proofs if proof is not None] == [
+        "N. TREMBLAY",
+        "M. OKAFOR",
+    ]
+    assert [each.milestone for each in history.events].count(
+        shipment_pb2.MILESTONE_INFORMATION
+    ) == 3
+
+
+def test_a_sender_who_signs_for_what_comes_back_proves_no_delivery() -> None:
+    """Proves that a delivery behind a scan of the way back is none to the consignee."""
+    body = conformance.detail(
+        conformance.occurrence("1496", "14:12:03", "Delivered", "OUR OWN DOCK"),
+        conformance.occurrence("1419", "09:00:00", "Unclaimed; item being returned to sender"),
+    )
+    history = translate.history(body, "", MAPPINGS, "CANADA_POST")
+    (_, end) = history.events
+    assert end.milestone == shipment_pb2.MILESTONE_DELIVERED and end.return_leg
+    assert carrier_scans.confirmation_request("canada-post", end) is None
 
 
 @pytest.mark.parametrize(
@@ -416,7 +485,8 @@ def test_the_rows_are_those_of_the_published_lists() -> None:
     statuses: dict[str, set[str]] = {}
     for row in FILE.rows:
         if row.topic is Topic.STATUS:
-            word = f"{row.meaning.canonical} {row.meaning.exception_reason} {row.confidence}"
+            means = row.meaning
+            word = f"{row.code.type} {means.canonical} {means.exception_reason} {row.confidence}"
             statuses.setdefault(word, set()).add(row.code.code)
     assert statuses == {word: set(numbers(ranges)) for word, ranges in EVENTS.items()}
     assert dict(RULES.services) == {

@@ -133,6 +133,15 @@ def test_a_large_text_is_read() -> None:
     assert len(read.text) == LARGE_TEXT
 
 
+def test_blanks_before_the_declaration_are_passed_over() -> None:
+    """Proves that a document which begins a line too late is read, where its vendor writes it so,
+    and that what is no blank is still refused."""
+    document = b' \r\n<?xml version="1.0" encoding="ISO-8859-1"?>\n<a>\xe9</a>'
+    assert vendor_xml.loads(document).text == "é"
+    with pytest.raises(Unreadable):
+        vendor_xml.loads(b"x" + document)
+
+
 def test_built_documents_leave_out_what_is_none() -> None:
     """Proves the words of `build`: lists repeat a name, None is left out, truth is written."""
     made = vendor_xml.build(

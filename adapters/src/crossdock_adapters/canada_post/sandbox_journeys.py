@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from .sandbox_documents import TRACK_NAMESPACE, ShipOrder, document
 
 UNKNOWN_CODE = "9321"
+SIGNATURE_CODE = "20"
 ZONES = {
     "AB": "America/Edmonton", "BC": "America/Vancouver", "MB": "America/Winnipeg",
     "NB": "America/Halifax", "NL": "America/St_Johns", "NS": "America/Halifax",
@@ -25,7 +26,7 @@ RECEIVERS = ("N. TREMBLAY", "A. SINGH", "RECEPTION", "M. MACLEOD", "J. LI")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One scan to come."""
+    """One scan to come. signatory: who signs; a scan of its own tells it, at the same time."""
 
     code: str
     description: str
@@ -47,7 +48,7 @@ def plan(random: Random, order: ShipOrder, odds: Odds) -> tuple[Step, ...]:
     """All scans of one parcel in order; the same random state gives the same journey."""
     origin = (order.sender_city.upper(), order.sender_province)
     there = (order.city.upper(), order.province)
-    steps = [Step("1402", "Item accepted at the Post Office", *origin)]
+    steps = [Step("1302", "Item accepted at the Post Office", *origin)]
     if random.random() < odds.delay:
         steps.append(Step("160", "Item delayed; please check again", *origin))
     steps.append(Step("174", "Item out for delivery", *there))
@@ -55,7 +56,7 @@ def plan(random: Random, order: ShipOrder, odds: Odds) -> tuple[Step, ...]:
         text = "Notice card left indicating where and when to pick up item"
         steps.append(Step("1479", text, *there))
     receiver = random.choice(RECEIVERS)
-    steps.append(Step("1421", "Item successfully delivered", *there, receiver, True))
+    steps.append(Step("1496", "Item delivered", *there, receiver, True))
     return tuple(steps)
 
 
@@ -68,7 +69,7 @@ def detail(
     pin: str, scans: Sequence[tuple[datetime, Step]], order: ShipOrder, padded: bool
 ) -> bytes:
     """The answer of Get Tracking Details, newest scan first."""
-    occurrences = [_occurrence(at, step, padded) for at, step in reversed(scans)]
+    occurrences = [each for at, step in reversed(scans) for each in _occurrences(at, step, padded)]
     content = {
         "pin": pin,
         "active-exists": "1",
@@ -83,17 +84,26 @@ def detail(
     return document("tracking-detail", content, TRACK_NAMESPACE)
 
 
-def _occurrence(at: datetime, step: Step, padded: bool) -> dict[str, Any]:
+def _occurrences(at: datetime, step: Step, padded: bool) -> list[dict[str, Any]]:
     local = at.astimezone(ZoneInfo(ZONES.get(step.province, DEFAULT_ZONE)))
-    return {
+    told: dict[str, Any] = {
         "event-identifier": step.code.zfill(4) if padded else step.code,
         "event-date": f"{local:%Y-%m-%d}",
         "event-time": f"{local:%H:%M:%S}",
         "event-time-zone": local.tzname(),
         "event-description": step.description,
-        "signatory-name": step.signatory,
+        "signatory-name": "",
         "event-site": step.city,
         "event-province": step.province,
         "event-retail-location-id": "",
         "event-retail-name": "",
     }
+    if not step.signatory:
+        return [told]
+    signed = {
+        **told,
+        "event-identifier": SIGNATURE_CODE.zfill(4) if padded else SIGNATURE_CODE,
+        "event-description": "Signature available",
+        "signatory-name": step.signatory,
+    }
+    return [told, signed]

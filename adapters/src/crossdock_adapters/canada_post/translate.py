@@ -49,10 +49,16 @@ POSTAL_CODE = re.compile(r"[A-Z]\d[A-Z]\d[A-Z]\d", re.ASCII)
 PIN = re.compile(r"[0-9A-Z]{11,16}")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 TIME = re.compile(r"\d{2}:\d{2}:\d{2}", re.ASCII)
+INFORMATION = shipment_pb2.MILESTONE_INFORMATION
 # The type of an event together with a text that says that the parcel goes back.
 TO_SENDER = "to_sender"
-RETURNED = re.compile(r"\breturn(?:ed|ing)\b.*\bsender\b", re.IGNORECASE)
-NOT_YET = re.compile(r"\b(?:will|would|if|unless|may|can|requested)\b", re.IGNORECASE)
+RETURNED = re.compile(
+    r"\breturn(?:ed|ing)?\b.*\bsender\b|\b(?:retourn|renvoy)(?:é|er)e?\b.*\bexp(?:\b|éd)",
+    re.IGNORECASE,
+)
+NOT_YET = re.compile(
+    r"\b(?:will|would|if|unless|may|can|requested|si|sera|peut|demandé)\b", re.IGNORECASE
+)
 # Abbreviations of Canadian zones, English and French, in minutes ahead of UTC (National Research
 # Council Canada, time zones and daylight saving time).
 ZONES = {
@@ -232,7 +238,10 @@ def history(body: bytes, pin: str, mappings: Mappings, carrier_code: str) -> His
         except Unreadable as error:
             problems.append(str(error))
     # Canada Post lists the newest first.
-    return History(tuple(reversed(events)), tuple(problems))
+    events.reverse()
+    _turn_back(events)
+    _sign(events)
+    return History(tuple(events), tuple(problems))
 
 
 def code_of(identifier: str) -> Code:
@@ -242,9 +251,10 @@ def code_of(identifier: str) -> Code:
 
 
 def goes_back(text: str) -> bool:
-    """Whether an event's text says that the parcel is on its way to its sender, not that it may be.
+    """Whether an event's text says that the parcel goes to its sender, not that it may: in English
+    or in French, whichever the setting `language` asks for.
 
-    Many events mix attempts, refusals and returns, and the text alone tells them apart.
+    Some events are those of a way there and of a way back, and the text alone tells them apart.
     """
     return RETURNED.search(text) is not None and NOT_YET.search(text) is None
 
@@ -280,7 +290,8 @@ def _event(
     code = code_of(occurrence.need_text("event-identifier"))
     site, province = occurrence.text_of("event-site"), occurrence.text_of("event-province").upper()
     in_canada = province in PROVINCES
-    text = occurrence.text_of("event-description")
+    # Long texts come with line breaks in them.
+    text = " ".join(occurrence.text_of("event-description").split())
     codes = [Code(TO_SENDER, code.code), code] if goes_back(text) else [code]
     found = mappings.first(Topic.STATUS, codes)
     meaning = None if found is None else found[1]
@@ -297,9 +308,29 @@ def _event(
         native_codes=[types_pb2.NativeCode(type=c.type, code=c.code[:MAX_CODE]) for c in codes],
         channel=carrier_scans.POLL,
     )
-    if event.milestone in carrier_scans.MAY_BE_SIGNED:
+    if event.milestone in carrier_scans.MAY_BE_SIGNED or event.milestone == INFORMATION:
         event.signed_by = occurrence.text_of("signatory-name")[: carrier_scans.MAX_SIGNER]
     return event
+
+
+def _turn_back(events: Sequence[tracking_pb2.TrackingEvent]) -> None:
+    """A delivery behind a scan of the way back is one to the sender, who is no consignee."""
+    back = False
+    for event in events:
+        back = back or event.milestone == shipment_pb2.MILESTONE_RETURNING
+        event.return_leg = back and event.milestone == shipment_pb2.MILESTONE_DELIVERED
+
+
+def _sign(events: Sequence[tracking_pb2.TrackingEvent]) -> None:
+    """Who signed, at the delivery that it is of: the event that delivers names nobody. The name
+    comes with one of its own, which tells that a signature can be seen: at the same time, or later
+    and before the next delivery."""
+    ends = [each for each in events if each.milestone == shipment_pb2.MILESTONE_DELIVERED]
+    named = [each for each in events if each.milestone == INFORMATION and each.signed_by]
+    for end, following in zip(ends, [*ends[1:], None], strict=False):
+        until = following.event_time.local if following is not None else "~"
+        after = (each for each in named if end.event_time.local <= each.event_time.local < until)
+        end.signed_by = end.signed_by or next((each.signed_by for each in after), "")
 
 
 def _time(occurrence: Element, in_canada: bool) -> ScanTime:

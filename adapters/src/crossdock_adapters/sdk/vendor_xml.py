@@ -111,11 +111,17 @@ class Element:
 
 
 def loads(body: bytes) -> Element:
-    """Read a document. Unreadable: it is no XML, is too large, or has a document type."""
+    """Read a document. Unreadable: it is no XML, is too large, or has a document type.
+
+    Blanks before its declaration are passed over, which XML forbids and vendors write; places count
+    from behind them.
+    """
     if not body:
         raise Unreadable("is empty", "line 1, column 1")
     if len(body) > MAX_BYTES:
         raise Unreadable(f"the document has {len(body)} bytes, at most {MAX_BYTES} are read")
+    if body.lstrip().startswith(b"<?xml"):
+        body = body.lstrip()
     parser = DefusedExpatParser(
         namespaceHandling=1, forbid_dtd=True, forbid_entities=True, forbid_external=True
     )
