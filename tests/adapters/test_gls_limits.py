@@ -327,6 +327,6 @@ async def test_one_label_that_cannot_be_printed_ends_the_others(
     async with running() as world:
         await adapter.buy_label(world.packed(20), world.client)
         await world.misbehave("no_reprint")
-        with pytest.raises(OutcomeUnknown, match="404"):
+        with pytest.raises(OutcomeUnknown, match="INVALID_SHIPMENT_ID"):
             await adapter.find_label(world.packed(20), world.client)
         assert len(calls(world, "reprint")) <= 2 * adapter.PRINTED_AT_ONCE

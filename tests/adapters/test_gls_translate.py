@@ -210,8 +210,44 @@ def test_the_request_says_it_in_gls_words() -> None:
     assert (address["Name1"], address["Name2"], address["Name3"]) == (
         "Aulnes SARL", "Aurélie Fontaine", "Bâtiment C",
     )  # fmt: skip
-    assert "Province" not in address and "Email" not in address
-    assert request["ShipmentUnit"][0]["Weight"] == Decimal("0.1")
+    assert "Province" not in address and "eMail" not in address
+    assert address["ZIPCode"] == shipment.ship_to.address.postal_code
+    assert request["ShipmentUnit"][0]["Weight"] == Decimal("0.11")
+    assert request["Middleware"] == "crossdock"
+
+
+def test_characters_that_gls_does_not_take_are_blanks() -> None:
+    """Proves that brackets, commas and what else GLS refuses in a text never leave, and that
+    nothing else of a name, a street or an order's number is changed."""
+    shipment = conformance.shipment()
+    shipment.service_code = "GROUND"
+    shipment.order_number = "SO|2001;{A}"
+    shipment.ship_to.name = 'Fontaine, Aurélie ("Auri")'
+    shipment.ship_to.phone = "+49 (0)201 / 55-0100"
+    shipment.ship_to.address.lines[:] = ["Rue des Aulnes 7, bâtiment C"]
+    request = translate.shipment_request(
+        shipment, REFERENCE, "2026-03-04",
+        translate.ShipRules(CONTACT, services=ADAPTER.mappings.natives(Topic.SERVICE_LEVEL)),
+    )["Shipment"]  # fmt: skip
+    address = request["Consignee"]["Address"]
+    assert address["Name1"] == "Fontaine Aurélie Auri"
+    assert address["Street"] == "Rue des Aulnes 7 bâtiment C"
+    assert address["FixedLinePhonenumber"] == "+49 0 201 / 55-0100"
+    assert request["ShipmentUnit"][0]["Note1"] == "SO 2001 A"
+
+
+def test_one_parcel_alone_in_other_capitals_is_read() -> None:
+    """Proves that a parcel that is no list, a number that is no text, and a status and a code in
+    small letters are read as what they are."""
+    body = vendor_json.dumps({"parcels": {
+        "requested": 42249028960, "status": "delivered",
+        "statusDateTime": "2026-03-05T12:00:00+0100",
+        "events": {"code": "delivd.normal", "eventDateTime": "2026-03-05T12:00:00+0100"},
+    }})  # fmt: skip
+    (parcel,) = translate.parcels_in(body)
+    history = translate.history(parcel, ["42249028960"], ADAPTER.mappings, "GLS")
+    assert milestones(history) == ["DELIVERED"] and not history.problems
+    assert history.events[0].tracking_number == "42249028960"
 
 
 def test_the_day_of_a_parcel_is_that_of_its_oldest_event() -> None:

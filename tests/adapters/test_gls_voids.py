@@ -258,9 +258,9 @@ async def test_a_refused_cancellation_counts_only_where_it_is_the_first(world: W
     """Proves that a parcel which GLS does not have is a rejection, and after an earlier call, that
     may have been done and is not shown yet, no word at all."""
     world.hub.stored = [packed_parcel.label("GLS", "00NOBODY", packed_parcel.SHIPMENT_ID)]
-    with pytest.raises(Reject, match="no parcel of this TrackID"):
+    with pytest.raises(Reject, match="Invalid field TrackID"):
         await adapter.void_label(world.voided(in_doubt=False), world.client)
-    with pytest.raises(OutcomeUnknown, match="no parcel of this TrackID"):
+    with pytest.raises(OutcomeUnknown, match="Invalid field TrackID"):
         await adapter.void_label(world.voided(in_doubt=True), world.client)
 
 

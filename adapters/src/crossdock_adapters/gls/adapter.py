@@ -268,6 +268,7 @@ def ship_rules(settings: Settings, shipment: shipment_pb2.Shipment) -> ShipRules
     contacts = settings.mapping("contacts_by_location")
     return ShipRules(
         contact_id=contacts.get(shipment.ship_from_location_number, settings.text("contact_id")),
+        middleware=settings.text("middleware"),
         services={**rows, **settings.mapping("services")},
         always=settings.texts("always_services"),
         incoterm=settings.text("incoterm"),
@@ -358,7 +359,7 @@ async def _printed_again(work: Work, vendor: GlsClient, found: Mapping[str, Any]
     made_on = translate.day_made(found, _now(work.settings).date().isoformat())
     labels = ship_rules(work.settings, work.event.shipment).labels
     try:
-        return await vendor.reprint(number, made_on, labels)
+        return await vendor.reprint(number, made_on, labels, work.reference)
     except OutcomeUnknown as outcome:
         if work.attempt < ATTEMPTS_FOR_LABEL:
             raise

@@ -39,6 +39,8 @@ NOT_THERE, TOO_MANY_CALLS, SERVERS_FAULT = 404, 429, 500
 TRACK_ID_CHARACTERS = 8
 # The code of a Reject: what was asked for is so already, or something stands against it.
 CONFLICT = "409"
+# How the text begins with which ShipIT refuses a document that it cannot read.
+JSON_READER = b"com.fasterxml.jackson."
 
 
 class PageFailed(Retry):
@@ -89,11 +91,15 @@ class GlsClient:
         except (KeyError, TypeError, ValueError) as error:
             raise OutcomeUnknown("create: the answer shows no parcels that can be read") from error
 
-    async def reprint(self, number: str, created_on: str, labels: Mapping[str, str]) -> Parcel:
-        """A parcel once more, with its label. OutcomeUnknown: GLS does not show it."""
+    async def reprint(
+        self, number: str, created_on: str, labels: Mapping[str, str], reference: str
+    ) -> Parcel:
+        """A parcel once more, with its label; the one printed before is cancelled, so the number
+        may be another one where the parcel carries our reference. OutcomeUnknown: GLS does not show
+        it."""
         is_track_id = len(number) == TRACK_ID_CHARACTERS or not number.isdecimal()
         request = {
-            **({"TrackID": number} if is_track_id else {"ParcelNumber": int(number)}),
+            ("TrackID" if is_track_id else "ParcelNumber"): number,
             "CreationDate": created_on,
             "PrintingOptions": {"ReturnLabels": labels},
         }
@@ -102,7 +108,8 @@ class GlsClient:
             (parcel,) = read_created(body)
         except (KeyError, TypeError, ValueError) as error:
             raise OutcomeUnknown(f"reprint: the answer does not show {number}") from error
-        if number not in (parcel.track_id, parcel.number):
+        ours = any(each.startswith(reference) for each in (*parcel.units, *parcel.shipment))
+        if number not in (parcel.track_id, parcel.number) and not ours:
             raise OutcomeUnknown(f"reprint: GLS answers with parcel {parcel.track_id}")
         return parcel
 
@@ -148,7 +155,7 @@ class GlsClient:
             raise OutcomeUnknown(f"the search for {reference} lists nothing, not even an error")
         found: dict[str, dict[str, Any]] = {}
         for parcel in listed:
-            if not isinstance(parcel, dict) or parcel.get("requested") != reference:
+            if not isinstance(parcel, dict) or str(parcel.get("requested")) != reference:
                 raise OutcomeUnknown(f"the search for {reference} lists something else")
             code = str(parcel.get("errorCode") or "")
             if code in self._settings.texts("not_found_codes"):
@@ -156,9 +163,12 @@ class GlsClient:
             if code:
                 said = str(parcel.get("errorMessage", ""))
                 raise ERRORS.meaning(0, code, said, effect=False)
-            if not isinstance(parcel.get("unitno"), str) or not parcel["unitno"]:
-                raise OutcomeUnknown(f"the search for {reference} lists a parcel without unitno")
-            found.setdefault(parcel["unitno"], parcel)
+            try:
+                number = _text(parcel.get("unitno"))
+            except ValueError as error:
+                said = f"the search for {reference} lists a parcel without unitno"
+                raise OutcomeUnknown(said) from error
+            found.setdefault(number, parcel)
         return list(found.values())
 
     async def track(
@@ -248,9 +258,9 @@ def read_created(body: Mapping[str, Any]) -> list[Parcel]:
     to the first of them; sheets of another number belong to nobody.
     """
     created = body["createdshipment"]
-    told = created["parceldata"]
+    told = as_list(created["parceldata"])
     printed = [
-        (base64.b64decode(_text(data), validate=True), str(sheet.get("labelformat", "")))
+        (_decoded(data), str(sheet.get("labelformat", "")))
         for sheet in as_list(created.get("printdata"))
         for data in as_list(sheet["data"])
     ]
@@ -281,15 +291,34 @@ def as_list(value: Any) -> list[Any]:
 
 
 def _text(value: Any) -> str:
+    """A text; a number counts as one."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     if not isinstance(value, str) or not value:
         raise ValueError("no text")
     return value
+
+
+def _decoded(data: Any) -> bytes:
+    """A sheet in base64, in one line or in many."""
+    return base64.b64decode("".join(_text(data).split()), validate=True)
 
 
 def _in_small_letters(value: Any) -> Any:
     if isinstance(value, dict):
         return {name.lower(): _in_small_letters(each) for name, each in value.items()}
     return [_in_small_letters(each) for each in value] if isinstance(value, list) else value
+
+
+def _in_headers(answer: Answer) -> tuple[str, str]:
+    """Code and words of a refusal of ShipIT; a field that has a row is named with its code."""
+    code, said = answer.headers.get("error", ""), answer.headers.get("message", "")
+    try:
+        field = as_list(vendor_json.loads(answer.headers.get("args", "").encode()))[:1]
+    except (ValueError, RecursionError):
+        field = []
+    named = f"{code} {field[0]}" if field else code
+    return (named if ERRORS.names(answer.status, named) else code), said
 
 
 def _object(answer: Answer) -> dict[str, Any]:
@@ -306,13 +335,24 @@ def _meaning(
 ) -> VendorOutcome:
     """What an answer that is no success means, by the table, in the words of whoever refused.
 
-    of_token: OAuth's `error` counts (RFC 6749, 5.2). Elsewhere a server in between has that name.
+    ShipIT refuses in the headers `error` and `message`, without a body, and what it cannot read
+    with the text of its JSON reader; tracking in a problem; the token service in a list of errors;
+    the gateway before them in a fault. of_token: OAuth's `error` counts (RFC 6749, 5.2). Elsewhere
+    a server in between has that name.
     """
-    fault = body.get("fault")
-    if isinstance(fault, dict):
+    fault, listed = body.get("fault"), as_list(body.get("errors"))
+    if not answer.ok and (answer.headers.get("error") or answer.headers.get("message")):
+        code, said = _in_headers(answer)
+    elif answer.body.lstrip().startswith(JSON_READER):
+        code, said = "", answer.text().strip()
+    elif isinstance(fault, dict):
         detail = fault.get("detail")
         code = str(detail.get("errorcode", "")) if isinstance(detail, dict) else ""
         said = str(fault.get("faultstring", ""))
+    elif listed and isinstance(listed[0], dict):
+        first = listed[0]
+        code = str(first.get("code") or first.get("type") or "")
+        said = str(first.get("message", ""))
     elif of_token and isinstance(body.get("error"), str):
         code, said = str(body["error"]), str(body.get("error_description", ""))
     elif isinstance(body.get("title"), str):
@@ -327,7 +367,8 @@ def _meaning(
         return answer.unclear(f"GLS: HTTP {answer.status} {code} {said}", effect=effect)
     wish = answer.wish_seconds()
     told = ERRORS.meaning(answer.status, code, said, effect=effect, wish_seconds=wish)
-    if isinstance(told, Reject) and fault and not ERRORS.names(answer.status, code):
+    by_gateway = fault or listed
+    if isinstance(told, Reject) and by_gateway and not ERRORS.names(answer.status, code):
         # What a gateway refuses for reasons of its own says nothing of the request.
         return answer.unclear(f"GLS: HTTP {answer.status} {code} {said}", effect=effect)
     return told

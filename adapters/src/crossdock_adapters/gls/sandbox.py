@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.auth import basic_credentials
@@ -42,6 +42,7 @@ from .sandbox_books import (
     UNKNOWN_STATUS,
     Books,
     Parcel,
+    ShipitRefusal,
     Step,
     VendorRefusal,
     fixed_parcel,
@@ -130,6 +131,13 @@ class GlsSandbox(Misbehaving):
             headers["Retry-After"] = f"{fault.retry_after_seconds:g}"
         return json_response(_fault(*QUOTA), 429, headers)
 
+    def refused(self, error: VendorError) -> Response:
+        if isinstance(error.body, str):
+            return PlainTextResponse(error.body, error.status)
+        if error.body is None:
+            return Response(b"", error.status, error.headers)
+        return super().refused(error)
+
     def failed(self, fault: Fault) -> Response:
         if fault.status in GATEWAY_STATUSES:
             return HTMLResponse("<html><body>Gateway error</body></html>", fault.status)
@@ -189,7 +197,8 @@ class GlsSandbox(Misbehaving):
         except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
-            raise VendorRefusal(400, "Bad Request", "The body is no JSON object.")
+            # The text of its JSON reader is all that it says.
+            raise VendorError(400, "com.fasterxml.jackson.core.JsonParseException: no object")
         return body
 
     def _spend(self) -> None:
@@ -213,9 +222,11 @@ class GlsSandbox(Misbehaving):
         parcel = self._books.parcel(call.key)
         _, label_format = read_printing(body, REPRINT_TEMPLATES)
         if parcel is None or parcel.cancelled or self.misbehaves("no_reprint"):
-            raise VendorRefusal(404, "Not Found", "There is no parcel to print.")
+            said = f"No shipment unit found for parcel identifier(s) {call.key}"
+            raise ShipitRefusal("INVALID_SHIPMENT_ID", said, call.key)
         if body.get("CreationDate") != f"{parcel.made_at.astimezone(LOCAL):%Y-%m-%d}":
-            raise VendorRefusal(404, "Not Found", "There is no parcel of this number and date.")
+            said = f"No shipment unit found for {call.key} of this date"
+            raise ShipitRefusal("INVALID_SHIPMENT_ID", said, call.key)
         return self._made([parcel], label_format)
 
     async def _cancel(self, request: Request, call: Call) -> Response:
@@ -223,11 +234,12 @@ class GlsSandbox(Misbehaving):
         call.key = request.path_params["track_id"]
         parcel = self._books.parcel(call.key)
         if parcel is None or parcel.track_id != call.key:
-            raise VendorRefusal(404, "Not Found", "There is no parcel of this TrackID.")
+            said = f"Invalid field TrackID. Value {call.key} is not a valid value."
+            raise ShipitRefusal("INVALID_FIELD_VALUE", said, "TrackID", call.key)
         call.effect = False
         result = "CANCELLED"
         if parcel.cancelled and self.settings.get("refuses_second_cancel", False):
-            raise VendorRefusal(400, "Bad Request", f"{call.key} is cancelled already.")
+            raise ShipitRefusal("INVALID_FIELD_VALUE", f"{call.key} is cancelled already.")
         if parcel.handed_over:
             result = "SCANNED"
         elif self.struck("pending_cancel"):
@@ -245,7 +257,7 @@ class GlsSandbox(Misbehaving):
         try:
             date.fromisoformat(call.key)
         except ValueError:
-            raise VendorRefusal(400, "Bad Request", "date is no date") from None
+            raise ShipitRefusal("INVALID_FIELD_VALUE", "date is no date", "date") from None
         call.effect = call.key not in self._closed_days
         if call.effect:
             self._closed_days.append(call.key)

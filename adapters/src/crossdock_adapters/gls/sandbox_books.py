@@ -6,6 +6,7 @@ are what proofs compare with: two shipments of one reference stay visible for ev
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
@@ -29,13 +30,13 @@ FORMATS = {"PDF": "PDF", "ZEBRA": "ZPL", "PNG": "PNG"}
 # Field of an address: (whether it is needed, how long it may be).
 ADDRESS = {
     "Name1": (True, 40), "Name2": (False, 40), "Name3": (False, 40), "CountryCode": (True, 2),
-    "Province": (False, 40), "Zipcode": (True, 10), "City": (True, 40), "Street": (True, 40),
-    "StreetNumber": (False, 40), "Email": (False, 80), "ContactPerson": (False, 40),
+    "Province": (False, 40), "ZIPCode": (True, 10), "City": (True, 40), "Street": (True, 40),
+    "StreetNumber": (False, 40), "eMail": (False, 80), "ContactPerson": (False, 40),
     "MobilePhoneNumber": (False, 35), "FixedLinePhonenumber": (False, 35),
 }  # fmt: skip
 PARTS = frozenset(
     {"Product", "ShipmentReference", "ShippingDate", "IncotermCode", "Consignee", "Shipper",
-     "ShipmentUnit", "Service"}
+     "ShipmentUnit", "Service", "Middleware", "Identifier"}
 )  # fmt: skip
 # Everything the simulator knows happens at this distance from UTC.
 LOCAL = timezone(timedelta(hours=1))
@@ -50,12 +51,20 @@ FIXED = (
 )  # fmt: skip
 
 
+class ShipitRefusal(VendorError):
+    """A refusal of ShipIT: in headers, with no body. args: the field, and what was in it."""
+
+    def __init__(self, code: str, message: str, *args: str) -> None:
+        told = {"error": code, "message": message, "args": json.dumps(args)}
+        super().__init__(400, None, told)
+
+
 class VendorRefusal(VendorError):
-    """A problem as the service tells it."""
+    """A problem as tracking tells it."""
 
     def __init__(self, status: int, title: str, detail: str) -> None:
         body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-        super().__init__(status, {**body, "instance": "/shipit-farm/v1/backend"})
+        super().__init__(status, {**body, "instance": "/tracking/simple"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +273,7 @@ def fixed_parcel(number: str) -> dict[str, Any] | None:
 def read_order(
     body: Any, contacts: Sequence[str], names: Mapping[str, str], today: date
 ) -> ShipOrder:
-    """A request, checked as the description says; VendorRefusal for the first thing wrong.
+    """A request, checked as the description says; ShipitRefusal for the first thing wrong.
 
     names: what this installation calls a field, where it is another name.
     """
@@ -272,6 +281,9 @@ def read_order(
     strange = sorted(set(shipment) - PARTS)
     if strange:
         raise _invalid(f"Unrecognized field {strange[0]}")
+    if not shipment.get("Middleware"):
+        said = "The Mandatory parameter Shipment.Middleware is not set"
+        raise ShipitRefusal("MANDATORY_PARAMETER_NOT_SET", said, "Shipment.Middleware")
     if shipment.get("Product") not in PRODUCTS:
         raise _invalid("Product is not one of the products of the contract")
     try:
@@ -282,7 +294,8 @@ def read_order(
         raise _invalid("ShippingDate is in the past")
     shipper = _part(shipment, "Shipper")
     if shipper.get("ContactID") not in contacts:
-        raise VendorRefusal(403, "Forbidden", "ContactID does not belong to this application")
+        field, said = "Shipment.Shipper.ContactID", "Shipper does not exist or is not available"
+        raise ShipitRefusal("INVALID_FIELD_VALUE", f"Invalid field {field}. {said}", field)
     consignee = _part(shipment, "Consignee")
     if consignee.get("Category", "PRIVATE") not in ("BUSINESS", "PRIVATE"):
         raise _invalid("Category is BUSINESS or PRIVATE")
@@ -298,7 +311,7 @@ def read_order(
         shipper["ContactID"],
         address["Name1"],
         address["City"],
-        address["Zipcode"],
+        address["ZIPCode"],
         address["CountryCode"],
         tuple(_unit(unit) for unit in units),
         template,
@@ -337,7 +350,7 @@ def _unit(unit: Any) -> Unit:
     weight = unit.get("Weight")
     if isinstance(weight, bool) or not isinstance(weight, (int, Decimal)):
         raise _invalid("Weight is no number")
-    if not MIN_KILOGRAMS <= weight <= MAX_KILOGRAMS:
+    if not MIN_KILOGRAMS < weight <= MAX_KILOGRAMS:
         raise _invalid(f"Weight: {MIN_KILOGRAMS} to {MAX_KILOGRAMS} kg")
     return Unit(_references(unit, "ShipmentUnitReference"), Decimal(weight))
 
@@ -369,8 +382,8 @@ def _part(holder: Any, name: str) -> dict[str, Any]:
     return found
 
 
-def _invalid(detail: str) -> VendorRefusal:
-    return VendorRefusal(400, "Bad Request", detail)
+def _invalid(detail: str) -> ShipitRefusal:
+    return ShipitRefusal("INVALID_FIELD_VALUE", detail)
 
 
 def _local(at: datetime) -> str:

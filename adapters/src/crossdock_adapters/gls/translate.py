@@ -7,6 +7,7 @@ list; it belongs to the newest event, and an event before that has its code alon
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -27,12 +28,16 @@ from crossdock_adapters.sdk.places import Unreadable, inside, pointer
 
 # Lengths and weights of ShipIT; more packages than the hub takes facts for do not travel together.
 MAX_TEXT = 40
+MAX_NOTE = 50
 MAX_LINES = 2
 MAX_POSTAL_CODE = 10
 MAX_PHONE = 35
 MAX_EMAIL = 80
 MAX_UNITS = 50
-WEIGHT_STEP, LIGHTEST = Decimal("0.01"), Decimal("0.1")
+# A parcel has to be heavier than 0.10 kg.
+WEIGHT_STEP, LIGHTEST = Decimal("0.01"), Decimal("0.11")
+# Characters that GLS does not take in a text, and a line break.
+REFUSED_CHARACTERS = re.compile(r"[\\\"{},;()|\s]+")
 # Types of the service rows: within a country, to a private address, abroad.
 SERVICE_TYPES = ("", "PRIVATE", "INT", "ECONOMY")
 PRODUCTS = frozenset({"PARCEL", "EXPRESS", "FREIGHT", "PHARMA", "PHARMAPLUS"})
@@ -54,10 +59,12 @@ class ShipRules:
     """What a deployment decides about its shipments; made from the endpoint's settings.
 
     services: word of an order to GLS's product and the services that go with it, as
-    "EXPRESS+service_0900". field_names: a name of the request to what the installation calls it.
+    "EXPRESS+service_0900". middleware: the program that ships, which GLS wants to
+    know. field_names: a name of the request to what the installation calls it.
     """
 
     contact_id: str
+    middleware: str = "crossdock"
     services: Mapping[str, str] = field(default_factory=dict)
     always: Sequence[str] = ()
     incoterm: str = ""
@@ -91,13 +98,14 @@ def shipment_request(
         "ShipmentReference": [reference],
         "ShippingDate": day,
         "IncotermCode": rules.incoterm if abroad else "",
+        "Middleware": rules.middleware,
         "Consignee": _consignee(shipment.ship_to),
         "Shipper": {"ContactID": rules.contact_id},
         "ShipmentUnit": [
             {
                 "ShipmentUnitReference": [unit],
                 "Weight": max(measures.weight_in(package.weight, "KGM", WEIGHT_STEP), LIGHTEST),
-                "Note1": shipment.order_number[:MAX_TEXT],
+                "Note1": plain(shipment.order_number)[:MAX_NOTE],
             }
             for unit, package in zip(units_of(reference, len(packages)), packages, strict=True)
         ],
@@ -106,6 +114,11 @@ def shipment_request(
     request = {"Shipment": body, "PrintingOptions": {"ReturnLabels": rules.labels}}
     named: dict[str, Any] = _named(request, rules.field_names)
     return named
+
+
+def plain(text: str) -> str:
+    """A text without the characters that GLS does not take; each is a blank."""
+    return REFUSED_CHARACTERS.sub(" ", text).strip()
 
 
 def service_of(service: str, services: Mapping[str, str]) -> str:
@@ -135,7 +148,7 @@ def assigned(parcels: Sequence[Parcel], units: Sequence[str]) -> tuple[list[Parc
 
 def is_voided(parcel: Mapping[str, Any], mappings: Mappings) -> bool:
     """Whether tracking says that a parcel is cancelled."""
-    found = mappings.first(Topic.STATUS, [Code("", str(parcel.get("status", "")))])
+    found = mappings.first(Topic.STATUS, [Code("", str(parcel.get("status", "")).upper())])
     return found is not None and found[1].canonical == VOIDED
 
 
@@ -157,6 +170,8 @@ def parcels_in(body: bytes) -> list[Any]:
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"is no JSON ({error})") from error
     parcels = content.get("parcels") if isinstance(content, dict) else None
+    if isinstance(parcels, dict) and parcels:
+        return [parcels]
     if not isinstance(parcels, list):
         raise Unreadable("is missing or not a list", "/parcels")
     return parcels
@@ -178,7 +193,7 @@ def history(parcel: Any, asked: Collection[str], mappings: Mappings, carrier_cod
     with inside(ALONE):
         if not isinstance(parcel, dict):
             raise Unreadable("is not an object")
-        number, status = _text(parcel, "requested"), _text(parcel, "status")
+        number, status = _text(parcel, "requested"), _text(parcel, "status").upper()
         if asked and number not in asked:
             raise Unreadable("is none of the numbers that were asked for", "/requested")
     reader = _Reader(number, status, mappings, carrier_code)
@@ -237,14 +252,14 @@ class _Reader:
         """One event; is_status: the parcel's status is what it led to."""
         if not isinstance(entry, dict):
             raise Unreadable("is not an object")
-        code = _text(entry, "code")
+        code = _text(entry, "code").upper()
         when = _time(entry, "eventDateTime")
         codes = self._of_status(code) if is_status else [Code(EVENT, code[:MAX_CODE])]
         return self._scan(code, codes, when, entry)
 
     def status_alone(self, parcel: Mapping[str, Any], newest: Any) -> tracking_pb2.TrackingEvent:
         """The status at a time of its own: no event is behind it, or none that is listed."""
-        code = _text(newest, "code") if isinstance(newest, dict) else ""
+        code = _text(newest, "code").upper() if isinstance(newest, dict) else ""
         when = _time(parcel, "statusDateTime")
         return self._scan(self._status, self._of_status(code), when, {})
 
@@ -285,12 +300,13 @@ def _time(holder: Mapping[str, Any], name: str) -> types_pb2.SourceTime:
 
 def _consignee(party: types_pb2.Party) -> dict[str, Any]:
     address = party.address
-    names = [name[:MAX_TEXT] for name in (party.company, party.name) if name.strip()]
-    if not names or not address.city.strip() or len(address.city) > MAX_TEXT:
+    names = [name[:MAX_TEXT] for name in map(plain, (party.company, party.name)) if name]
+    city = plain(address.city)
+    if not names or not city or len(city) > MAX_TEXT:
         raise Untranslatable(f"ship to: GLS wants a name, and a city of {MAX_TEXT} characters")
     if not address.postal_code or len(address.postal_code) > MAX_POSTAL_CODE:
         raise Untranslatable(f"ship to: GLS wants a postal code of {MAX_POSTAL_CODE} characters")
-    lines = address_lines(list(address.lines), "ship to", MAX_TEXT, MAX_LINES)
+    lines = address_lines(list(map(plain, address.lines)), "ship to", MAX_TEXT, MAX_LINES)
     return {
         "Category": "BUSINESS" if party.company and not party.residential else "PRIVATE",
         "Address": {
@@ -298,12 +314,12 @@ def _consignee(party: types_pb2.Party) -> dict[str, Any]:
             "Name2": names[1] if len(names) > 1 else "",
             "Name3": lines[1] if len(lines) > 1 else "",
             "CountryCode": address.country_code,
-            "Province": address.state[:MAX_TEXT],
-            "Zipcode": address.postal_code,
-            "City": address.city,
+            "Province": plain(address.state)[:MAX_TEXT],
+            "ZIPCode": address.postal_code,
+            "City": city,
             "Street": lines[0],
-            "Email": party.email if len(party.email) <= MAX_EMAIL else "",
-            "FixedLinePhonenumber": party.phone.strip()[:MAX_PHONE],
+            "eMail": party.email if len(party.email) <= MAX_EMAIL else "",
+            "FixedLinePhonenumber": plain(party.phone)[:MAX_PHONE],
         },
     }
 
@@ -317,8 +333,10 @@ def _named(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def _text(holder: Mapping[str, Any], name: str) -> str:
-    """A text that has to be there."""
+    """A text that has to be there; a number counts as one."""
     found = holder.get(name)
+    if isinstance(found, int) and not isinstance(found, bool):
+        return str(found)
     if not isinstance(found, str) or not found.strip():
         raise Unreadable("is missing or not text", pointer(name))
     return found.strip()
