@@ -168,6 +168,33 @@ def test_both_versions_are_written(version: str) -> None:
     assert headers == said[version]
 
 
+ENVELOPE = f"<?xml version='1.0'?>{HEAD}<n:Done xmlns:n='urn:n'><n:ok/></n:Done>{TAIL}"
+PARTS = (
+    "\r\n--uuid:1\r\nContent-Id: <label@erp>\r\nContent-Type: application/pdf\r\n"
+    "Content-Transfer-Encoding: binary\r\n\r\n%PDF \x00\x01"
+    "\r\n--uuid:1\r\nContent-Id: <root@erp>\r\n"
+    'Content-Type: application/xop+xml;charset=utf-8;type="text/xml"\r\n'
+    f"Content-Transfer-Encoding: binary\r\n\r\n{ENVELOPE}\r\n--uuid:1--"
+).encode()
+RELATED = 'Multipart/Related; boundary="uuid:1"; type="application/xop+xml";\r\n start="<{}>"'
+
+
+def test_an_answer_of_several_parts_has_its_envelope_in_the_root() -> None:
+    """Proves that a service which sends attachments is read by the part that it names, or the
+    first; one that names a part which is not there is no answer, and what has no parts is as it
+    came."""
+    said = soap.read(soap.message_in(RELATED.format("root@erp"), PARTS))
+    assert not isinstance(said, Fault) and said.name == "Done"
+    first = PARTS[PARTS.index(b"\r\n--uuid:1\r\nContent-Id: <root") :]
+    unnamed = RELATED.partition("start=")[0].strip().rstrip(";")
+    assert not isinstance(soap.read(soap.message_in(unnamed, first)), Fault)
+    with pytest.raises(Unreadable, match="has no part <other@erp>"):
+        soap.message_in(RELATED.format("other@erp"), PARTS)
+    with pytest.raises(Unreadable):
+        soap.read(soap.message_in(RELATED.format("root@erp"), b"<html>away</html>"))
+    assert soap.message_in("text/xml; charset=utf-8", ENVELOPE.encode()) == ENVELOPE.encode()
+
+
 def test_a_clock_without_its_zone_is_nobodys() -> None:
     """Proves that a time without zone, what is no time, and the first and the last moment of the
     calendar are not taken for the answerer's."""

@@ -2,7 +2,8 @@
 
     data = soap.envelope(body, token, message_id="urn:uuid:…", action=action, to=url)
     headers = soap.headers(action)                                 what the bytes are posted with
-    said = soap.read(answer.body)                                  what is in the Body, or a Fault
+    data = soap.message_in(content_type, answer.body)              of an answer of several parts
+    said = soap.read(data)                                         what is in the Body, or a Fault
 
 The version is that of `version=`, 1.1 where it is not given; answers are read in either. Pure:
 nonce and time are given. What is read has no document type, and so no entities (`vendor_xml`);
@@ -16,6 +17,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email import policy
+from email.parser import BytesParser
 from typing import Final
 from xml.etree import ElementTree
 
@@ -168,6 +171,25 @@ def fault(
     if detail is not None:
         ElementTree.SubElement(detail, "code").text = code
     return envelope(made, relates_to=relates_to, created=created, version=version)
+
+
+def message_in(content_type: str, body: bytes) -> bytes:
+    """The document of an answer, whose envelope may come as the root of several parts (MTOM, SOAP
+    with Attachments). Unreadable: it says that it has parts, and its root is none of them.
+
+    What other parts hold, such as images, is left out.
+    """
+    if not content_type.strip().lower().startswith("multipart/related"):
+        return body
+    head = f"Content-Type: {' '.join(content_type.split())}\r\n\r\n".encode()
+    whole = BytesParser(policy=policy.HTTP).parsebytes(head + body)
+    # Its parameter says which part is the root; without it the first one is (RFC 2387).
+    root_id = str(whole.get_param("start") or "")
+    for part in whole.iter_parts():
+        if root_id in ("", str(part.get("Content-ID", ""))):
+            found = part.get_payload(decode=True)
+            return found if isinstance(found, bytes) else b""
+    raise Unreadable(f"has no part {root_id or 'at all'}", "the answer of several parts")
 
 
 def read(data: bytes, code_at: str = "code") -> Element | Fault:

@@ -145,7 +145,8 @@ class SoapClient:
             max_answer_bytes=None if pages else MAX_RESULT_BYTES,
         )
         try:
-            root = soap.opened(answer.body)
+            content_type = answer.headers.get("Content-Type", "")
+            root = soap.opened(soap.message_in(content_type, answer.body))
             said = soap.content(root, self._dialect.fault_code)
         except Unreadable as error:
             if pages and answer.ok and "html" not in answer.headers.get("Content-Type", ""):
