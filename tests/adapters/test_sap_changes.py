@@ -38,6 +38,31 @@ async def test_another_promise_is_written_and_none_is_said(desk: Desk) -> None:
     assert desk.calls("change_sales_order") == 1
 
 
+async def test_numbers_of_items_are_those_of_lines_however_sap_shows_them(desk: Desk) -> None:
+    """Proves that item 10, which sales documents show without zeros, is line 10 and no new item."""
+    held = await orders.read(desk.vendor, desk.orders()[0]["SalesOrder"])
+    assert [item.number for item in held.items] == ["000010", "000020"]
+    await desk.do("change_order", changed({}))
+    (order,) = desk.orders()
+    assert [item["SalesOrderItem"] for item in order["items"]] == ["000010", "000020"]
+    assert [item["SalesDocumentRjcnReason"] for item in order["items"]] == ["", ""]
+    assert desk.calls("change_order_item") == 1
+
+
+async def test_an_item_that_sap_made_for_a_line_is_left_alone(desk: Desk) -> None:
+    """Proves that free goods and parts of a kit, which no line names, outlive a change of lines."""
+    (document,) = desk.sandbox._books.orders.values()
+    ordered = document.items["000020"]
+    part = {**ordered, "SalesOrderItem": "000021", "HigherLevelItem": "20"}
+    document.items["000021"] = part
+    await desk.do("change_order", changed({}))
+    assert part["SalesDocumentRjcnReason"] == ""
+    event: Any = changed({})
+    del event.order.lines[1]
+    await desk.do("change_order", event)
+    assert ordered["SalesDocumentRjcnReason"] == part["SalesDocumentRjcnReason"] == "00"
+
+
 async def test_another_plant_of_a_line_is_not_confirmed(tmp_path: Path) -> None:
     """Proves that a line that leaves from elsewhere now is said to be beyond a change."""
     async with running(tmp_path, plants={"WH-EAST": "1010", "WH-WEST": "1020"}) as desk:

@@ -117,7 +117,7 @@ RETURN_MUTANTS: Final[list[Mutant]] = [
             "    if not isinstance(found, (Confirmed, NotFound)):\n",
         ),
         anothers_return_is_ours=(
-            '        if preceding.lstrip("0") != sales_order.lstrip("0"):\n',
+            "        if odata.bare(preceding) != odata.bare(sales_order):\n",
             "        if not preceding:\n",
         ),
     ),

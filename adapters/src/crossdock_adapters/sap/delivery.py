@@ -30,8 +30,8 @@ class Preceding(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryItem:
-    """An item as it was read. order, order_item: what it delivers. main_item: of a batch split,
-    the item that was split."""
+    """An item as it was read. order, order_item: what it delivers, without zeros before it and with
+    six digits. main_item: of a batch split, the item that was split."""
 
     number: str
     order: str
@@ -63,16 +63,15 @@ class Delivery:
 
 
 def item_of(row: Mapping[str, Any]) -> DeliveryItem:
-    main_item = str(row.get("HigherLvlItmOfBatSpltItm") or "")
     """An item of a delivery that was read with its items."""
     return DeliveryItem(
-        str(row["DeliveryDocumentItem"]),
-        str(row.get("ReferenceSDDocument", "")),
-        str(row.get("ReferenceSDDocumentItem", "")),
+        odata.item_number(row["DeliveryDocumentItem"]),
+        odata.bare(str(row.get("ReferenceSDDocument") or "")),
+        odata.item_number(row.get("ReferenceSDDocumentItem")),
         odata.number(row.get("ActualDeliveryQuantity", "0")),
         str(row.get("DeliveryQuantityUnit", "")),
         str(row.get("Batch", "")),
-        main_item if main_item.strip("0") else "",
+        odata.item_number(row.get("HigherLvlItmOfBatSpltItm")),
         etag_of(row),
     )
 
@@ -95,7 +94,7 @@ def released(key: str) -> str:
 def is_free_for(delivery: Delivery, order: Preceding, lines: Sequence[Shipped]) -> bool:
     """Whether a departure may take it: open, nobody's yet or any more, with all that left.
     NeedsPerson: it would, and has goods of other orders, which would leave with it."""
-    there = {item.order_item for item in delivery.items if item.order == order.number}
+    there = {item.order_item for item in delivery.items if item.order == odata.bare(order.number)}
     if delivery.key and not RELEASED_KEYS.fullmatch(delivery.key):
         return False
     if delivery.movement != "open" or not {line.item for line in lines} <= there:
@@ -125,7 +124,7 @@ def refuse_unproven(
         touched = {
             each.order_item
             for each in delivery.items
-            if each.order == order.number and each.quantity > 0
+            if each.order == odata.bare(order.number) and each.quantity > 0
         }
         if touched & set(items):
             raise NeedsPerson(

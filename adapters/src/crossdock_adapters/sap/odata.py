@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 ROOT: Final = "/sap/opu/odata/sap"
+ITEM_DIGITS: Final = 6
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECONDS: Final = re.compile(r"/Date\((-?[0-9]{1,15})([+-][0-9]{1,4})?\)/")
 # What may stand in a query beside letters and digits: it is written by us, not by a browser.
@@ -96,6 +97,18 @@ def decimal_text(value: Decimal) -> str:
     """A decimal for a JSON body: a string, without trailing zeros."""
     plain = f"{value:f}"
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+def bare(number: str) -> str:
+    """A document's or item's number without zeros before it, which SAP shows and hides as it likes:
+    `10` for an item of a sales order, `000010` for one of a delivery."""
+    return number.lstrip("0")
+
+
+def item_number(shown: object) -> str:
+    """An item's number as it is compared: six digits, however SAP shows it; "" where it is none."""
+    found = bare(str(shown or ""))
+    return found and found.zfill(ITEM_DIGITS)
 
 
 def by_number(text: str) -> tuple[int, str]:

@@ -175,7 +175,7 @@ async def _write(vendor: SapClient, held: SalesOrder, step: Step) -> None:
         await vendor.change(ORDERS, path, step.body, held.etag)
     else:
         etag = {item.number: item.etag for item in held.items}[step.item]
-        place = odata.key(SalesOrder=held.number, SalesOrderItem=step.item)
+        place = odata.key(SalesOrder=held.number, SalesOrderItem=odata.bare(step.item))
         await vendor.change(ORDERS, f"{ORDER_ITEM}{place}", step.body, etag or held.etag)
 
 
@@ -189,6 +189,6 @@ def _differences(row: Mapping[str, Any], wanted: Wanted) -> str:
         odd.append(f"sales area {area} instead of {' or '.join(sorted(wanted.areas))}")
     sold_to = str(row.get("SoldToParty") or "")
     # SAP shows and hides the zeros before a number as it likes.
-    if wanted.sold_to and sold_to.lstrip("0") != wanted.sold_to.lstrip("0"):
+    if wanted.sold_to and odata.bare(sold_to) != odata.bare(wanted.sold_to):
         odd.append(f"sold-to party {sold_to} instead of {wanted.sold_to}")
     return ", ".join(odd)

@@ -222,7 +222,7 @@ async def _carrying(vendor: SapClient, number: str, sales_order: str) -> list[Ma
     for row in held:
         # SAP shows and hides the zeros before a number as it likes.
         preceding = str(row.get("ReferenceSDDocument") or "")
-        if preceding.lstrip("0") != sales_order.lstrip("0"):
+        if odata.bare(preceding) != odata.bare(sales_order):
             raise NeedsPerson(
                 f"customer return {row.get('CustomerReturn')} has the number {number} and is of "
                 f"{preceding or 'no document'} instead of {sales_order}: a person decides whose "

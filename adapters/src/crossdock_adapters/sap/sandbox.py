@@ -26,6 +26,7 @@ from crossdock_adapters.sap.sandbox_functions import FUNCTIONS, Function
 from crossdock_adapters.sap.sandbox_master_data import PARTNERS, PRODUCTS, MasterData, event
 from crossdock_adapters.sap.sandbox_odata import (
     Fields,
+    bared,
     body_of,
     feed,
     fits,
@@ -316,10 +317,11 @@ class SapSandbox(Sandbox):
     async def _change_order_item(self, request: Request, call: Call) -> Response:
         keys = key_of(request.path_params["key"])
         document = self._books.orders.get(keys.get("SalesOrder", ""))
-        if document is None or keys.get("SalesOrderItem") not in document.items:
+        place = odata.item_number(keys.get("SalesOrderItem"))
+        if document is None or place not in document.items:
             raise missing("A_SalesOrderItem")
         fits(request, order_etag(document))
-        item = document.items[keys["SalesOrderItem"]]
+        item = document.items[place]
         sandbox_books.change_order_item(self._books, document, item, await body_of(request))
         return Response(status_code=204)
 
@@ -435,8 +437,9 @@ def _shown_order(document: Document) -> Fields:
 
 
 def _shown_order_item(document: Document, item: Fields) -> Fields:
-    key = odata.key(SalesOrder=item["SalesOrder"], SalesOrderItem=item["SalesOrderItem"])
-    return shown("A_SalesOrderItem", key, order_etag(document), plain(item))
+    body = bared(plain(item), "SalesOrderItem")
+    key = odata.key(SalesOrder=body["SalesOrder"], SalesOrderItem=body["SalesOrderItem"])
+    return shown("A_SalesOrderItem", key, order_etag(document), body)
 
 
 def _item_key(row: Mapping[str, Any]) -> str:

@@ -131,7 +131,7 @@ class Bills:
         if not items:
             raise refusal(400, "V1/555", "A return needs an item")
         for item in items:
-            ordered = order.items.get(str(item.get("ReferenceSDDocumentItem")))
+            ordered = order.items.get(odata.item_number(item.get("ReferenceSDDocumentItem")))
             wanted = quantity(item.get("RequestedQuantity"), "RequestedQuantity")
             if ordered is None or not 0 < wanted <= ordered["RequestedQuantity"]:
                 raise refusal(400, "V1/847", "More comes back than was ordered")

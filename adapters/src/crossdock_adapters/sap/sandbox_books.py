@@ -181,9 +181,9 @@ def delivered(books: Books, order_item: Mapping[str, Any]) -> Decimal:
 
 def _new_item(books: Books, body: Mapping[str, Any]) -> Fields:
     _only(body, ORDER_ITEM_CREATABLE)
-    number = str(body.get("SalesOrderItem", ""))
-    if not (number.isdigit() and len(number) == 6):
-        raise refusal(400, "/IWBEP/CM_MGW_RT/080", "SalesOrderItem: six digits")
+    number = odata.item_number(body.get("SalesOrderItem"))
+    if not (number.isdigit() and len(number) == odata.ITEM_DIGITS):
+        raise refusal(400, "/IWBEP/CM_MGW_RT/080", "SalesOrderItem: at most six digits")
     if body.get("Material") not in books.materials:
         raise refusal(400, "V1/382", f"Material {body.get('Material')} is not defined")
     if body.get("RequestedQuantityUnit") not in UNITS:
@@ -195,7 +195,8 @@ def _new_item(books: Books, body: Mapping[str, Any]) -> Fields:
         raise refusal(400, "V1/556", "Enter a quantity above zero")
     prices = [dict(price) for price in odata.inner(body, "to_PricingElement")]
     return {
-        "SalesOrderItem": number, "Material": body["Material"], "RequestedQuantity": wanted,
+        "SalesOrderItem": number, "HigherLevelItem": "0",
+        "Material": body["Material"], "RequestedQuantity": wanted,
         "RequestedQuantityUnit": body["RequestedQuantityUnit"], "SalesDocumentRjcnReason": "",
         "ProductionPlant": body["ProductionPlant"], "DeliveryStatus": "A", "prices": prices,
     }  # fmt: skip

@@ -211,6 +211,11 @@ def single_key(request: Request) -> str:
     return next(iter(key_of(request.path_params["key"]).values()))
 
 
+def bared(row: Mapping[str, Any], *names: str) -> Fields:
+    """A row with these numbers of items as SAP's sales documents show them: without zeros."""
+    return {**row, **{name: odata.bare(str(row[name])) for name in names}}
+
+
 def plain(row: Mapping[str, Any]) -> Fields:
     """A row as the vendor shows it."""
     return {name: value for name, value in row.items() if name not in _INTERNAL}

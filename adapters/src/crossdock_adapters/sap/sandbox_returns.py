@@ -21,6 +21,7 @@ from crossdock_adapters.sap.sandbox_deliveries import delivery_etag
 from crossdock_adapters.sap.sandbox_master_data import Feed
 from crossdock_adapters.sap.sandbox_odata import (
     Fields,
+    bared,
     body_of,
     fits,
     key_of,
@@ -37,6 +38,7 @@ RETURN_DELIVERIES: Final = "API_CUSTOMER_RETURNS_DELIVERY_SRV;v=0002"
 HEADER, ITEM = "A_ReturnsDeliveryHeader", "A_ReturnsDeliveryItem"
 FIRST_DELIVERY: Final = 84_000_000
 GOODS_RECEIPT: Final = "653"
+_ITEM_NUMBERS: Final = ("CustomerReturnItem", "ReferenceSDDocumentItem")
 Routes = list[tuple[str, str, Handler]]
 
 
@@ -96,22 +98,24 @@ class Returned:
         body = shown("A_CustomerReturn", "", etag, _head(row))
         if "to_Item" in request.query_params.get("$expand", ""):
             lines = [{"SalesDocumentRjcnReason": "", **line} for line in row["lines"]]
-            items = [shown("A_CustomerReturnItem", "", etag, line) for line in lines]
+            bare = [bared(each, *_ITEM_NUMBERS) for each in lines]
+            items = [shown("A_CustomerReturnItem", "", etag, line) for line in bare]
             body["to_Item"] = {"results": items}
         return json_response({"d": body}, headers={"ETag": etag})
 
     async def _reject(self, request: Request, call: Call) -> Response:
         """An item that will not come back. VendorError: some of it came."""
         keys = key_of(request.path_params["key"])
-        row, place = self._return(keys.get("CustomerReturn", "")), keys.get("CustomerReturnItem")
+        row = self._return(keys.get("CustomerReturn", ""))
+        place = odata.item_number(keys.get("CustomerReturnItem"))
         fits(request, _return_etag(row))
         body = await body_of(request)
         if set(body) != {"SalesDocumentRjcnReason"}:
             raise refusal(400, "/IWBEP/CM_MGW_RT/088", "Only the reason for rejection is updatable")
-        line = next((each for each in row["lines"] if each["CustomerReturnItem"] == place), None)
+        line = _line_of(row, place)
         if line is None:
             raise missing("A_CustomerReturnItem")
-        if self._delivered(row["CustomerReturn"], str(place)):
+        if self._delivered(row["CustomerReturn"], place):
             raise refusal(400, "V1/501", f"Item {place} has a returns delivery")
         line["SalesDocumentRjcnReason"] = body["SalesDocumentRjcnReason"]
         row["LastChangeDateTime"] = max(
@@ -167,8 +171,8 @@ class Returned:
 
     def _item_from(self, body: Mapping[str, Any]) -> Fields:
         row = self._return(str(body.get("ReferenceSDDocument")))
-        place = str(body.get("ReferenceSDDocumentItem"))
-        line = next((each for each in row["lines"] if each["CustomerReturnItem"] == place), None)
+        place = odata.item_number(body.get("ReferenceSDDocumentItem"))
+        line = _line_of(row, place)
         if line is None or line.get("SalesDocumentRjcnReason"):
             raise refusal(400, "VL/110", "The preceding item does not exist or is rejected")
         wanted = quantity(body.get("ActualDeliveryQuantity"), "ActualDeliveryQuantity")
@@ -176,7 +180,7 @@ class Returned:
         if body.get("DeliveryQuantityUnit") != line["RequestedQuantityUnit"]:
             raise refusal(400, "VL/451", "The unit does not fit the item's")
         ordered = self.books.orders[row["ReferenceSDDocument"]].items[
-            line["ReferenceSDDocumentItem"]
+            odata.item_number(line["ReferenceSDDocumentItem"])
         ]
         return {
             "ReferenceSDDocument": row["CustomerReturn"], "ReferenceSDDocumentItem": place,
@@ -188,7 +192,7 @@ class Returned:
 
     def _refuse_more(self, number: str, line: Mapping[str, Any], wanted: Decimal) -> None:
         open_quantity = quantity(line["RequestedQuantity"], "RequestedQuantity") - self._delivered(
-            number, line["CustomerReturnItem"]
+            number, odata.item_number(line["CustomerReturnItem"])
         )
         if not 0 <= wanted <= open_quantity:
             raise refusal(400, "VL/150", "More comes back than the return is open for")
@@ -220,11 +224,8 @@ class Returned:
         if "ActualDeliveryQuantity" in body:
             wanted = quantity(body["ActualDeliveryQuantity"], "ActualDeliveryQuantity")
             row = self._return(item["ReferenceSDDocument"])
-            line = next(
-                each
-                for each in row["lines"]
-                if each["CustomerReturnItem"] == item["ReferenceSDDocumentItem"]
-            )
+            line = _line_of(row, item["ReferenceSDDocumentItem"])
+            assert line is not None
             more = max(Decimal(0), wanted - item["ActualDeliveryQuantity"])
             self._refuse_more(row["CustomerReturn"], line, more)
             item["ActualDeliveryQuantity"] = wanted
@@ -273,6 +274,12 @@ class Returned:
     def _shown_item(self, row: Fields) -> Fields:
         etag = delivery_etag(self.deliveries[row["DeliveryDocument"]])
         return shown(ITEM, "", etag, plain(row))
+
+
+def _line_of(row: Fields, place: str) -> Fields | None:
+    """The line of a customer return by its number of six digits."""
+    lines: list[Fields] = row["lines"]
+    return next((e for e in lines if odata.item_number(e["CustomerReturnItem"]) == place), None)
 
 
 def _head(row: Fields) -> Fields:

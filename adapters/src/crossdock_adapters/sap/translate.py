@@ -26,7 +26,6 @@ from crossdock_adapters.sdk.outcomes import Untranslatable
 STANDARD_REFERENCE: Final = "PurchaseOrderByCustomer"
 MAX_REFERENCE: Final = 35
 MAX_TEXT: Final = 35
-ITEM_DIGITS: Final = 6
 # What a property of the delivery header can be filled with, by the setting delivery_properties.
 TRACKING, BILL_OF_LADING, SHIPMENT, TRAILER = (
     "tracking_number", "bill_of_lading", "shipment_number", "trailer_number",
@@ -71,7 +70,8 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class OrderItem:
-    """An item of a sales order as it was read."""
+    """An item of a sales order as it was read. higher: the item that SAP made it for, such as that
+    of a bill of material or of free goods; "" for one that was ordered."""
 
     number: str
     material: str
@@ -80,6 +80,7 @@ class OrderItem:
     unit: str
     rejected: bool
     etag: str
+    higher: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +140,8 @@ def departure_keys(shipment: shipment_pb2.Shipment) -> list[str]:
 
 
 def item_number(line_number: int) -> str:
-    """An item's number as SAP writes it: six digits."""
-    return f"{line_number:0{ITEM_DIGITS}d}"
+    """An item's number as it is sent and compared: six digits."""
+    return odata.item_number(line_number)
 
 
 def sales_order(order: order_pb2.Order, numbers: Numbers, rules: BookingRules) -> dict[str, Any]:
@@ -227,7 +228,9 @@ def _item_steps(
             raise Untranslatable(f"line {line.line_number} changes its plant: use a new line")
         if item.quantity != amount(line.quantity.value):
             steps.append(Step(item.number, {"RequestedQuantity": full["RequestedQuantity"]}))
-    gone = [item for item in known.values() if not item.rejected]
+    kept = {item_number(line.line_number) for line in order.lines}
+    # What SAP made for a line that stays is SAP's own.
+    gone = [item for item in known.values() if not item.rejected and item.higher not in kept]
     return steps + [rejection(item, rules) for item in gone]
 
 
@@ -251,13 +254,14 @@ def order_of(row: Mapping[str, Any], etag: str, etag_of_row: Any) -> SalesOrder:
     """A sales order that was read with its items. etag_of_row: finds the ETag of a row."""
     items = tuple(
         OrderItem(
-            str(item["SalesOrderItem"]),
+            odata.item_number(item["SalesOrderItem"]),
             str(item.get("Material", "")),
             str(item.get("ProductionPlant") or ""),
             odata.number(item.get("RequestedQuantity", "0")),
             str(item.get("RequestedQuantityUnit", "")),
             bool(item.get("SalesDocumentRjcnReason")),
             etag_of_row(item),
+            odata.item_number(item.get("HigherLevelItem")),
         )
         for item in odata.inner(row, "to_Item")
     )
