@@ -58,6 +58,19 @@ def asked() -> Any:
     return event
 
 
+async def test_a_return_says_what_a_create_may_say(desk: Desk) -> None:
+    """Proves that SAP's own number of the goods' authorisation is not sent, which it takes from no
+    create, and that the authorisation's number is where it is searched."""
+    await desk.do("open_return", asked())
+    (held,) = returns(desk)
+    assert held["PurchaseOrderByCustomer"] == "RMA-1"
+    assert "CustRetMatlAuthzn" not in held["lines"][0]
+    event = asked()
+    event.customer_return.lines[0].serial_numbers.extend(["X" * 19, "SN-2"])
+    with pytest.raises(Untranslatable, match="more than 18 characters"):
+        await desk.do("open_return", event)
+
+
 async def test_a_return_is_opened_at_its_sales_order(desk: Desk) -> None:
     """Proves that an authorisation becomes one customer return of the sales order, with its reason
     in SAP's code, and that a lost answer ends in the same one."""

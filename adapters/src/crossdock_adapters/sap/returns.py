@@ -32,6 +32,7 @@ from crossdock_adapters.sdk.work import Work
 
 RETURNS: Final = "API_CUSTOMER_RETURN_SRV"
 RETURN, RETURN_ITEM = "A_CustomerReturn", "A_CustomerReturnItem"
+MAX_SERIAL: Final = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,10 @@ def document(wanted: CustomerReturn) -> dict[str, Any]:
 
 
 def _line(wanted: CustomerReturn, line: ReturnLine) -> dict[str, Any]:
+    if any(len(serial) > MAX_SERIAL for serial in line.serial_numbers):
+        raise Untranslatable(
+            f"line {line.line_number}: a serial number has more than {MAX_SERIAL} characters"
+        )
     if line.serial_numbers and len(line.serial_numbers) != line.quantity:
         raise Untranslatable(
             f"line {line.line_number}: {len(line.serial_numbers)} serial numbers, and "
@@ -142,7 +147,6 @@ def _line(wanted: CustomerReturn, line: ReturnLine) -> dict[str, Any]:
         "RequestedQuantity": odata.decimal_text(line.quantity),
         "RequestedQuantityUnit": line.unit,
         "ReturnReason": line.reason,
-        "CustRetMatlAuthzn": wanted.number,
         "ReferenceSDDocument": wanted.sales_order,
         "ReferenceSDDocumentItem": item_number(line.line_number),
     }

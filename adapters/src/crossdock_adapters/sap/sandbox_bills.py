@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from crossdock_adapters.sap import odata
-from crossdock_adapters.sap.sandbox_books import Books
+from crossdock_adapters.sap.sandbox_books import Books, only
 from crossdock_adapters.sap.sandbox_master_data import Feed
 from crossdock_adapters.sap.sandbox_odata import (
     Fields,
@@ -31,6 +31,17 @@ INVOICES, RETURNS = "API_SUPPLIERINVOICE_PROCESS_SRV", "API_CUSTOMER_RETURN_SRV"
 FIRST_INVOICE: Final = 5_105_600_000
 FIRST_RETURN: Final = 60_000_000
 MAX_CARRIER_NUMBER: Final = 16
+# What the service's metadata lets a create say, of what anybody here would.
+RETURN_CREATABLE: Final = frozenset({
+    "CustomerReturnType", "SalesOrganization", "DistributionChannel", "OrganizationDivision",
+    "SoldToParty", "PurchaseOrderByCustomer", "CustomerReturnDate", "SDDocumentReason",
+    "ReferenceSDDocument", "to_Item",
+})  # fmt: skip
+RETURN_ITEM_CREATABLE: Final = frozenset({
+    "CustomerReturnItem", "Material", "RequestedQuantity", "RequestedQuantityUnit", "ReturnReason",
+    "ProductionPlant", "ReferenceSDDocument", "ReferenceSDDocumentItem", "SalesDocumentRjcnReason",
+    "CustRetItmFollowUpActivity", "ReturnsRefundType", "ReturnsRefundExtent", "to_SerialNumber",
+})  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -123,6 +134,7 @@ class Bills:
 
     async def _open(self, request: Request, call: Call) -> Response:
         body = await body_of(request)
+        only(body, RETURN_CREATABLE)
         call.key = str(body.get("PurchaseOrderByCustomer", ""))
         order = self.books.orders.get(str(body.get("ReferenceSDDocument")))
         if order is None:
@@ -131,6 +143,7 @@ class Bills:
         if not items:
             raise refusal(400, "V1/555", "A return needs an item")
         for item in items:
+            only(item, RETURN_ITEM_CREATABLE)
             ordered = order.items.get(odata.item_number(item.get("ReferenceSDDocumentItem")))
             wanted = quantity(item.get("RequestedQuantity"), "RequestedQuantity")
             if ordered is None or not 0 < wanted <= ordered["RequestedQuantity"]:

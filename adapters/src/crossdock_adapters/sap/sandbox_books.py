@@ -99,7 +99,7 @@ def order_etag(document: Document) -> str:
 
 def create_order(books: Books, body: Mapping[str, Any]) -> Document:
     """A sales order with its items. VendorError."""
-    _only(body, ORDER_CREATABLE)
+    only(body, ORDER_CREATABLE)
     for name in ("SalesOrderType", "SalesOrganization", "DistributionChannel", "SoldToParty"):
         if not body.get(name):
             raise refusal(400, "V1/001", f"Enter {name}")
@@ -140,7 +140,7 @@ def add_item(books: Books, document: Document, body: Mapping[str, Any]) -> Field
 
 def change_order(books: Books, document: Document, body: Mapping[str, Any]) -> None:
     """Change properties of the header. VendorError."""
-    _only(body, ORDER_UPDATABLE)
+    only(body, ORDER_UPDATABLE)
     books.refuse_locked(document.fields["SalesOrder"])
     document.fields.update({name: _kept(name, value) for name, value in body.items()})
     changed(books, document)
@@ -150,7 +150,7 @@ def change_order_item(
     books: Books, document: Document, item: Fields, body: Mapping[str, Any]
 ) -> None:
     """Change an item's quantity, or reject it. VendorError: more is delivered already."""
-    _only(body, ORDER_ITEM_UPDATABLE)
+    only(body, ORDER_ITEM_UPDATABLE)
     books.refuse_locked(document.fields["SalesOrder"])
     done = delivered(books, item)
     if "RequestedQuantity" in body:
@@ -179,8 +179,15 @@ def delivered(books: Books, order_item: Mapping[str, Any]) -> Decimal:
     )
 
 
+def only(body: Mapping[str, Any], allowed: Iterable[str]) -> None:
+    """VendorError for a property that metadata does not let be written."""
+    for name in body:
+        if name not in allowed and not name.startswith("YY1_"):
+            raise refusal(400, "/IWBEP/CM_MGW_RT/088", f"Property {name} is invalid here")
+
+
 def _new_item(books: Books, body: Mapping[str, Any]) -> Fields:
-    _only(body, ORDER_ITEM_CREATABLE)
+    only(body, ORDER_ITEM_CREATABLE)
     number = odata.item_number(body.get("SalesOrderItem"))
     if not (number.isdigit() and len(number) == odata.ITEM_DIGITS):
         raise refusal(400, "/IWBEP/CM_MGW_RT/080", "SalesOrderItem: at most six digits")
@@ -204,13 +211,6 @@ def _new_item(books: Books, body: Mapping[str, Any]) -> Fields:
 
 def _kept(name: str, value: Any) -> Any:
     return calendar_day(value, name) if name in ORDER_DATES else value
-
-
-def _only(body: Mapping[str, Any], allowed: Iterable[str]) -> None:
-    """VendorError for a property that metadata does not let be written."""
-    for name in body:
-        if name not in allowed and not name.startswith("YY1_"):
-            raise refusal(400, "/IWBEP/CM_MGW_RT/088", f"Property {name} is invalid here")
 
 
 def missing(what: str) -> VendorError:
