@@ -177,6 +177,19 @@ async def test_one_lot_is_written_on_the_item(desk: Desk) -> None:
     assert desk.calls("split_batch") == 0
 
 
+async def test_serial_numbers_are_read_as_one_list_of_an_item(desk: Desk) -> None:
+    """Proves that an item without serial numbers, of which SAP has no list, is not asked for one,
+    and that what its list has is compared with what left."""
+    await desk.do("create_sales_order", order((10, "SKU-1012", "2")))
+    event = manifested((10, "SKU-1012", "2", "", ("SN-1", "SN-2")))
+    await desk.do("post_goods_issue", event)
+    (delivery,) = desk.deliveries()
+    assert sorted(delivery["items"][0]["serials"]) == ["SN-1", "SN-2"]
+    # After each of both was added: before, there was no list.
+    assert desk.calls("read_serials") == 1
+    assert not [call for call in desk.sandbox.calls if call.status == 404]
+
+
 async def test_nobody_guesses_which_lot_or_serial_stayed(desk: Desk) -> None:
     """Proves that quantities that do not agree with lots or serial numbers are not sent."""
     event = manifested((10, "SKU-1011", "3", "L-1", ()), (10, "SKU-1011", "2", "L-2", ()))

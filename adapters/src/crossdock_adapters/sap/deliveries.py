@@ -49,7 +49,8 @@ from crossdock_adapters.sdk.outcomes import (
 )
 
 ITEMS, FLOW = "to_DeliveryDocumentItem", "to_DocumentFlow"
-SERIALS = "to_SerialDeliveryItem/to_MaintenanceItemObject"
+# An item has one list of serial numbers, or none.
+SERIAL_LIST, SERIALS = "to_SerialDeliveryItem", "to_MaintenanceItemObject"
 MATERIAL_DOCUMENTS = "API_MATERIAL_DOCUMENT_SRV"
 # The category of a goods movement in a document flow.
 GOODS_MOVEMENT = "R"
@@ -302,11 +303,9 @@ class Deliveries:
             if not item.quantity:
                 continue
             place = odata.key(DeliveryDocument=delivery.number, DeliveryDocumentItem=item.number)
-            rows = await self._vendor.query(
-                self._rules.service,
-                f"{self._kind.item}{place}/{FLOW}",
-                {"$orderby": "Subsequentdocument"},
-            )
+            # The flow is neither paged nor sorted by SAP: its properties are not sortable.
+            path = f"{self._kind.item}{place}/{FLOW}"
+            rows = await self._vendor.query(self._rules.service, path, {})
             found |= {
                 str(row.get("Subsequentdocument", ""))
                 for row in rows
@@ -412,10 +411,13 @@ class Deliveries:
             raise NeedsPerson(f"delivery {delivery.number} is not what {self._kind.moved}: {odd}")
 
     async def _serials(self, delivery: Delivery, item: DeliveryItem) -> set[str]:
+        """Those of the item; an item that counts none has no list that could be asked for."""
+        if not item.serial_count:
+            return set()
         place = odata.key(DeliveryDocument=delivery.number, DeliveryDocumentItem=item.number)
-        rows = await self._vendor.query(
-            self._rules.service, f"{self._kind.item}{place}/{SERIALS}", {"$orderby": "SerialNumber"}
-        )
+        path = f"{self._kind.item}{place}/{SERIAL_LIST}"
+        reply = await self._vendor.read(self._rules.service, path, {"$expand": SERIALS})
+        rows = odata.inner(reply.content, SERIALS)
         return {str(row.get("SerialNumber", "")) for row in rows}
 
     async def _serials_ready(

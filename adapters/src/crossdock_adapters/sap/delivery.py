@@ -31,7 +31,8 @@ class Preceding(Protocol):
 @dataclass(frozen=True, slots=True)
 class DeliveryItem:
     """An item as it was read. order, order_item: what it delivers, without zeros before it and with
-    six digits. main_item: of a batch split, the item that was split."""
+    six digits. main_item: of a batch split, the item that was split. serial_count: of its serial
+    numbers."""
 
     number: str
     order: str
@@ -41,6 +42,7 @@ class DeliveryItem:
     batch: str
     main_item: str
     etag: str
+    serial_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def item_of(row: Mapping[str, Any]) -> DeliveryItem:
         str(row.get("Batch", "")),
         odata.item_number(row.get("HigherLvlItmOfBatSpltItm")),
         etag_of(row),
+        int(odata.number(row.get("NumberOfSerialNumbers") or 0)),
     )
 
 

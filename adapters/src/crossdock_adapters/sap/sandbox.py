@@ -34,6 +34,7 @@ from crossdock_adapters.sap.sandbox_odata import (
     parameter,
     plain,
     refusal,
+    refuse_sorted,
     shown,
     single_key,
 )
@@ -53,7 +54,7 @@ from crossdock_adapters.sdk.sandbox import (
 ORDERS: Final = "API_SALES_ORDER_SRV"
 DELIVERIES: Final = "API_OUTBOUND_DELIVERY_SRV;v=0002"
 MATERIAL_DOCUMENTS: Final = "API_MATERIAL_DOCUMENT_SRV"
-SERIALS: Final = "to_SerialDeliveryItem/to_MaintenanceItemObject"
+SERIALS: Final = "to_SerialDeliveryItem"
 SERVICES: Final = (
     ORDERS, DELIVERIES, MATERIAL_DOCUMENTS, PRODUCTS, PARTNERS, INVOICES, RETURNS,
     RETURN_DELIVERIES,
@@ -258,6 +259,7 @@ class SapSandbox(Sandbox):
         return json_response({"d": body}, headers={"ETag": etag})
 
     async def _flow(self, request: Request, call: Call) -> Response:
+        refuse_sorted(request)
         document, item = self._item(request)
         number, place = document.fields["DeliveryDocument"], item["DeliveryDocumentItem"]
         rows = [
@@ -273,11 +275,19 @@ class SapSandbox(Sandbox):
         return self._feed(request, rows, lambda row: shown("A_OutbDeliveryDocFlow", "", "", row))
 
     async def _serials(self, request: Request, call: Call) -> Response:
-        _, item = self._item(request)
-        rows = [
-            {"SerialNumber": serial, "Material": item["Material"]} for serial in item["serials"]
-        ]
-        return self._feed(request, rows, lambda row: shown("A_MaintenanceItemObject", "", "", row))
+        """The list of an item's serial numbers: one, or none and so not found."""
+        document, item = self._item(request)
+        if not item["serials"]:
+            raise missing("A_SerialNmbrDelivery")
+        body = shown("A_SerialNmbrDelivery", "", "", {
+            "DeliveryDocument": document.fields["DeliveryDocument"],
+            "DeliveryDocumentItem": item["DeliveryDocumentItem"], "SDDocumentCategory": "J",
+            "MaintenanceItemObjectList": "42",
+        })  # fmt: skip
+        listed = [{"SerialNumber": each, "Material": item["Material"]} for each in item["serials"]]
+        if request.query_params.get("$expand") == "to_MaintenanceItemObject":
+            body["to_MaintenanceItemObject"] = {"results": listed}
+        return json_response({"d": body})
 
     async def _documents(self, request: Request, call: Call) -> Response:
         def show(row: Fields) -> Fields:

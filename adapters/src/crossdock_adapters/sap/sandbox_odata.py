@@ -89,6 +89,12 @@ def selected(request: Request, rows: Iterable[Fields]) -> list[Fields]:
     return found
 
 
+def refuse_sorted(request: Request) -> None:
+    """VendorError: rows of this kind are asked for in an order, and none of them is sortable."""
+    if "$orderby" in request.query_params:
+        raise refusal(400, "/IWBEP/CM_MGW_RT/176", "Properties of this entity are not sortable")
+
+
 def _sortable(row: Fields, name: str) -> Any:
     if name not in row:
         raise refusal(400, "/IWBEP/CM_MGW_RT/176", f"Property {name} not found")
@@ -218,4 +224,7 @@ def bared(row: Mapping[str, Any], *names: str) -> Fields:
 
 def plain(row: Mapping[str, Any]) -> Fields:
     """A row as the vendor shows it."""
-    return {name: value for name, value in row.items() if name not in _INTERNAL}
+    found = {name: value for name, value in row.items() if name not in _INTERNAL}
+    if "serials" in row:
+        found["NumberOfSerialNumbers"] = len(row["serials"])
+    return found

@@ -29,6 +29,7 @@ from crossdock_adapters.sap.sandbox_odata import (
     plain,
     quantity,
     refusal,
+    refuse_sorted,
     shown,
     single_key,
 )
@@ -58,6 +59,7 @@ class Returned:
             return feed(request, rows, self._shown_item)
 
         async def flow(request: Request, call: Call) -> Response:
+            refuse_sorted(request)
             _, item = self._item(request)
             rows = [
                 {
