@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from crossdock_adapters.sap import deliveries
 from crossdock_adapters.sap.adapter import ADAPTER
+from crossdock_adapters.sap.delivery import in_base_unit, item_of
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
@@ -161,9 +162,30 @@ async def test_lots_are_split_and_serial_numbers_named(desk: Desk) -> None:
     await desk.do("post_goods_issue", event)
     posted = {each["Batch"]: each["QuantityInEntryUnit"] for each in desk.documents()}
     assert posted == {"L-1": Decimal(3), "L-2": Decimal(2), "": Decimal(2)}
-    (delivery,) = desk.deliveries()
-    assert [sorted(item["serials"]) for item in delivery["items"]].count(["SN-1", "SN-2"]) == 1
+    (held,) = desk.deliveries()
+    assert [sorted(item["serials"]) for item in held["items"]].count(["SN-1", "SN-2"]) == 1
     assert (desk.calls("split_batch"), desk.calls("add_serial")) == (2, 2)
+
+
+async def test_a_lot_is_split_off_in_the_base_unit(desk: Desk) -> None:
+    """Proves that what was sold by the dozen is split by the piece, which is how SAP splits, and
+    that a quantity which SAP has no room for is for a person."""
+    event: Any = order((10, "SKU-1011", "5"))
+    event.order.lines[0].quantity.unit = "DZN"
+    await booked(desk, event)
+    left = manifested((10, "SKU-1011", "3", "L-1", ()), (10, "SKU-1011", "2", "L-2", ()))
+    for content in left.shipment.packages[0].contents:
+        content.quantity.unit = "DZN"
+    await desk.do("post_goods_issue", left)
+    posted = {each["Batch"]: each["QuantityInEntryUnit"] for each in desk.documents()}
+    assert posted == {"L-1": Decimal(3), "L-2": Decimal(2)}
+    item = item_of({
+        "DeliveryDocumentItem": "10", "DeliveryQuantityUnit": "TH", "BaseUnit": "EA",
+        "DeliveryToBaseQuantityNmrtr": "1", "DeliveryToBaseQuantityDnmntr": "3",
+    })  # fmt: skip
+    assert in_base_unit(item, Decimal(6)) == 2
+    with pytest.raises(NeedsPerson, match="1 TH of item 000010 are no quantity"):
+        in_base_unit(item, Decimal(1))
 
 
 async def test_one_lot_is_written_on_the_item(desk: Desk) -> None:
@@ -183,8 +205,8 @@ async def test_serial_numbers_are_read_as_one_list_of_an_item(desk: Desk) -> Non
     await desk.do("create_sales_order", order((10, "SKU-1012", "2")))
     event = manifested((10, "SKU-1012", "2", "", ("SN-1", "SN-2")))
     await desk.do("post_goods_issue", event)
-    (delivery,) = desk.deliveries()
-    assert sorted(delivery["items"][0]["serials"]) == ["SN-1", "SN-2"]
+    (held,) = desk.deliveries()
+    assert sorted(held["items"][0]["serials"]) == ["SN-1", "SN-2"]
     # After each of both was added: before, there was no list.
     assert desk.calls("read_serials") == 1
     assert not [call for call in desk.sandbox.calls if call.status == 404]

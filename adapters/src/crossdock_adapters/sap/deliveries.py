@@ -29,6 +29,7 @@ from crossdock_adapters.sap.delivery import (
     DeliveryItem,
     Preceding,
     differences,
+    in_base_unit,
     is_free_for,
     item_of,
     not_moved,
@@ -386,8 +387,8 @@ class Deliveries:
             parameters = {
                 **keys,
                 "Batch": odata.text(lot),
-                "SplitQuantity": odata.decimal(lots[lot]),
-                "SplitQuantityUnit": odata.text(item.unit),
+                "SplitQuantity": odata.decimal(in_base_unit(item, lots[lot])),
+                "SplitQuantityUnit": odata.text(item.base_unit),
             }
             latest = await self.read(delivery.number)
             await self._checked("PickAndBatchSplitOneItem", parameters, latest)

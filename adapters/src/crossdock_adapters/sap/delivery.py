@@ -14,6 +14,7 @@ from crossdock_adapters.sap.translate import Shipped
 from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown
 
 OUR_KEY: Final = "DeliveryDocumentBySupplier"
+BASE_PLACES: Final = Decimal("0.001")
 # What the key of a departure or receipt looks like: see translate.departure_keys.
 OUR_KEYS: Final = re.compile(r"[0-9A-F]{32}(-[0-9]+)?")
 # What is in its place once its shipment was voided.
@@ -32,7 +33,7 @@ class Preceding(Protocol):
 class DeliveryItem:
     """An item as it was read. order, order_item: what it delivers, without zeros before it and with
     six digits. main_item: of a batch split, the item that was split. serial_count: of its serial
-    numbers."""
+    numbers. to_base: so many of the base unit are so many of the unit."""
 
     number: str
     order: str
@@ -43,6 +44,8 @@ class DeliveryItem:
     main_item: str
     etag: str
     serial_count: int
+    base_unit: str
+    to_base: tuple[Decimal, Decimal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,25 @@ def item_of(row: Mapping[str, Any]) -> DeliveryItem:
         odata.item_number(row.get("HigherLvlItmOfBatSpltItm")),
         etag_of(row),
         int(odata.number(row.get("NumberOfSerialNumbers") or 0)),
+        str(row.get("BaseUnit") or row.get("DeliveryQuantityUnit") or ""),
+        (
+            odata.number(row.get("DeliveryToBaseQuantityNmrtr") or "1") or Decimal(1),
+            odata.number(row.get("DeliveryToBaseQuantityDnmntr") or "1") or Decimal(1),
+        ),
     )
+
+
+def in_base_unit(item: DeliveryItem, quantity: Decimal) -> Decimal:
+    """A quantity of an item in its base unit, in which SAP splits batches. NeedsPerson: SAP has no
+    room for it, with three decimals."""
+    numerator, denominator = item.to_base
+    found = (quantity * numerator / denominator).quantize(BASE_PLACES)
+    if found * denominator != quantity * numerator:
+        raise NeedsPerson(
+            f"{odata.decimal_text(quantity)} {item.unit} of item {item.number} are no quantity of "
+            f"three decimals in {item.base_unit}: a person splits the batch"
+        )
+    return found
 
 
 def with_key(deliveries: Sequence[Delivery], key: str) -> Delivery | None:

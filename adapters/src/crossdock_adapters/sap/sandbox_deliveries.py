@@ -100,7 +100,16 @@ def _item_from_order(books: Books, body: Mapping[str, Any]) -> Fields:
         "Material": ordered["Material"], "Plant": ordered["ProductionPlant"],
         "ActualDeliveryQuantity": wanted, "DeliveryQuantityUnit": ordered["RequestedQuantityUnit"],
         "Batch": "", "StorageLocation": "", "HigherLvlItmOfBatSpltItm": "000000",
-        "picked": Decimal(0), "serials": [],
+        "picked": Decimal(0), "serials": [], **_in_base(ordered["RequestedQuantityUnit"]),
+    }  # fmt: skip
+
+
+def _in_base(unit: str) -> Fields:
+    """What a product's units say of a delivery's: a dozen has twelve, all others are the base."""
+    base, pieces = ("EA", 12) if unit == "DZ" else (unit, 1)
+    return {
+        "BaseUnit": base, "DeliveryToBaseQuantityNmrtr": Decimal(pieces),
+        "DeliveryToBaseQuantityDnmntr": Decimal(1),
     }  # fmt: skip
 
 

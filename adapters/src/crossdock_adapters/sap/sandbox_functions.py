@@ -27,11 +27,13 @@ def pick_all(books: Books, request: Request, document: Document) -> list[Fields]
 
 
 def split_batch(books: Books, request: Request, document: Document) -> list[Fields]:
-    """Split a batch off an item and pick it."""
+    """Split a batch off an item, by a quantity in its base unit, and pick it."""
     item = sandbox_deliveries.item_of(document, parameter(request, "DeliveryDocumentItem"))
-    if parameter(request, "SplitQuantityUnit") != item["DeliveryQuantityUnit"]:
-        raise refusal(400, "VL/451", "The unit does not fit the item's")
-    split = quantity(parameter(request, "SplitQuantity"), "SplitQuantity")
+    if parameter(request, "SplitQuantityUnit") != item["BaseUnit"]:
+        raise refusal(400, "VL/451", "The unit is not the item's base unit")
+    given = quantity(parameter(request, "SplitQuantity"), "SplitQuantity")
+    numerator, denominator = (item[f"DeliveryToBaseQuantity{each}"] for each in ("Nmrtr", "Dnmntr"))
+    split = given * denominator / numerator
     sandbox_deliveries.split_batch(books, document, item, parameter(request, "Batch"), split)
     return []
 
