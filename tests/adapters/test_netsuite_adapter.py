@@ -26,7 +26,7 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
     Untranslatable,
 )
-from crossdock_adapters.sdk.settings import Settings, SettingsError
+from crossdock_adapters.sdk.settings import Settings
 from netsuite_account import Account, running_account
 from netsuite_hub import REFERENCE, HubNotebook, settings_for
 
@@ -415,44 +415,3 @@ async def test_a_down_vendor_is_a_retry(desk: Desk) -> None:
     with pytest.raises(Retry):
         await desk.do("create_sales_order", approved())
     assert desk.account.orders() == []
-
-
-@pytest.mark.parametrize(
-    ("sublists", "accepted", "fields"),
-    [
-        ({}, False, set()),
-        ({"UPS": "none"}, True, set()),
-        ({"UPS/03": "packageUps"}, True, {"packageWeightUps", "packageTrackingNumberUps"}),
-        ({"UPS/03": "packageFedEx"}, False, set()),
-    ],
-)
-async def test_packages_go_to_the_sublist_of_the_ship_method(
-    tmp_path: Path, sublists: dict[str, str], accepted: bool, fields: set[str]
-) -> None:
-    """With an integrated carrier the plain sublist and another carrier's are refused."""
-    async with running_account(tmp_path, integrated_ship_methods={"41": "packageUps"}) as account:
-        settings, secrets = settings_for(
-            account, ship_methods={"UPS": "41"}, package_sublists=sublists
-        )
-        vendor = await adapter.connect(settings, secrets)
-        desk = Desk(account, vendor, settings, HubNotebook())
-        await adapter.pull_master_data(desk.hub.poll(settings), vendor)
-        await desk.do("create_sales_order", approved())
-        event = manifested()
-        event.shipment.carrier_code, event.shipment.service_code = "UPS", "03"
-        if accepted:
-            await desk.do("post_goods_issue", event)
-            (record,) = account.fulfillments()
-            assert {name for row in record["fields"]["packages"] for name in row} == fields
-        else:
-            with pytest.raises(Reject, match="does not apply to this ship method"):
-                await desk.do("post_goods_issue", event)
-            assert account.fulfillments() == []
-        await vendor.close()
-
-
-async def test_a_sublist_that_is_none_is_refused_at_the_start(desk: Desk) -> None:
-    """A misspelt sublist is named before anything is sent."""
-    settings, secrets = settings_for(desk.account, package_sublists={"UPS": "pakageUps"})
-    with pytest.raises(SettingsError, match="package_sublists: 'pakageUps' of UPS"):
-        await adapter.connect(settings, secrets)

@@ -230,14 +230,15 @@ def booking_rules(settings: Settings) -> BookingRules:
 
 def package_sublists(settings: Settings) -> dict[str, str]:
     """The setting of that name. SettingsError when a value names no sublist of packages."""
+    known = {name.lower(): name for name in (*translate.PACKAGE_SUBLISTS, translate.NO_SUBLIST)}
     named = settings.mapping("package_sublists")
     for carrier, sublist in named.items():
-        if sublist != translate.NO_SUBLIST and not sublist.startswith(translate.PACKAGE_SUBLIST):
+        if sublist.lower() not in known:
             raise SettingsError(
-                f"package_sublists: {sublist!r} of {carrier} is no sublist; write package, "
-                "packageUps, packageFedEx, packageUsps or none"
+                f"package_sublists: {sublist!r} of {carrier} is no sublist; write one of "
+                f"{', '.join(known.values())}"
             )
-    return named
+    return {carrier: known[sublist.lower()] for carrier, sublist in named.items()}
 
 
 async def _ids_of_order(work: Work, order: order_pb2.Order) -> InternalIds:

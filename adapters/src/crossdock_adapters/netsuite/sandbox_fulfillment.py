@@ -42,8 +42,11 @@ _PACKAGE_FIELDS = _names(
 )
 
 
-_PACKAGE_SUBLISTS = ("package", "packageUps", "packageFedEx", "packageUsps")
-_CARRIER_FIELDS = ("packageTrackingNumber", "packageWeight")
+# What the fields of each sublist end with; that of FedEx is spelt in two ways, and has no contents.
+_PACKAGE_SUBLISTS: Mapping[str, str] = {
+    "package": "", "packageUps": "Ups", "packageFedex": "FedEx", "packageUsps": "Usps",
+}  # fmt: skip
+_CARRIER_FIELDS = ("packageTrackingNumber", "packageWeight", "packageCartonNumber")
 
 
 def fulfill_order(books: Books, order: Record, external_id: str | None, body: Fields) -> Record:
@@ -185,8 +188,10 @@ def _packages(books: Books, body: Fields, ship_method: Any) -> list[Fields]:
     for name in _PACKAGE_SUBLISTS:
         if name in body and name != own:
             raise user_error(f"{name} does not apply to this ship method, {own} does.", name)
-    carrier = own.removeprefix("package")
-    allowed = {f"{name}{carrier}" for name in _CARRIER_FIELDS} if carrier else _PACKAGE_FIELDS
+    carrier = _PACKAGE_SUBLISTS[own]
+    described = () if own == "packageFedex" else ("packageDescr",)
+    own_fields = {f"{name}{carrier}" for name in (*_CARRIER_FIELDS, *described)}
+    allowed = own_fields if carrier else _PACKAGE_FIELDS
     packages = []
     for index, package in enumerate(sublist(body, own)):
         path = f"{own}.items[{index}]"

@@ -42,7 +42,7 @@ _HEADER_FIELDS: Mapping[str, frozenset[str]] = {
     ITEM_FULFILLMENT: _names(
         "externalId shipStatus pickedDate packedDate shippedDate tranDate postingPeriod location"
         " memo shipMethod shipCarrier shippingCost handlingCost item package packageUps"
-        " packageFedEx packageUsps customForm"
+        " packageFedex packageUsps customForm"
     ),
 }
 _LINE_FIELDS: Mapping[str, frozenset[str]] = {

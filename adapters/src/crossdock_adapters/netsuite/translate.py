@@ -30,6 +30,16 @@ MAX_MEMO = 999
 MAX_PACKAGES = 200
 MAX_NAMED = 10
 PACKAGE_SUBLIST, NO_SUBLIST = "package", "none"
+# A fulfillment's sublists of packages, and what their fields end with, as the record's schema
+# spells both: the sublist is packageFedex, and its fields end with FedEx.
+PACKAGE_SUBLISTS: Mapping[str, str] = {
+    PACKAGE_SUBLIST: "",
+    "packageUps": "Ups",
+    "packageFedex": "FedEx",
+    "packageUsps": "Usps",
+}
+# Those that describe what is in a package.
+_DESCRIBED = frozenset({PACKAGE_SUBLIST, "packageUps", "packageUsps"})
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,9})?")
 
 
@@ -324,9 +334,9 @@ def packages(
 ) -> list[dict[str, Any]]:
     """The package sublist: tracking number where known, weight in pounds.
 
-    An integrated carrier's sublist has its name at the end of each field, and no description.
+    An integrated carrier's sublist has its name at the end of each field.
     """
-    carrier = sublist.removeprefix(PACKAGE_SUBLIST)
+    carrier = PACKAGE_SUBLISTS[sublist]
     tracking = {entry.package_id: entry.tracking_number for entry in shipment.progress}
     # The number of the whole shipment is that of one parcel, as a rule the first.
     only = shipment.tracking_number if len(shipment.packages) == 1 else ""
@@ -335,8 +345,8 @@ def packages(
         number = tracking.get(package.id) or only
         weight = pounds(package.weight, rules.weight_decimals)
         line: dict[str, Any] = {f"packageWeight{carrier}": weight}
-        if not carrier:
-            line["packageDescr"] = package.number
+        if sublist in _DESCRIBED:
+            line[f"packageDescr{carrier}"] = package.number
         if number:
             line[f"packageTrackingNumber{carrier}"] = number
         lines.append(line)
