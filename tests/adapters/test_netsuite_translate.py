@@ -170,6 +170,35 @@ def test_without_a_line_field_the_only_line_of_the_item_is_meant() -> None:
             translate.shipped_by_line(content("SKU-1"), held, IDS, RULES)
 
 
+@pytest.mark.parametrize(
+    ("shown", "refused"), [("5", True), ({"id": "5"}, True), ("1", False), (None, False)]
+)
+def test_a_line_in_another_unit_is_seen_however_it_is_written(shown: object, refused: bool) -> None:
+    """Proves that units, which a line has as text, are compared with those of what left, and that
+    the item's own stock unit, which has an id in NetSuite and none here, is no other one."""
+    rules = BookingRules(zone=ZONE, line_units={"EA": "", "DZN": "5"})
+    line = {"line": 1, "item": {"id": 1001}, "custcol_crossdock_line": 10, "units": shown}
+    held = translate.open_lines({"item": {"items": [line]}}, rules)
+    assert held[0].item_id == "1001"
+    shipment = shipment_pb2.Shipment(id="s", ship_from_location_number="WH-EAST")
+    content = shipment.packages.add(id="p", number="p").contents.add(
+        line_number=10, item_number="SKU-1"
+    )
+    content.quantity.value, content.quantity.unit = "2", "EA"
+    if refused:
+        with pytest.raises(Untranslatable, match="another unit"):
+            translate.shipped_by_line(shipment, held, IDS, rules)
+    else:
+        assert list(translate.shipped_by_line(shipment, held, IDS, rules)) == [1]
+
+
+@pytest.mark.parametrize("shown", ["B", {"id": "B"}, {"id": "B", "refName": "Packed"}])
+def test_an_enumeration_is_read_in_both_formats(shown: object) -> None:
+    """Proves that a status which NetSuite writes as its id alone is that status, and not none."""
+    assert translate.status_of({"shipStatus": shown}, "shipStatus") == "B"
+    assert translate.status_of({"shipStatus": None}, "shipStatus") == ""
+
+
 def test_units_without_a_mapping_and_mixed_currencies_are_refused() -> None:
     """Nothing is guessed about units or money."""
     with pytest.raises(Untranslatable, match="line_units"):
@@ -205,7 +234,7 @@ def test_settings_decide_what_accounts_differ_in() -> None:
         "item": {"id": "1000"},
         "quantity": Decimal("1.5"),
         "location": {"id": "5"},
-        "units": {"id": "3"},
+        "units": "3",
         "rate": Decimal("2.5"),
     }
 

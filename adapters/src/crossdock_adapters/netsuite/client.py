@@ -156,7 +156,11 @@ class NetSuiteClient:
         if not isinstance(items, list):
             raise OutcomeUnknown("SuiteQL answered without items")
         return [
-            {name: _cell(value) for name, value in item.items() if name != "links"}
+            {
+                name: _cell(value)
+                for name, value in item.items()
+                if name != "links" and value is not None
+            }
             for item in items
         ]
 

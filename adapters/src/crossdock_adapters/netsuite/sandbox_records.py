@@ -378,6 +378,8 @@ def _order_line(books: Books, line: Fields, new: bool, path: str) -> Fields:
         saved["item"] = books.resolve(ITEM, saved.get("item"), f"{path}.item").internal_id
     if new or "quantity" in saved:
         saved["quantity"] = _positive(saved.get("quantity"), f"{path}.quantity")
+    if not isinstance(saved.get("units", ""), str):
+        raise invalid_value(saved["units"], f"{path}.units")
     if "location" in saved:
         location = books.resolve(LOCATION, saved["location"], f"{path}.location")
         saved["location"] = location.internal_id

@@ -191,7 +191,7 @@ def sales_order_lines(
         }
         unit_id = _unit_id(ordered.quantity.unit, rules)
         if unit_id:
-            line["units"] = {"id": unit_id}
+            line["units"] = unit_id
         if ordered.HasField("unit_price"):
             line["rate"] = amount(ordered.unit_price.amount)
             if rules.price_level:
@@ -273,7 +273,7 @@ def shipped_by_line(
         if line is None:
             item_id = _id(ids.items, left.item_number, "item")
             line = _only_line_of(held, item_id, left.line_number, left.item_number)
-        if _unit_id(left.unit, rules) != line.unit_id and line.unit_id:
+        if _is_another_unit(_unit_id(left.unit, rules), line.unit_id, rules):
             raise Untranslatable(
                 f"line {left.line_number} was ordered in another unit than it was packed in"
             )
@@ -455,6 +455,13 @@ def _only_line_of(
     return found[0]
 
 
+def _is_another_unit(packed: str, ordered: str, rules: BookingRules) -> bool:
+    """Whether a line is in another unit than what left of it, by NetSuite's ids. An item's own
+    stock unit has no id here: a line in a unit that no setting names may be in it."""
+    known = bool(packed) or ordered in rules.line_units.values()
+    return bool(ordered) and packed != ordered and known
+
+
 def _unit_id(unit: str, rules: BookingRules) -> str:
     if unit not in rules.line_units:
         raise Untranslatable(f"unit {unit!r} has no NetSuite unit in the setting line_units")
@@ -481,4 +488,6 @@ def _line_number(value: Any) -> int | None:
 
 
 def _reference_id(value: Any) -> str:
-    return str(value.get("id") or "") if isinstance(value, Mapping) else ""
+    """The id of a reference or an enumeration, which NetSuite also writes as the id alone."""
+    found = value.get("id") if isinstance(value, Mapping) else value
+    return "" if found is None else str(found)
