@@ -379,13 +379,14 @@ async def test_a_change_that_netsuite_does_not_keep_sends_nothing(desk: Desk) ->
 
 
 async def test_cancelling_is_repeatable_and_refused_after_shipping(desk: Desk) -> None:
-    """Cancelled once however often asked; an order with a fulfillment refuses."""
+    """Each line is closed once however often asked; an order with a fulfillment refuses."""
     cancelled = order_events_pb2.OrderCancelled(order=order())
     assert "nothing to cancel" in (await desk.do("cancel_order", cancelled)).note
     await desk.do("create_sales_order", approved())
     await desk.do("cancel_order", cancelled)
     await desk.do("cancel_order", cancelled)
-    assert desk.account.orders()[0]["fields"]["orderStatus"] == "C"
+    assert desk.account.orders()[0]["fields"]["orderStatus"] == "H"
+    assert all(line["isClosed"] for line in desk.account.orders()[0]["lines"])
     assert desk.account.orders()[0]["times_updated"] == 1
     other = order("SO-2", ORDER_ID[:-1] + "9")
     await desk.do("create_sales_order", approved(other))
@@ -394,6 +395,28 @@ async def test_cancelling_is_repeatable_and_refused_after_shipping(desk: Desk) -
     await desk.do("post_goods_issue", shipped)
     with pytest.raises(Reject, match="cannot be cancelled"):
         await desk.do("cancel_order", order_events_pb2.OrderCancelled(order=other))
+
+
+async def test_an_account_may_take_a_cancelled_status(tmp_path: Path) -> None:
+    """Proves that the status of the setting is written where it is given, which an account takes
+    that lets more be written than the record's schema says, and others refuse."""
+    cancelled = order_events_pb2.OrderCancelled(order=order())
+    for statuses in ("ABC", "AB"):
+        async with running_account(tmp_path, order_statuses=statuses) as account:
+            settings, secrets = settings_for(account, cancelled_status="C")
+            vendor = await adapter.connect(settings, secrets)
+            desk = Desk(account, vendor, settings, HubNotebook())
+            await adapter.pull_master_data(desk.hub.poll(settings), vendor)
+            await desk.do("create_sales_order", approved())
+            if "C" in statuses:
+                await desk.do("cancel_order", cancelled)
+                await desk.do("cancel_order", cancelled)
+            else:
+                with pytest.raises(Reject, match="Invalid Field Value C"):
+                    await desk.do("cancel_order", cancelled)
+            (held,) = account.orders()
+            assert held["fields"]["orderStatus"] == ("C" if "C" in statuses else "B")
+            await vendor.close()
 
 
 async def test_the_manifest_and_the_functions_agree() -> None:

@@ -181,15 +181,16 @@ async def test_deleting_a_fulfillment_opens_the_order_again(account: Account) ->
         await account.client.read("itemFulfillment", eid("f-1"))
 
 
-async def test_cancel_is_refused_once_something_is_fulfilled(account: Account) -> None:
-    """An order with a fulfillment cannot be cancelled; a fresh one can."""
-    await two_line_order(account, "o-1")
-    await account.client.update("salesOrder", eid("o-1"), {"orderStatus": {"id": "C"}})
-    order_id = await two_line_order(account, "o-2")
-    await account.client.transform("salesOrder", order_id, "itemFulfillment", {})
-    with pytest.raises(Reject, match="cannot be cancelled"):
-        await account.client.update("salesOrder", eid("o-2"), {"orderStatus": {"id": "C"}})
-    assert account.orders()[0]["fields"]["orderStatus"] == "C"
+async def test_cancel_is_refused_once_something_is_fulfilled(tmp_path: Path) -> None:
+    """An order with a fulfillment cannot be cancelled; a fresh one can, where that is writable."""
+    async with running_account(tmp_path, order_statuses="ABC") as account:
+        await two_line_order(account, "o-1")
+        await account.client.update("salesOrder", eid("o-1"), {"orderStatus": {"id": "C"}})
+        order_id = await two_line_order(account, "o-2")
+        await account.client.transform("salesOrder", order_id, "itemFulfillment", {})
+        with pytest.raises(Reject, match="cannot be cancelled"):
+            await account.client.update("salesOrder", eid("o-2"), {"orderStatus": {"id": "C"}})
+        assert account.orders()[0]["fields"]["orderStatus"] == "C"
 
 
 async def test_closed_period_refuses_posting(account: Account) -> None:

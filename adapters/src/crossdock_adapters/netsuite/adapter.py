@@ -20,6 +20,7 @@ from crossdock_adapters.netsuite.client import (
 )
 from crossdock_adapters.netsuite.statuses import POSTED, SHIP_STATUS, STATUSES
 from crossdock_adapters.netsuite.translate import BookingRules, InternalIds
+from crossdock_adapters.netsuite.translate_cancellation import cancellation
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.erp_documents import sales_document
@@ -114,15 +115,16 @@ async def change_order(work: Work, vendor: NetSuiteClient) -> Confirmed:
 
 @ADAPTER.operation("cancel_order")
 async def cancel_order(work: Work, vendor: NetSuiteClient) -> Confirmed:
-    """Move the sales order to the cancelled status; NetSuite refuses once something is shipped."""
+    """Close every line of the sales order, or give it the cancelled status where a setting names
+    one; refused once something is picked or shipped."""
     order: order_pb2.Order = work.event.order
     rules = booking_rules(work.settings)
-    wanted = work.settings.text("cancelled_status")
     key = eid(translate.order_key(rules, order.id))
     try:
-        record = await vendor.read(SALES_ORDER, key, _ORDER_FIELDS)
-        if translate.status_of(record, "orderStatus") != wanted:
-            await vendor.update(SALES_ORDER, key, {"orderStatus": {"id": wanted}})
+        record = await vendor.read(SALES_ORDER, key, expand=True)
+        body = cancellation(record, work.settings.text("cancelled_status"))
+        if body:
+            await vendor.update(SALES_ORDER, key, body)
     except RecordMissing:
         return Confirmed(note="there is no sales order: nothing to cancel")
     internal_id = translate.internal_id_of(record)

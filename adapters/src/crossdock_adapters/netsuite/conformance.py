@@ -196,7 +196,7 @@ CONFORMANCE = Subject(
             "cancel_order",
             event=lambda _: order_events_pb2.OrderCancelled(order=order()),
             after=["create_sales_order"],
-            made=lambda books: orders_of(books, "C"),
+            made=lambda books: orders_of(books, "H"),
         ),
         Case(
             "post_goods_issue",

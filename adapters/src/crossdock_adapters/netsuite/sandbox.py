@@ -107,6 +107,7 @@ class NetSuiteSandbox(Sandbox):
                 clock=self.now,
                 custom_fields=frozenset(custom),
                 integrated_ship_methods=dict(settings.get("integrated_ship_methods", {})),
+                written_statuses=frozenset(settings.get("order_statuses", "AB")),
             )
         )
         self._countries = tuple(settings.get("countries", (HOME,)))

@@ -113,6 +113,8 @@ class AccountRules:
     first_fulfillment_number: int = 20001
     integrated_ship_methods: Mapping[str, str] = field(default_factory=dict)
     """The sublist of packages by ship method, where that is one of NetSuite's own carriers."""
+    written_statuses: frozenset[str] = frozenset({"A", "B"})
+    """The values of orderStatus that the record's schema lets be written."""
     closed_through: date | None = None
     """The last day of the last closed accounting period; nothing posts on or before it."""
 
@@ -290,7 +292,10 @@ def refresh_order_status(books: Books, order: Record) -> None:
     if status not in {PENDING_FULFILLMENT, PARTLY_FULFILLED, PENDING_BILLING}:
         return
     shipped = {key: fulfilled(books, order, key, "C") for key in order.lines}
-    if all(shipped[key] >= line["quantity"] for key, line in order.lines.items()):
+    open_lines = {key: line for key, line in order.lines.items() if not line.get("isClosed")}
+    if not open_lines and not any(shipped.values()):
+        order.fields["orderStatus"] = CLOSED
+    elif all(shipped[key] >= line["quantity"] for key, line in open_lines.items()):
         order.fields["orderStatus"] = PENDING_BILLING
     elif any(shipped.values()):
         order.fields["orderStatus"] = PARTLY_FULFILLED
@@ -337,6 +342,8 @@ def _wanted_status(books: Books, record: Record | None, reference: Any) -> str:
     now = str(record.fields["orderStatus"])
     if wanted == now:
         return now
+    if wanted not in books.rules.written_statuses:
+        raise invalid_value(wanted, "orderStatus")
     if now in {CLOSED, CANCELLED, BILLED}:
         raise user_error("Invalid sales order: it is already closed.", "orderStatus")
     if wanted == CANCELLED and any(books.fulfillments_of(record)):

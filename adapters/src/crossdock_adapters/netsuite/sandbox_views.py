@@ -220,6 +220,8 @@ def _line(books: Books, record: Record, line_key: int) -> Fields:
     if record.type == SALES_ORDER:
         shown["line"] = line_key
         shown["quantityFulfilled"] = fulfilled(books, record, line_key, "C")
+        shown["quantityPicked"] = fulfilled(books, record, line_key)
+        shown["isClosed"] = held.get("isClosed", False)
     return shown
 
 
