@@ -20,7 +20,7 @@ from crossdock_adapters.netsuite.client import (
 )
 from crossdock_adapters.sdk import exchange
 from crossdock_adapters.sdk.http import Answer
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry, Throttled
 from netsuite_account import Account, client_of, running_account
 from sdk_waiting import until
 
@@ -68,6 +68,27 @@ def test_after_an_effect_nothing_is_called_unprocessed(name: str) -> None:
     """A read that fails after a write in the same attempt leaves the attempt unknown."""
     with pytest.raises(OutcomeUnknown):
         judge(recorded(name), effect=False, earlier_effect=True)
+
+
+def test_each_detail_of_an_error_counts() -> None:
+    """Proves that an answer with several details is judged by the one that has a row, that all are
+    said, and that a place in the address is told as one in the body is."""
+    details = [
+        {"detail": "The record was not saved.", "o:errorCode": "INVALID_CONTENT"},
+        {"detail": "Blocked.", "o:errorCode": "CONCURRENCY_LIMIT_EXCEEDED", "o:urlPath": None},
+    ]
+    body = json.dumps({"title": "Bad Request", "status": 400, "o:errorDetails": details})
+    with pytest.raises(Throttled, match=r"not saved\.; Blocked"):
+        judge(Answer(400, {}, body.encode()), effect=True, earlier_effect=False)
+    place = {"detail": "No such record.", "o:errorCode": "X", "o:urlPath": "salesOrders"}
+    told = problem_of(Answer(400, {}, json.dumps({"o:errorDetails": [place]}).encode()))
+    assert str(told) == "400 X at salesOrders: No such record."
+
+
+def test_a_limit_in_broken_words_is_a_limit() -> None:
+    """Proves that status 429 is enough, whatever of the body can be read."""
+    with pytest.raises(Throttled):
+        judge(Answer(429, {}, b'{"status": 429 "x"'), effect=True, earlier_effect=False)
 
 
 def test_retry_after_is_obeyed() -> None:

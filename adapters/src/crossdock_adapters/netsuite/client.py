@@ -31,6 +31,9 @@ NOT_FOUND = 404
 SUITEQL_PAGE_LIMIT = 1000
 LOGIN_RETRY_SECONDS = 60.0
 
+MAX_DETAILS = 20
+# What an error is about: a place in the body, in the address, in the query, or a header.
+_PLACES = ("o:errorPath", "o:urlPath", "o:errorQueryParam", "o:errorHeader")
 # Without Error, a misspelt field is dropped in silence.
 _WRITE_HEADERS = {"X-NetSuite-PropertyNameValidation": "Error"}
 
@@ -50,12 +53,16 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """NetSuite's own words for an error: its code, text and JSON path, where it gave them."""
+    """NetSuite's own words for an error: its code, text and JSON path, where it gave them.
+
+    further_codes: of its other details, where one answer has several.
+    """
 
     status: int
     code: str
     detail: str
     path: str = ""
+    further_codes: str = ""
 
     def __str__(self) -> str:
         return f"{self.status} {self.code or 'no code'} {self.said}"[:500]
@@ -68,7 +75,7 @@ class Problem:
     @property
     def row(self) -> tuple[int, str]:
         """Status and code of its row: the first whose code is in its words, else its own."""
-        words = f"{self.code} {self.detail}".upper()
+        words = f"{self.code} {self.further_codes} {self.detail}".upper()
         for status, code in ERRORS.rows:
             if code not in ("", ANY_CODE) and status in (0, self.status) and code in words:
                 return status, code
@@ -218,11 +225,12 @@ def eid(external_id: str) -> str:
 def problem_of(answer: Answer) -> Problem:
     """NetSuite's explanation, whatever shape came back."""
     try:
-        body = answer.json()
-        first = body["o:errorDetails"][0]
-        code, detail = str(first.get("o:errorCode", "")), str(first.get("detail", ""))
-        place = first.get("o:errorPath") or first.get("o:errorQueryParam") or ""
-        return Problem(answer.status, code, detail, str(place or first.get("o:errorHeader") or ""))
+        details = answer.json()["o:errorDetails"][:MAX_DETAILS]
+        codes = [str(each.get("o:errorCode") or "") for each in details]
+        said = dict.fromkeys(str(each.get("detail") or "") for each in details)
+        places = [details[0].get(name) for name in _PLACES]
+        place = next((str(each) for each in places if each), "")
+        return Problem(answer.status, codes[0], "; ".join(said), place, " ".join(codes[1:]))
     except (ValueError, LookupError, TypeError, AttributeError):
         return Problem(answer.status, "", answer.text()[:200])
 

@@ -187,7 +187,8 @@ class NetSuiteSandbox(Sandbox):
         }
 
     def throttled(self, fault: Fault) -> Response:
-        answer = _error(429, "SSS_REQUEST_LIMIT_EXCEEDED", "The request limit is exceeded.")
+        said = "Concurrent request limit exceeded. Request blocked."
+        answer = _error(429, "CONCURRENCY_LIMIT_EXCEEDED", said)
         answer.headers["Retry-After"] = f"{fault.retry_after_seconds:g}"
         return answer
 
