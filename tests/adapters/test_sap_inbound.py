@@ -150,22 +150,63 @@ async def test_a_day_of_change_may_be_the_one_before(desk: Desk) -> None:
         return []
 
     vendor: Any = SimpleNamespace(query=query, telling=desk.vendor.telling)
+    poll = Notebook().poll(desk)
     nobody: Any = None
-    await inbound._pull_kind(nobody, vendor, nobody, "BusinessPartner", kind, cursor, timedelta(0))
+    await inbound._pull_kind(poll, vendor, nobody, "BusinessPartner", kind, cursor, timedelta(0))
     assert asked == ["LastChangeDate ge datetime'2026-03-05T00:00:00'"]
 
 
-async def test_a_mass_change_in_one_moment_is_read_to_its_end(
+async def test_documents_without_a_day_of_change_are_read_to_their_end(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Proves that a page that is full of one moment grows, and that no row is left out."""
+    """Proves that pages of partners that nobody ever changed, and of one mass change, hide none."""
     monkeypatch.setattr(inbound, "PAGE", 2)
+    for row in desk.sandbox._master._rows["BusinessPartner"].values():
+        row["LastChangeDate"] = None
     hub = Notebook()
     await pull(desk, hub)
     assert len(hub.entries) == 24
-    monkeypatch.setattr(inbound, "MAX_PAGE", 4)
-    with pytest.raises(NeedsPerson, match="in one moment"):
-        await pull(desk, Notebook())
+    assert set(json.loads(hub.cursor)) == set(inbound.KINDS)
+
+
+async def test_a_reading_that_was_cut_short_goes_on_where_it_ended(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that no page is read anew, and that the next round begins where the first began."""
+    monkeypatch.setattr(inbound, "PAGE", 2)
+    hub = Notebook()
+
+    async def items(request: Any) -> Any:
+        if len(hub.entries) == 3:
+            desk.fault("error_before", operation="query_products", status=503, count=1)
+        return await hub._items(request)
+
+    hub.items = SimpleNamespace(UpsertItems=items)
+    with pytest.raises(Retry):
+        await pull(desk, hub)
+    first = json.loads(hub.cursor)
+    assert "Product" not in first
+    hub.items = SimpleNamespace(UpsertItems=hub._items)
+    told, hub.entries = set(hub.entries), {}
+    await pull(desk, hub)
+    assert not told & set(hub.entries)
+    assert json.loads(hub.cursor)["Product"] == first["Product begun"]
+
+
+async def test_a_tenant_that_gives_one_page_again_is_for_a_person(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a page that is not after the last one ends the reading."""
+    monkeypatch.setattr(inbound, "PAGE", 1)
+
+    async def query(service: str, path: str, options: Any) -> list[Any]:
+        return [{"BusinessPartner": "SUPP-1", "Customer": ""}]
+
+    vendor: Any = SimpleNamespace(query=query, telling=desk.vendor.telling)
+    hub: Any = Notebook()
+    facts = inbound.Facts(hub, "sap", lambda code: code, "PurchaseOrderByCustomer", "")
+    with pytest.raises(NeedsPerson, match="no page of it after BusinessPartner 'SUPP-1'"):
+        await inbound.pull(hub.poll(desk), vendor, facts, ["BusinessPartner"], timedelta(0))
 
 
 async def test_a_unit_without_a_row_waits_for_it(desk: Desk) -> None:

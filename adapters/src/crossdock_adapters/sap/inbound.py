@@ -28,8 +28,6 @@ from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Webhook
 
 PAGE: Final = 200
-MAX_PAGE: Final = 5_000
-MAX_PAGES: Final = 200
 
 Translate = Callable[[Mapping[str, Any], str, str, UnitMeaning], Message | None]
 
@@ -138,23 +136,17 @@ async def receive(hook: Webhook, vendor: SapClient, facts: Facts, names: Sequenc
 async def pull(
     poll: Poll, vendor: SapClient, facts: Facts, names: Sequence[str], overlap: timedelta
 ) -> None:
-    """Everything of these kinds that changed since the last time, oldest change first.
+    """Everything of these kinds that changed since the last time.
 
     NeedsPerson of one kind is raised after the others: it keeps none of them from being read.
     """
     stuck: list[NeedsPerson] = []
     cursor = {str(k): str(v) for k, v in json.loads(poll.cursor or b"{}").items()}
     for name in names:
-        kind = KINDS[name]
-        started = datetime.now(UTC)
         try:
-            await _pull_kind(poll, vendor, facts, name, kind, cursor, overlap)
+            await _pull_kind(poll, vendor, facts, name, KINDS[name], cursor, overlap)
         except NeedsPerson as reason:
             stuck.append(reason)
-            continue
-        # The next round begins where this one began, by our clock and the overlap for SAP's.
-        cursor[name] = started.isoformat()
-        await poll.advance(json.dumps(cursor, sort_keys=True))
     if stuck:
         raise stuck[0]
 
@@ -189,26 +181,34 @@ async def _pull_kind(
     cursor: dict[str, str],
     overlap: timedelta,
 ) -> None:
-    """Page by page by the time of change: a row that changes meanwhile moves to the end, so that
-    none is missed; the rows of the last moment come twice, and the hub knows them."""
-    since, top = translate_facts.since(cursor, name, overlap), PAGE
+    """Page by page by the key, which is never empty and never twice, as a day of change is.
+
+    Its place is kept, so that a long reading goes on where it ended. What changes meanwhile is of
+    the next round, which begins where this one began, by our clock and the overlap for SAP's.
+    """
+    since = translate_facts.since(cursor, name, overlap)
     if since is not None and kind.by_day:
         # SAP dates a change in its own zone, where it may be the day before the one in UTC.
         since -= timedelta(days=1)
-    for _ in range(MAX_PAGES):
+    begun_at, after_at = f"{name} begun", f"{name} after"
+    begun, after = cursor.get(begun_at) or datetime.now(UTC).isoformat(), cursor.get(after_at, "")
+    while True:
         async with vendor.telling:
-            rows = await vendor.query(kind.service, kind.entity, _asked(kind, since, top))
+            rows = await vendor.query(kind.service, kind.entity, _asked(kind, since, after))
             for row in rows:
                 await _tell_or_hold(poll, facts, name, kind, row)
-        if len(rows) < top:
-            return
-        last = odata.moment(rows[-1].get(kind.changed))
-        if last is None or top > MAX_PAGE:
-            raise NeedsPerson(f"{kind.entity}: more than {MAX_PAGE} rows changed in one moment")
-        # A mass change gives many rows one moment: then the page has to be larger than it.
-        top = top * 2 if since is not None and last <= since else PAGE
-        since = last
-    raise NeedsPerson(f"{kind.entity}: more than {MAX_PAGES} pages of changes")
+        if len(rows) < PAGE:
+            break
+        last = str(rows[-1].get(kind.key) or "")
+        if last in ("", after):
+            raise NeedsPerson(f"{kind.entity}: SAP has no page of it after {kind.key} {after!r}")
+        cursor[begun_at], cursor[after_at] = begun, last
+        after = last
+        await poll.advance(json.dumps(cursor, sort_keys=True))
+    for done in (begun_at, after_at):
+        cursor.pop(done, None)
+    cursor[name] = begun
+    await poll.advance(json.dumps(cursor, sort_keys=True))
 
 
 async def _tell_or_hold(
@@ -223,15 +223,20 @@ async def _tell_or_hold(
         await poll.hold(payload, str(problem), key=known_as, cause=problem)
 
 
-def _asked(kind: Kind, since: datetime | None, top: int) -> dict[str, str]:
-    options = {"$orderby": f"{kind.changed},{kind.key}", "$top": str(top)}
+def _asked(kind: Kind, since: datetime | None, after: str) -> dict[str, str]:
+    options = {"$orderby": kind.key, "$top": str(PAGE)}
     if kind.expand:
         options["$expand"] = kind.expand
+    conditions: list[str] = []
     if since is not None:
         literal = (
             odata.datetime_literal(since.replace(hour=0, minute=0, second=0))
             if kind.by_day
             else odata.offset_literal(since)
         )
-        options["$filter"] = f"{kind.changed} ge {literal}"
+        conditions.append(f"{kind.changed} ge {literal}")
+    if after:
+        conditions.append(f"{kind.key} gt {odata.text(after)}")
+    if conditions:
+        options["$filter"] = " and ".join(conditions)
     return options
