@@ -88,6 +88,31 @@ async def test_another_amount_under_the_same_number_is_for_a_person(desk: Desk) 
         await bills.book(desk.vendor, other)
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"SupplierInvoiceStatus": "A"}, "which is not posted: A"),
+        ({"SupplierInvoiceIsCreditMemo": "X"}, "of other kind"),
+    ],
+)
+async def test_what_is_no_posted_invoice_is_for_a_person(
+    desk: Desk, fields: dict[str, str], said: str
+) -> None:
+    """Proves that what somebody parked, or credited under the number, is not taken for the bill."""
+    await bills.book(desk.vendor, BILL)
+    desk.sandbox._bills.invoices[0].update(fields)
+    with pytest.raises(NeedsPerson, match=said):
+        await bills.book(desk.vendor, BILL)
+    assert desk.calls("book_invoice") == 1
+
+
+async def test_a_deleted_invoice_is_not_there(desk: Desk) -> None:
+    """Proves that a parked invoice that somebody deleted does not stand for the bill."""
+    await bills.book(desk.vendor, BILL)
+    desk.sandbox._bills.invoices[0]["SupplierInvoiceStatus"] = "2"
+    assert isinstance(await bills.find(desk.vendor, BILL), NotFound)
+
+
 async def test_a_bill_that_cannot_be_said_is_not_sent(desk: Desk) -> None:
     """Proves that long numbers and sums that do not agree never reach SAP, nor a closed period."""
     with pytest.raises(Untranslatable, match="1 to 16 characters"):

@@ -29,6 +29,8 @@ INVOICE: Final = "A_SupplierInvoice"
 MAX_CARRIER_NUMBER: Final = 16
 MAX_TEXT: Final = 25
 DEBIT, CREDIT = "S", "H"
+# SupplierInvoiceStatus: posted, which SAP may leave unsaid, and deleted. Others: parked or held.
+POSTED, DELETED = ("", "5"), "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +131,10 @@ async def book(vendor: SapClient, bill: Bill) -> Confirmed:
 
 
 async def find(vendor: SapClient, bill: Bill) -> Confirmed | NotFound:
-    """Look for the bill by the carrier and its number; what was cancelled is not there.
+    """Look for the bill by the carrier and its number; what was cancelled or deleted is not there.
 
     One of another amount, currency or company under the same number is for a person: it is another
-    bill, or a typo.
+    bill, or a typo. So is a credit memo for an invoice, and what somebody parked and did not post.
     """
     held = await _invoices(vendor, bill)
     if not held:
@@ -142,10 +144,14 @@ async def find(vendor: SapClient, bill: Bill) -> Confirmed | NotFound:
             ("amount", odata.number(row.get("InvoiceGrossAmount", "0")) == bill.gross),
             ("currency", row.get("DocumentCurrency") == bill.currency),
             ("company", row.get("CompanyCode") == bill.company),
+            ("kind", bool(row.get("SupplierInvoiceIsCreditMemo")) == bill.credit),
         ):
             if not same:
                 found = _reference(row).value
                 raise NeedsPerson(f"SAP has {found} under this number, of other {what}")
+        if (status := str(row.get("SupplierInvoiceStatus") or "")) not in POSTED:
+            found = _reference(row).value
+            raise NeedsPerson(f"SAP has {found} under this number, which is not posted: {status}")
     duplicates = [_reference(row) for row in held[1:]]
     return Confirmed([_reference(held[0])], duplicates=duplicates, note="found by its number")
 
@@ -191,6 +197,7 @@ async def _invoices(vendor: SapClient, bill: Bill) -> Sequence[Mapping[str, Any]
         for row in rows
         if str(row.get("SupplierInvoiceIDByInvcgParty", "")).upper() == number
         and not row.get("ReverseDocument")
+        and row.get("SupplierInvoiceStatus") != DELETED
     ]
 
 

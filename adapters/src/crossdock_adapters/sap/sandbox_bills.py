@@ -114,7 +114,8 @@ class Bills:
             "SupplierInvoiceIDByInvcgParty": number, "DocumentDate": dated,
             "DocumentCurrency": body.get("DocumentCurrency"), "InvoiceGrossAmount": gross,
             "SupplierInvoiceIsCreditMemo": body.get("SupplierInvoiceIsCreditMemo", ""),
-            "ReverseDocument": "", "lines": [dict(line) for line in lines],
+            "SupplierInvoiceStatus": "5", "ReverseDocument": "",
+            "lines": [dict(line) for line in lines],
         }  # fmt: skip
 
     async def _cancel(self, request: Request, call: Call) -> Response:
