@@ -165,10 +165,14 @@ def test_a_delivery_is_expected_at_the_end_of_its_window() -> None:
 
 
 def test_the_first_part_that_failed_says_why() -> None:
-    """Proves that a list of errors, an object with some, and neither are read for their code."""
+    """Proves that a list, an object, an output with errors, and none, are read for their code."""
     parts = recorded("composite_rolled_back.json")["compositeResponse"]
     assert error_of(parts[1]["body"])[0] == "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"
     assert error_of(recorded("action_with_errors.json"))[0] == "INVALID_INPUT"
+    output = {"success": False, "errors": [{"errorCode": "INVALID_STATUS", "message": "Closed."}]}
+    outer = {"enhancedErrorType": None, "message": "It failed.", "output": output}
+    assert error_of([outer]) == error_of(outer) == ("INVALID_STATUS", "Closed.")
+    assert error_of([{"errorCode": "NOT_FOUND", "output": None}])[0] == "NOT_FOUND"
     assert error_of(None) == ("", "")
 
 

@@ -162,6 +162,19 @@ async def test_a_success_with_errors_is_none(desk: Desk) -> None:
     assert (len(books["shipments"]), len(books["invoices"])) == (1, 1)
 
 
+async def test_what_an_action_says_inside_an_error_decides(desk: Desk) -> None:
+    """Proves that a lock under HTTP 400 is a retry although only the error's output has its code,
+    and that what the org refuses is a refusal with its words, whatever its code."""
+    await desk.known_order()
+    await desk.do("confirm_shipment", manifested())
+    order_id = next(iter(desk.sandbox._records.orders))
+    with pytest.raises(Reject, match="an invoice exists"):
+        await desk.vendor.create_invoice(order_id)
+    await desk.command("misbehave", kind="lock_row", count=1)
+    with pytest.raises(Retry):
+        await desk.vendor.create_invoice(order_id)
+
+
 async def test_an_invoice_that_is_there_is_not_made_again(desk: Desk) -> None:
     """Proves that one invoice is made, and a later departure or repeat refers to it."""
     await desk.known_order()

@@ -356,6 +356,8 @@ class SalesforceClient:
         self.budget.note(answer.headers.get("Sforce-Limit-Info", ""))
         content = _json(answer)
         if not answer.ok:
+            if effect and answer.status < 500 and _says_failure(_output_of(content)):
+                raise self._failed(answer.status, content)
             raise self._meaning(
                 answer.status, content, effect=effect, wish=self._wish_seconds(answer, content)
             )
@@ -419,7 +421,10 @@ class SalesforceClient:
 
 
 def error_of(content: Any) -> tuple[str, str]:
-    """(code, words) of an error: the first of a list, or of an object that has some; "" each."""
+    """(code, words) of an error: the first of a list, or of an object or an output that has some;
+    "" each."""
+    if output := _output_of(content):
+        return error_of(output)
     if isinstance(content, list):
         content = next((each for each in content if isinstance(each, dict)), {})
     if not isinstance(content, dict):
@@ -474,6 +479,15 @@ def _says_failure(content: Any) -> bool:
     if not isinstance(content, dict):
         return False
     return content.get("success") is False or bool(content.get("errors"))
+
+
+def _output_of(content: Any) -> Any:
+    """What an action says of itself inside an error; None: nothing of errors."""
+    for each in content if isinstance(content, list) else [content]:
+        output = each.get("output") if isinstance(each, dict) else None
+        if isinstance(output, dict) and output.get("errors"):
+            return output
+    return None
 
 
 def _json(answer: Answer) -> Any:

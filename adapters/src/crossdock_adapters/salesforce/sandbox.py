@@ -31,6 +31,7 @@ from crossdock_adapters.salesforce.sandbox_access import (
 )
 from crossdock_adapters.salesforce.sandbox_answers import (
     Refusing,
+    RefusingAction,
     halted,
     object_of,
     part_result,
@@ -383,7 +384,7 @@ class SalesforceSandbox(Misbehaving):
             call.effect = False
             error = {"errorCode": "INVALID_INPUT", "message": "No tax was calculated"}
             return self._answer({"success": False, "errors": [error], "invoiceId": None}, 201)
-        with Refusing():
+        with RefusingAction():
             self._lock()
             invoice = self._records.create_invoice(call.key)
         return self._answer({"success": True, "errors": [], "invoiceId": invoice}, 201)
@@ -393,7 +394,7 @@ class SalesforceSandbox(Misbehaving):
         body = await object_of(request)
         call.key = request.path_params["order_id"]
         items = body.get("fulfillmentOrderLineItemsToCancel")
-        with Refusing():
+        with RefusingAction():
             self._lock()
             self._records.cancel_items(call.key, items if isinstance(items, list) else [])
         return self._answer({"success": True, "errors": []}, 201)
@@ -402,7 +403,7 @@ class SalesforceSandbox(Misbehaving):
         self._enter(request)
         body = await object_of(request)
         call.key = request.path_params["summary_id"]
-        with Refusing():
+        with RefusingAction():
             self._lock()
             change = sandbox_returns.submit(self._records, call.key, body.get("changeItems"))
         return self._answer({"success": True, "errors": [], "changeOrderId": change}, 201)

@@ -23,6 +23,17 @@ class Refusing:
             raise refused_by(error) from None
 
 
+class RefusingAction(Refusing):
+    """The same of a Connect action: an error with its output, which has the code."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Refusal):
+            said = {"errorCode": error.code, "message": error.message}
+            output = {"success": False, "errors": [said]}
+            outer = {"message": error.message, "enhancedErrorType": None, "output": output}
+            raise VendorError(error.status, [outer]) from None
+
+
 def refused_by(refusal: Refusal) -> VendorError:
     """A refusal as the frame raises it."""
     return VendorError(refusal.status, refusal.as_json())
