@@ -71,8 +71,8 @@ TWO_CARTONS = (
 
 
 async def test_each_carton_has_its_lines_however_often_it_is_told(desk: Desk) -> None:
-    """Proves that a departure of two cartons becomes rows with product, quantity, tracking number,
-    lots and serial numbers, and that an answer that was lost adds none."""
+    """Proves that a departure of two cartons becomes rows with product, quantity, lots and serial
+    numbers, and that an answer that was lost adds none."""
     order_id = await desk.known_order(state=PARTLY, lines=LINES)
     desk.sandbox.faults.add({"kind": "reply_lost", "operation": "composite", "count": 1})
     with pytest.raises(OutcomeUnknown):
@@ -90,10 +90,23 @@ async def test_each_carton_has_its_lines_however_often_it_is_told(desk: Desk) ->
         for line in desk.sandbox.books()["lines"]
         if line["FulfillmentOrderId"] == order_id
     }
-    first = desk.sandbox.books()["shipments"][0]["items"]
+    told = desk.sandbox.books()["shipments"][0]
+    first = told["items"]
     assert first["s-1-C-1-1"]["Product2Id"] == products["SKU-1"]
     assert first["s-1-C-1-2"]["Product2Id"] == products["SKU-2"]
-    assert first["s-1-C-1-2"]["TrackingNumber"] == "1Z-C-1"
+    assert (told["TrackingNumber"], "TrackingNumber" in first["s-1-C-1-2"]) == ("1Z-C-1", False)
+
+
+@pytest.mark.parametrize("field", ["TrackingNumber", "ExpectedDeliveryDate"])
+async def test_what_an_item_takes_from_its_shipment_cannot_be_written(
+    tmp_path: Path, field: str
+) -> None:
+    """Proves that the org refuses what it fills in itself, and that a person is told which field
+    that is: `fields` names one that nobody can write."""
+    async with running(tmp_path, fields={"shipment_item.tracking_number": field}) as desk:
+        await desk.known_order(state=PARTLY, lines=LINES)
+        with pytest.raises(NeedsPerson, match=field):
+            await desk.do("confirm_shipment", left(shipment(*TWO_CARTONS)))
 
 
 async def test_a_split_shipment_says_what_left_each_time(desk: Desk) -> None:

@@ -14,7 +14,7 @@ from crossdock.fulfillment.v1 import fulfillment_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock_adapters.salesforce import avro, conformance, translate, translate_events
 from crossdock_adapters.salesforce.adapter import ADAPTER
-from crossdock_adapters.salesforce.client import error_of
+from crossdock_adapters.salesforce.answers import error_of
 from crossdock_adapters.salesforce.names import FIELDS, Names
 from crossdock_adapters.salesforce.stages import Stages
 from crossdock_adapters.salesforce.translate import Found, Rules

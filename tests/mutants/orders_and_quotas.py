@@ -86,12 +86,12 @@ ORDER_AND_QUOTA_MUTANTS: Final[list[Mutant]] = [
         f"{SALESFORCE}client.py",
         WRITES,
         an_action_with_errors_is_done=(
-            "        if _says_failure(answer):\n",
-            "        if _says_failure(None):\n",
+            "        if says_failure(answer):\n",
+            "        if says_failure(None):\n",
         ),
         a_composite_part_that_failed_is_done=(
-            "            if not 200 <= status < 300 or _says_failure(content)\n",
-            "            if not status or _says_failure(content)\n",
+            "            if not 200 <= status < 300 or says_failure(content)\n",
+            "            if not status or says_failure(content)\n",
         ),
     ),
     *faults_in(

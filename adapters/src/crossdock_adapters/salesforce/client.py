@@ -17,6 +17,7 @@ from typing import Any, Final
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
+from crossdock_adapters.salesforce.answers import MAX_SAID, error_of, output_of, says_failure
 from crossdock_adapters.salesforce.names import (
     FIELDS,
     LINE,
@@ -53,7 +54,6 @@ AUTH_RETRY_SECONDS: Final = 5.0
 MAX_PARTS: Final = 25
 MAX_RECORDS: Final = 200
 MAX_PAGES: Final = 500
-MAX_SAID: Final = 200
 LOCK_CODE: Final = "UNABLE_TO_LOCK_ROW"
 # Codes under which a failed trigger tells its own error in the text.
 TRIGGER_CODES: Final = frozenset(
@@ -203,12 +203,16 @@ class SalesforceClient:
         status: str,
     ) -> None:
         """Upsert shipments and their items by our keys, and set the fulfillment order's status if
-        one is given.
+        one is given. An item keeps its shipment, which only a create may say.
 
         All or nothing of each 25, the status with the last: one call for all but large shipments.
         NeedsPerson: several rows have our key, so the field is not unique.
         """
         field = self.external_id_field
+        there = await self._items_of(order_id) if items else frozenset[str]()
+        items = {
+            key: _without(row, SHIPMENT) if key in there else row for key, row in items.items()
+        }
         parts = [
             Part("PATCH", f"/sobjects/{kind}/{field}/{_quoted(key)}", row)
             for kind, keyed in ((SHIPMENT, rows), (SHIPMENT_ITEM, items))
@@ -219,7 +223,7 @@ class SalesforceClient:
             parts.append(Part("PATCH", f"/sobjects/{ORDER}/{order_id}", body))
         if len(parts) == 1:
             content = await self._call("PATCH", parts[0].path, body=parts[0].body, effect=True)
-            if _says_failure(content):
+            if says_failure(content):
                 raise self._failed(200, content)
             return
         for start in range(0, len(parts), MAX_PARTS):
@@ -232,6 +236,15 @@ class SalesforceClient:
             f"SELECT Id, {field} FROM {SHIPMENT} WHERE {order} = {soql_id(order_id)} ORDER BY Id"
         )
         return {str(row[field]): str(row["Id"]) for row in await self.query(query) if row[field]}
+
+    async def _items_of(self, order_id: str) -> frozenset[str]:
+        """Our keys of the items of a fulfillment order's shipments."""
+        field, order = self.external_id_field, self.names.fields["shipment.order"]
+        query = (
+            f"SELECT Id, {field} FROM {SHIPMENT_ITEM} "
+            f"WHERE {SHIPMENT}.{order} = {soql_id(order_id)} ORDER BY Id"
+        )
+        return frozenset(str(row[field]) for row in await self.query(query) if row[field])
 
     async def take_back(self, shipment_ids: Sequence[str], status: str) -> None:
         """Delete shipments, and their items with them, or give them a status if there is one."""
@@ -314,7 +327,7 @@ class SalesforceClient:
         bad = [
             (status, content)
             for status, content in zip(statuses, bodies, strict=True)
-            if not 200 <= status < 300 or _says_failure(content)
+            if not 200 <= status < 300 or says_failure(content)
         ]
         if bad:
             telling = [each for each in bad if error_of(each[1])[0] != HALTED]
@@ -326,7 +339,7 @@ class SalesforceClient:
         answer = await self._call("POST", path, body=body, effect=True)
         if not isinstance(answer, dict):
             raise OutcomeUnknown("the answer of an action is no object")
-        if _says_failure(answer):
+        if says_failure(answer):
             raise self._failed(200, answer)
         return answer
 
@@ -356,7 +369,7 @@ class SalesforceClient:
         self.budget.note(answer.headers.get("Sforce-Limit-Info", ""))
         content = _json(answer)
         if not answer.ok:
-            if effect and answer.status < 500 and _says_failure(_output_of(content)):
+            if effect and answer.status < 500 and says_failure(output_of(content)):
                 raise self._failed(answer.status, content)
             raise self._meaning(
                 answer.status, content, effect=effect, wish=self._wish_seconds(answer, content)
@@ -420,23 +433,6 @@ class SalesforceClient:
         return Token(value, self._settings.seconds("session_seconds"))
 
 
-def error_of(content: Any) -> tuple[str, str]:
-    """(code, words) of an error: the first of a list, or of an object or an output that has some;
-    "" each."""
-    if output := _output_of(content):
-        return error_of(output)
-    if isinstance(content, list):
-        content = next((each for each in content if isinstance(each, dict)), {})
-    if not isinstance(content, dict):
-        return "", ""
-    inner = content.get("errors")
-    if isinstance(inner, list) and any(isinstance(each, dict) for each in inner):
-        return error_of(inner)
-    code = content.get("errorCode") or content.get("statusCode") or content.get("code") or ""
-    said = content.get("message") or content.get("detail") or ""
-    return str(code)[:64], str(said)[:MAX_SAID]
-
-
 def records_of(answer: Any) -> list[dict[str, Any]]:
     """The records of one page of a query's answer. Retry: it is none."""
     found = answer.get("records") if isinstance(answer, dict) else None
@@ -457,6 +453,10 @@ def row_quantities(rows: Mapping[str, Decimal]) -> str:
     return ", ".join(f"{plain(quantity)} of {row}" for row, quantity in rows.items())
 
 
+def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {each: value for each, value in row.items() if each != name}
+
+
 def _fields(paths: Sequence[str]) -> str:
     return ", ".join(["Id", *dict.fromkeys(path for path in paths if path != "Id")])
 
@@ -472,22 +472,6 @@ def _status(result: Any) -> int:
 
 def _is_success(result: Any) -> bool:
     return isinstance(result, dict) and result.get("success") is True
-
-
-def _says_failure(content: Any) -> bool:
-    """Whether the body of a success says that it is none."""
-    if not isinstance(content, dict):
-        return False
-    return content.get("success") is False or bool(content.get("errors"))
-
-
-def _output_of(content: Any) -> Any:
-    """What an action says of itself inside an error; None: nothing of errors."""
-    for each in content if isinstance(content, list) else [content]:
-        output = each.get("output") if isinstance(each, dict) else None
-        if isinstance(output, dict) and output.get("errors"):
-            return output
-    return None
 
 
 def _json(answer: Answer) -> Any:

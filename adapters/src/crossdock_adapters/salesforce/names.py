@@ -57,7 +57,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "shipment.delivered": "ActualDeliveryDate",
     "shipment_item.product": "Product2Id",
     "shipment_item.quantity": "Quantity",
-    "shipment_item.tracking_number": "TrackingNumber",
+    # A standard item shows its shipment's, and nobody can write it: an org may add a field.
+    "shipment_item.tracking_number": "",
     "shipment_item.numbers": "Description",
     # Standard objects lead from a shipment's item to no row: an org that wants it adds a field.
     "shipment_item.line": "",

@@ -204,6 +204,10 @@ class Records:
         if body["FulfillmentOrderId"] not in self.orders:
             raise Refusal(400, "INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
 
+    def live_shipments(self) -> list[dict[str, Any]]:
+        """Those that nobody deleted."""
+        return [row for row in self.shipments.values() if not row.get("IsDeleted")]
+
     def upsert_shipment(self, key: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         """(the shipment, whether it was made or changed)."""
         self.check_shipment(body)
@@ -281,8 +285,11 @@ class Records:
             "OrderItemSummary": self.items,
             "ReturnOrder": self.return_orders,
             "ReturnOrderLineItem": self.return_lines,
-            "Shipment": {
-                key: row for key, row in self.shipments.items() if not row.get("IsDeleted")
+            "Shipment": {row["Id"]: row for row in self.live_shipments()},
+            "ShipmentItem": {
+                item["Id"]: {**item, EXTERNAL_ID_FIELD: key, "Shipment": row}
+                for row in self.live_shipments()
+                for key, item in row.get("items", {}).items()
             },
         }
         if parsed is None:

@@ -17,8 +17,10 @@ from crossdock_adapters.salesforce.sandbox_records import (
     Refusal,
 )
 
-ITEM_FIELDS: Final = frozenset({
-    SHIPMENT, "Product2Id", "Quantity", "Description", "ExpectedDeliveryDate", "TrackingNumber",
+ITEM_FIELDS: Final = frozenset({SHIPMENT, "Product2Id", "Quantity", "Description"})
+# What the org fills in from the shipment, or from what it knows.
+READ_ONLY: Final = frozenset({
+    "ExpectedDeliveryDate", "FulfillmentOrderLineItemId", "OrderItemSummaryId", "TrackingNumber",
     "TrackingUrl",
 })  # fmt: skip
 
@@ -28,11 +30,17 @@ def upsert_item(
 ) -> tuple[int, Any, bool]:
     """(status, answer, whether something changed) of an item of a shipment, which is named by its
     external id."""
-    unknown = set(body) - ITEM_FIELDS
+    unknown = set(body) - ITEM_FIELDS - READ_ONLY
     if unknown:
         raise Refusal(400, "INVALID_FIELD", f"No such column '{min(unknown)}' on {kind}")
+    keeping = next((row for row in records.live_shipments() if key in row.get("items", {})), None)
+    fixed = sorted(set(body) & (READ_ONLY if keeping is None else READ_ONLY | {SHIPMENT}))
+    if fixed:
+        text = f"Unable to create/update fields: {', '.join(fixed)}"
+        raise Refusal(400, "INVALID_FIELD_FOR_INSERT_UPDATE", text)
     parent = body.get(SHIPMENT)
-    shipment = records.shipments.get(str(parent.get(field))) if isinstance(parent, dict) else None
+    named = records.shipments.get(str(parent.get(field))) if isinstance(parent, dict) else None
+    shipment = keeping or named
     if shipment is None:
         raise Refusal(400, "INVALID_CROSS_REFERENCE_KEY", "no such shipment")
     quantity = body.get("Quantity")
