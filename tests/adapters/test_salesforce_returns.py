@@ -24,6 +24,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reject,
     Retry,
     Untranslatable,
+    VendorOutcome,
 )
 from salesforce_world import HUB_ID, Desk, running
 
@@ -131,8 +132,9 @@ async def test_a_locked_row_is_tried_again_and_submitted_once(desk: Desk) -> Non
 
 @pytest.mark.parametrize("fault", ["reply_lost", "error_after"])
 async def test_an_unmanaged_return_is_a_return_order_by_our_key(desk: Desk, fault: str) -> None:
-    """Proves that of an order whose quantities no action may change a return order is written with
-    its lines, that a repeat makes no second one, and that the action is not called."""
+    """Proves that of an order whose quantities no action may change a return order is made with its
+    lines and their products, in a status that the org takes, that a repeat makes no second one and
+    writes nothing, and that the action is not called."""
     wanted = await delivered(desk, "UNMANAGED")
     draft = await returns.prepare(desk.vendor, wanted)
     assert isinstance(await returns.find(desk.vendor, wanted, draft), NotFound)
@@ -144,12 +146,25 @@ async def test_an_unmanaged_return_is_a_return_order_by_our_key(desk: Desk, faul
     (order,) = books["return_orders"]
     assert isinstance(found, Confirmed) and done.references == found.references
     assert [each.value for each in done.references] == [order["Id"]]
+    assert order["Status"] == "Submitted" and all(
+        each["Product2Id"] for each in books["return_lines"]
+    )
     lines = [
         (each["OrderItemSummaryId"], each["QuantityReturned"], each["ReasonForReturn"])
         for each in books["return_lines"]
     ]
     assert lines == [(line.item_summary, line.quantity, line.reason) for line in wanted.lines]
     assert desk.calls("submit_return") == 0 and returned(desk) == [0, 0]
+
+
+async def test_a_return_order_is_made_in_a_status_that_the_org_takes(tmp_path: Path) -> None:
+    """Proves that a status of the setting that is not Activated is refused, and nothing is made."""
+    async with running(tmp_path, return_order_status="Draft") as desk:
+        wanted = await delivered(desk, "UNMANAGED")
+        draft = await returns.prepare(desk.vendor, wanted)
+        with pytest.raises(VendorOutcome, match="Activated"):
+            await opened(desk, wanted, draft)
+        assert desk.sandbox.books()["return_orders"] == []
 
 
 async def test_a_return_that_cannot_be_said_is_not_sent(desk: Desk) -> None:

@@ -107,6 +107,7 @@ class SalesforceClient:
         if not is_id(self.organization):
             raise SettingsError("organization_id must be the org's id, of 15 or 18 characters")
         self.external_id_field = settings.text("external_id_field")
+        self.return_status = settings.text("return_order_status")
         self._settings = settings
         self._secrets = secrets
         timeout_seconds = settings.seconds("timeout_seconds")

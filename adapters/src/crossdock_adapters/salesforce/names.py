@@ -64,10 +64,13 @@ FIELDS: Final[Mapping[str, str]] = {
     "shipment_item.line": "",
     "item.summary": "OrderSummaryId",
     "item.life_cycle": "OrderSummary.OrderLifeCycleType",
+    "item.product": "Product2Id",
     "item.returned": "QuantityReturned",
     "item.returnable": "QuantityAvailableToReturn",
     "return.summary": "OrderSummaryId",
+    "return.status": "Status",
     "return_line.item": "OrderItemSummaryId",
+    "return_line.product": "Product2Id",
     "return_line.quantity": "QuantityReturned",
     "return_line.reason": "ReasonForReturn",
 }

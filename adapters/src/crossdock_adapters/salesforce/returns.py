@@ -67,9 +67,11 @@ class CustomerReturn:
 @dataclass(frozen=True, slots=True)
 class _Items:
     """The returned items as they are now, in the order of the lines: how much of each is returned,
-    and may still be; nothing of an unmanaged order, whose quantities nobody has to keep."""
+    and may still be; nothing of an unmanaged order, whose quantities nobody has to keep.
+    products: their records' ids."""
 
     managed: bool
+    products: tuple[str, ...]
     returned: tuple[Decimal, ...]
     returnable: tuple[Decimal, ...]
 
@@ -131,7 +133,9 @@ async def open_return(vendor: SalesforceClient, wanted: CustomerReturn, draft: s
     async with vendor.turn(wanted.summary):
         items = await _items(vendor, wanted)
         if not items.managed:
-            return await _write_order(vendor, wanted)
+            # What a return order is of may only be said when it is made, with all of its lines.
+            held = await _held(vendor, wanted)
+            return held or await _write_order(vendor, wanted, items.products)
         if _is_done(wanted, items, draft):
             return _found(wanted)
         _check_returnable(wanted, items)
@@ -148,10 +152,15 @@ async def find(
     if items.managed:
         done = _is_done(wanted, items, draft)
         return _found(wanted) if done else NotFound(f"nothing of {wanted.number} is returned")
+    return await _held(vendor, wanted) or NotFound(f"there is no return order {wanted.number}")
+
+
+async def _held(vendor: SalesforceClient, wanted: CustomerReturn) -> Confirmed | None:
+    """The return order under our key; None: there is none."""
     field = vendor.external_id_field
     rows = await vendor.query(f"SELECT Id FROM {RETURN} WHERE {field} = '{wanted.number}'")
     if not rows:
-        return NotFound(f"there is no return order {wanted.number}")
+        return None
     return Confirmed([Reference(RETURN_REFERENCE, str(rows[0].get("Id")))], note="found by its key")
 
 
@@ -183,12 +192,14 @@ async def _items(vendor: SalesforceClient, wanted: CustomerReturn) -> _Items:
     if missing:
         raise NeedsPerson(f"{wanted.summary} has no item {', '.join(missing)}: nothing is returned")
     ours = [held[line.item_summary] for line in wanted.lines]
+    products = tuple(str(names.get(row, "item.product") or "") for row in ours)
     try:
         if not _is_managed(ours, names):
             nothing = (Decimal(0),) * len(ours)
-            return _Items(False, nothing, nothing)
+            return _Items(False, products, nothing, nothing)
         return _Items(
             True,
+            products,
             tuple(_quantity(row, "item.returned", names) for row in ours),
             tuple(_quantity(row, "item.returnable", names) for row in ours),
         )
@@ -256,21 +267,27 @@ def _change_items(wanted: CustomerReturn) -> list[dict[str, Any]]:
             "orderItemSummaryId": line.item_summary,
             "quantity": line.quantity,
             "reason": line.reason,
+            # What was paid for the shipment stays paid.
+            "shippingReductionFlag": False,
         }
         for line in wanted.lines
     ]
 
 
-async def _write_order(vendor: SalesforceClient, wanted: CustomerReturn) -> Confirmed:
+async def _write_order(
+    vendor: SalesforceClient, wanted: CustomerReturn, products: Sequence[str]
+) -> Confirmed:
     """The return order and its lines, by our keys, all or nothing."""
     names, field = vendor.names, vendor.external_id_field
     order: dict[str, Any] = {}
     names.put(order, "return.summary", wanted.summary)
+    names.put(order, "return.status", vendor.return_status)
     parts = [Part("PATCH", f"/sobjects/{RETURN}/{field}/{wanted.number}", order)]
-    for line in wanted.lines:
+    for line, product in zip(wanted.lines, products, strict=True):
         # Its parent by that one's key: it has no id yet that could be named here.
         row: dict[str, Any] = {RETURN: {field: wanted.number}}
         names.put(row, "return_line.item", line.item_summary)
+        names.put(row, "return_line.product", product)
         names.put(row, "return_line.quantity", line.quantity)
         names.put(row, "return_line.reason", line.reason)
         key = f"{wanted.number}-{line.item_summary}"

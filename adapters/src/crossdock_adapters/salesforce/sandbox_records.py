@@ -145,6 +145,7 @@ class Records:
             "Id": item_id,
             "OrderSummaryId": order["OrderSummaryId"],
             "OrderSummary": order["OrderSummary"],
+            "Product2Id": f"01t{line_id[3:]}",
             "QuantityReturned": Decimal(0),
             "QuantityAvailableToReturn": Decimal(0),
         }

@@ -15,8 +15,17 @@ from crossdock_adapters.salesforce.sandbox_records import Records, Refusal
 
 FIELDS: Final = {
     RETURN: frozenset({"OrderSummaryId", "Status"}),
-    RETURN_LINE: frozenset({RETURN, "OrderItemSummaryId", "QuantityReturned", "ReasonForReturn"}),
+    RETURN_LINE: frozenset({
+        RETURN, "OrderItemSummaryId", "Product2Id", "QuantityReturned", "ReasonForReturn",
+    }),
+}  # fmt: skip
+# What only a create may say.
+FIXED: Final = {
+    RETURN: frozenset({"OrderSummaryId"}),
+    RETURN_LINE: frozenset({RETURN, "OrderItemSummaryId"}),
 }
+# Statuses of the category Activated, in which a return order has to be made.
+ACTIVATED: Final = ("Submitted", "Approved")
 PREFIXES: Final = {RETURN: "0ZB", RETURN_LINE: "0ZC"}
 
 
@@ -27,8 +36,8 @@ def submit(records: Records, summary_id: str, items: Any) -> str:
         row = _item(records, summary_id, str(item.get("orderItemSummaryId")))
         records.need_managed(row)
         quantity = Decimal(str(item.get("quantity")))
-        if not item.get("reason"):
-            raise Refusal(400, "REQUIRED_FIELD_MISSING", "reason")
+        if not item.get("reason") or not isinstance(item.get("shippingReductionFlag"), bool):
+            raise Refusal(400, "REQUIRED_FIELD_MISSING", "reason, shippingReductionFlag")
         if not 0 < quantity <= row["QuantityAvailableToReturn"]:
             raise Refusal(400, "INVALID_INPUT", "quantity exceeds what can be returned")
         wanted.append((row, quantity))
@@ -51,8 +60,14 @@ def upsert(
     if unknown:
         raise Refusal(400, "INVALID_FIELD", f"No such column '{min(unknown)}' on {kind}")
     known = records.return_orders if kind == RETURN else records.return_lines
-    row = dict(body) if kind == RETURN else _line(records, field, body)
     is_new = key not in known
+    fixed = sorted(set(body) & FIXED[kind])
+    if fixed and not is_new:
+        text = f"Unable to create/update fields: {', '.join(fixed)}"
+        raise Refusal(400, "INVALID_FIELD_FOR_INSERT_UPDATE", text)
+    if is_new and kind == RETURN and body.get("Status") not in ACTIVATED:
+        raise Refusal(400, "FIELD_INTEGRITY_EXCEPTION", "Status is none of Activated")
+    row = dict(body) if kind == RETURN else _line(records, field, body)
     held = {"Id": records.new_id(PREFIXES[kind]), field: key} if is_new else known[key]
     changed = is_new or any(held.get(name) != value for name, value in row.items())
     known[key] = {**held, **row}
@@ -66,8 +81,8 @@ def _line(records: Records, field: str, body: Mapping[str, Any]) -> dict[str, An
     if order is None:
         raise Refusal(400, "INVALID_CROSS_REFERENCE_KEY", "no such return order")
     _item(records, str(order.get("OrderSummaryId")), str(body.get("OrderItemSummaryId")))
-    if not body.get("QuantityReturned"):
-        raise Refusal(400, "REQUIRED_FIELD_MISSING", "QuantityReturned")
+    if not body.get("QuantityReturned") or not body.get("Product2Id"):
+        raise Refusal(400, "REQUIRED_FIELD_MISSING", "QuantityReturned, Product2Id")
     rest = {name: value for name, value in body.items() if name != RETURN}
     return {"ReturnOrderId": order["Id"], **rest}
 
