@@ -9,6 +9,8 @@ from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
 SAP: Final = "adapters/src/crossdock_adapters/sap/"
 SALESFORCE: Final = "adapters/src/crossdock_adapters/salesforce/"
 SPLITS: Final = ("tests/hub/test_split_lines.py",)
+WITHDRAWN: Final = ("tests/hub/test_withdrawn_cartons.py",)
+PICKS: Final = ("tests/hub/test_pick_reports.py",)
 REPEATS: Final = (
     "tests/adapters/test_salesforce_shipments.py",
     "tests/adapters/test_netsuite_adapter.py",
@@ -43,6 +45,62 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         a_new_pack_of_less_than_was_voided_is_not_short=(
             "            packed = _more(packed, cancelled_amounts(shipment))\n",
             "            packed = dict(packed)\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}objects/shortages.py",
+        WITHDRAWN,
+        a_carton_is_withdrawn_though_one_piece_is_missing=(
+            "            key in requested and missing[key] <= short.get(key, NOTHING)\n",
+            "            missing[key] <= short.get(key, NOTHING) + 1\n",
+        ),
+        what_other_shipments_cancel_is_still_to_leave_there=(
+            "    missing = _missing(requested, shipments, told_is_of_it=True, without=shipment)\n",
+            "    missing = _missing(requested, shipments, told_is_of_it=False, without=shipment)\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}objects/departures.py",
+        WITHDRAWN,
+        a_withdrawn_carton_comes_back=(
+            "        row.withdrawn = not gone and (row.withdrawn or row.package_id in stay)\n",
+            "        row.withdrawn = not gone and row.package_id in stay\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}verbs/shipments.py",
+        WITHDRAWN,
+        a_confirm_shows_nothing_of_other_shipments=(
+            '        stay = _staying(unit, mate.message) if mate.state != "VOIDED" else []\n',
+            "        stay: list[str] = []\n",
+        ),
+        what_has_arrived_is_not_delivered_when_the_rest_is_cancelled=(
+            "    settle_state(shipment, resources.state_name(shipment))\n",
+            "",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}objects/picks.py",
+        PICKS,
+        a_report_takes_the_lines_of_others_away=(
+            "row.pick_number != report.pick_number or row.line_number not in lines\n",
+            "row.pick_number != report.pick_number\n",
+        ),
+        picks_do_not_add_up=(
+            "row.pick_number != report.pick_number or row.line_number not in lines\n",
+            "row.line_number not in lines\n",
+        ),
+        an_older_report_counts=(
+            "    lines -= _told_later(known, report)\n",
+            "",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}verbs/orders.py",
+        WITHDRAWN,
+        an_order_is_shipped_while_a_carton_may_leave=(
+            "        if open_requests or len(left) < len(packed) or behind:\n",
+            "        if open_requests or len(left) < len(packed):\n",
         ),
     ),
     *faults_in(
