@@ -14,7 +14,9 @@ from crossdock_adapters.legacy_soap import adapter
 from crossdock_adapters.legacy_soap.adapter import ADAPTER, Erp
 from crossdock_adapters.legacy_soap.sandbox import LegacySoapSandbox
 from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk.mappings import UnreadCodes
 from crossdock_adapters.sdk.outcomes import AnswerLater, Confirmed
+from crossdock_adapters.sdk.places import unread_codes
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from crossdock_adapters.sdk.settings import check
 from crossdock_adapters.sdk.work import Work
@@ -112,6 +114,7 @@ class Hub:
     def __init__(self, cursor: bytes = b"") -> None:
         self.cursor, self.endpoint = cursor, "erp"
         self.held: list[tuple[bytes, str, str]] = []
+        self.unread: list[UnreadCodes | None] = []
         self.told: list[str] = []
         self.hub = self.items = self
 
@@ -120,8 +123,11 @@ class Hub:
         results = [item_service_pb2.ItemResult() for _ in request.entries]
         return item_service_pb2.UpsertItemsResponse(results=results)
 
-    async def hold(self, content: bytes, problem: str, media: str, key: str, **_: object) -> None:
+    async def hold(
+        self, content: bytes, problem: str, media: str, key: str, cause: Exception | None = None
+    ) -> None:
         self.held.append((content, problem, key))
+        self.unread.append(unread_codes(cause))
 
     async def advance(self, cursor: str) -> None:
         self.cursor = cursor.encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from crossdock.item.v1 import item_pb2
+from crossdock_adapters.legacy_soap import translate
 from crossdock_adapters.sdk import erp_items
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.erp_documents import BOOK, Rules, order_rows
@@ -39,7 +40,10 @@ def test_units_are_rows_with_a_source(kind: str) -> None:
     assert {code: rules.units.out(code) for code in KNOWN} == KNOWN
     assert {rules.units.back(word, "unit"): word for word in KNOWN.values()} == KNOWN
     assert adapter.mappings.file is not None
-    assert all(row.source and row.topic is Topic.UNIT for row in adapter.mappings.file.rows)
+    assert all(
+        row.source and row.topic in (Topic.UNIT, Topic.ITEM_STATUS)
+        for row in adapter.mappings.file.rows
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -77,8 +81,16 @@ def test_an_items_units_are_read_by_rows() -> None:
     }  # fmt: skip
     units = ErpUnits({}, adapter.mappings, adapter.name)
     with pytest.raises(Unreadable, match="PCE"):
-        erp_items.item_entry(values, "erp", {"A": "ACTIVE"}, units)
+        erp_items.item_entry(values, "erp", units)
     said = Told(Topic.UNIT, Code("", "PCE"), Meaning("EA"), True)
     adapter.mappings.replace([*adapter.mappings.of_file(), said])
-    entry = erp_items.item_entry(values, "erp", {"A": "ACTIVE"}, units)
+    entry = erp_items.item_entry(values, "erp", units)
     assert (entry.item.base_unit, entry.item.status) == ("EA", item_pb2.ITEM_STATUS_ACTIVE)
+
+
+def test_a_table_that_nobody_reads_is_told() -> None:
+    """Proves that a deployment whose file still says what statuses of items mean, which are rows of
+    the mapping service, does not start without knowing it."""
+    row = 'A = { word = "ACTIVE", meaning = "may be ordered", source = "the list" }'
+    with pytest.raises(ValueError, match=r"\[statuses\] is no table of it.*map set"):
+        translate.answers_table(f"[statuses]\n{row}\n", "answers.toml")

@@ -15,6 +15,7 @@ from crossdock_adapters.sdk import soap, xml_layout
 from crossdock_adapters.sdk.conformance.erp_order import order
 from crossdock_adapters.sdk.erp_answers import Said
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS
+from crossdock_adapters.sdk.mappings import Code, Topic, UnreadCodes
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
@@ -302,13 +303,20 @@ async def test_items_are_told_from_the_cursor_on_and_what_is_wrong_is_held(tmp_p
     async with running(tmp_path) as desk:
         await tell(desk, *(f"SKU-{number}" for number in range(120)))
         await tell(desk, "SKU-BAD", Unit="??")
+        await tell(desk, "SKU-STOPPED", Status="Z")
         await tell(desk, "SKU-LAST")
         await adapter.take_items(poll, desk.vendor)
         assert poll.told == [*(f"SKU-{number}" for number in range(120)), "SKU-LAST"]
-        assert poll.cursor == b"122"
-        ((content, problem, _),) = poll.held
+        assert poll.cursor == b"123"
+        (content, problem, _), (stopped, why, _) = poll.held
         assert b"SKU-BAD" in content and b"SKU-LAST" not in content
         assert "unit '??' of the ERP" in problem
+        # A row that an operator gives a code is found by the code, whichever topic it is of.
+        assert b"SKU-STOPPED" in stopped and "map set legacy-soap ITEM_STATUS" in why
+        assert poll.unread == [
+            UnreadCodes(Topic.UNIT, (Code("", "??"),)),
+            UnreadCodes(Topic.ITEM_STATUS, (Code("", "Z"),)),
+        ]
         await adapter.take_items(poll, desk.vendor)
         assert len(poll.told) == 121
 
@@ -319,7 +327,7 @@ async def test_items_are_told_from_the_cursor_on_and_what_is_wrong_is_held(tmp_p
         poll.UpsertItems = away
         with pytest.raises(Retry):
             await adapter.take_items(poll, desk.vendor)
-        assert poll.cursor == b"122"
+        assert poll.cursor == b"123"
 
 
 async def test_a_page_that_nobody_can_read_is_held_and_asked_for_again(tmp_path: Path) -> None:

@@ -63,4 +63,4 @@ def test_the_reading_is_found_and_the_lack_of_it() -> None:
     of the SDK behind it, and one that nobody reads is not."""
     assert len(FILES) >= 12
     assert topics_read(ADAPTERS / "gls") == {Topic.SERVICE_LEVEL.name, Topic.STATUS.name}
-    assert topics_read(ADAPTERS / "legacy_soap") == {Topic.UNIT.name}
+    assert topics_read(ADAPTERS / "legacy_soap") == {Topic.UNIT.name, Topic.ITEM_STATUS.name}

@@ -26,7 +26,15 @@ from crossdock_adapters.netsuite.master_data_sweep import Cursor, Position, Swee
 from crossdock_adapters.netsuite.translate_master_data import MasterDataRules
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.manifest import ManifestError
-from crossdock_adapters.sdk.mappings import Code, Mappings, Meaning, Told, Topic, file_of
+from crossdock_adapters.sdk.mappings import (
+    Code,
+    Mappings,
+    Meaning,
+    Told,
+    Topic,
+    UnreadCodes,
+    file_of,
+)
 from crossdock_adapters.sdk.outcomes import Retry
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.work import HeldPayload
@@ -87,16 +95,36 @@ def test_masks_hold_only_fields_the_erp_owns() -> None:
 
 
 def test_customers_become_customers() -> None:
-    """Credit hold is mapped, an unknown code goes to review with its raw text kept."""
-    made = [translate_master_data.customer_entry(row, RULES).customer for row in rows("customers")]
+    """Credit hold is a row of the mapping service; without a code NetSuite checks each order."""
+    told = [
+        row | ({"credit_hold": ""} if row.get("credit_hold") == "LATER" else {})
+        for row in rows("customers")
+    ]
+    made = [translate_master_data.customer_entry(row, RULES).customer for row in told]
     assert [customer.credit_status for customer in made] == [
         customer_pb2.CREDIT_STATUS_REVIEW,
         customer_pb2.CREDIT_STATUS_HOLD,
         customer_pb2.CREDIT_STATUS_REVIEW,
         customer_pb2.CREDIT_STATUS_HOLD,
     ]
-    assert [customer.credit_status_code for customer in made] == ["AUTO", "ON", "LATER", "inactive"]
+    assert [customer.credit_status_code for customer in made] == ["AUTO", "ON", "", "inactive"]
     assert made[0].credit_limit.amount == "25000"
+
+
+def test_a_code_of_credit_without_a_row_is_not_guessed() -> None:
+    """Proves that a customer whose code of credit has no row waits for one, by code, and is read by
+    it once a deployment says what the code means."""
+    (row,) = (row for row in rows("customers") if row.get("credit_hold") == "LATER")
+    with pytest.raises(Unreadable, match="map set netsuite CREDIT_STATUS") as waits:
+        translate_master_data.customer_entry(row, RULES)
+    assert waits.value.codes == UnreadCodes(Topic.CREDIT_STATUS, (Code("", "LATER"),))
+    said = Mappings(ROWS)
+    said.replace(
+        [*said.of_file(), Told("CREDIT_STATUS", Code("", "LATER"), Meaning("PREPAID"), True, 1)]
+    )
+    found = translate_master_data.customer_entry(row, MasterDataRules("netsuite", said)).customer
+    assert found.credit_status == customer_pb2.CREDIT_STATUS_PREPAID
+    assert found.credit_status_code == "LATER"
 
 
 def test_a_column_the_account_lacks_is_left_alone() -> None:
@@ -344,7 +372,7 @@ def test_what_the_setting_says_of_a_unit_goes_before_its_row() -> None:
     ("row", "problem"),
     [
         ('[ship_status]\nA = { word = "gone", meaning = "x", source = "s" }', "ship_status A"),
-        ('[credit_hold]\nON = { word = "HOLD", meaning = "x", source = "-" }', "source must be"),
+        ('[ship_status]\nA = { word = "open", meaning = "x", source = "-" }', "source must be"),
         ("[order_status]", r"\[order_status\] is no table"),
     ],
 )

@@ -127,20 +127,35 @@ def test_what_is_wrong_with_a_file_is_said(was: str, becomes: str, problem: str)
 
 def test_a_file_may_be_the_rows_that_the_sdk_has() -> None:
     """Proves that rows which several endpoints have are written once: such a file has them with
-    their version, and is refused where it says anything besides, or names no
-    rows of the SDK: no other file of it, and none elsewhere."""
+    their version, and those of its own beside them with both versions. It is refused where it says
+    one of their codes again, or names no rows of the SDK: no other file of it, none elsewhere."""
     shared = read_file('rows_of = "usual_erp_units"')
     natives = Mappings(shared).natives(Topic.UNIT)
     assert shared.version and natives["KGM"] == "KG"
+    own = """
+version = "1"
+[sources]
+list = "the ERP's own list"
+[[item_status]]
+means = "ACTIVE"
+codes = ["A"]
+source = "list"
+confidence = "H"
+"""
+    both = read_file('rows_of = "usual_erp_units"' + own)
+    assert both.version == f"1+{shared.version}" and both.rows[:-1] == shared.rows
+    assert (both.rows[-1].topic, both.rows[-1].code) == (Topic.ITEM_STATUS, Code("", "A"))
+    with pytest.raises(ManifestError, match="KG is claimed twice"):
+        again = own.replace("item_status", "unit").replace('"A"', '"KG"')
+        read_file('rows_of = "usual_erp_units"' + again)
     for wrong in (
-        'rows_of = "usual_erp_units"\nversion = "1"',
         'rows_of = "nowhere"',
         "rows_of = 1",
         'rows_of = ["usual_erp_units"]',
         'rows_of = "state_zones"',
         'rows_of = "../ups/mappings"',
     ):
-        with pytest.raises(ManifestError, match=r"stands alone.*usual_erp_units"):
+        with pytest.raises(ManifestError, match=r"rows_of names rows.*usual_erp_units"):
             read_file(wrong)
 
 

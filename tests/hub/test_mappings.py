@@ -59,6 +59,31 @@ def set_row(flow: Flow, code: str, canonical: str, reason: str = "", *, kind: st
     return flow.call(f"{SERVICE}/SetMapping", request, OPERATOR).row
 
 
+@pytest.mark.parametrize(
+    ("topic", "word", "known"),
+    [
+        ("STATUS", "ACTIVE", "is no milestone; there are CARRIER_ACCEPTED, DELIVERED"),
+        ("ITEM_STATUS", "DELIVERED", "ACTIVE, BLOCKED, INACTIVE, PHASING_OUT"),
+        ("CREDIT_STATUS", "ACTIVE", "GOOD, HOLD, PREPAID, REVIEW"),
+        ("ITEM_STATUS", "UNSPECIFIED", "is no status of an item"),
+    ],
+)
+def test_a_word_is_one_of_its_topic(topic: str, word: str, known: str) -> None:
+    """Proves that a meaning which nobody could read by is refused with the words that there are."""
+    request = service_pb2.SetMappingRequest(
+        request_id=str(uuid.uuid4()),
+        endpoint_kind="legacy-soap",
+        topic=mapping_pb2.MappingTopic.Value(f"MAPPING_TOPIC_{topic}"),
+        native=native("Z", ""),
+        meaning=mapping_pb2.Meaning(canonical=word),
+        reason="the ERP's list says so",
+    )
+    with pytest.raises(Refused) as refused:
+        Flow().call(f"{SERVICE}/SetMapping", request, OPERATOR)
+    (violation,) = refused.value.refusal.violations
+    assert violation.field == "meaning" and known in violation.description
+
+
 def file(version: str, endpoint: str = "ups", **meanings: str) -> Any:
     """A data file as an adapter tells it."""
     request = service_pb2.PublishDefaultMappingsRequest(

@@ -179,7 +179,6 @@ async def _told(poll: Poll, vendor: Erp, item: Element) -> int:
         poll,
         lambda: xml_layout.read(layout, item, "item"),
         vendor_xml.dumps(vendor_xml.copied(item)),
-        statuses=vendor.answers.statuses,
         units=vendor.rules.units,
         content_type=XML,
     )

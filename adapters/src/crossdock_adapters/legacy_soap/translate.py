@@ -12,7 +12,6 @@ from crossdock_adapters.sdk import erp_answers, local_times, xml_layout
 from crossdock_adapters.sdk.deployed_files import answer_words
 from crossdock_adapters.sdk.erp_answers import Said
 from crossdock_adapters.sdk.erp_documents import BOOK, NO_NUMBER, Document, booked
-from crossdock_adapters.sdk.erp_items import ITEM_STATUSES
 from crossdock_adapters.sdk.error_table import ErrorTable, Word
 from crossdock_adapters.sdk.outcomes import Confirmed, FoundRejected, NeedsPerson, NotFound
 from crossdock_adapters.sdk.vendor_xml import Element
@@ -46,16 +45,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The table of answers: a word for each status of a document, and of an item."""
+    """The table of answers: a word for each status of a document."""
 
     results: Mapping[str, str]
-    statuses: Mapping[str, str]
 
 
 def answers_table(text: str, source: str) -> Answers:
     """A checked table. ValueError names every row that has no known word or no source."""
-    tables = {"results": RESULT_WORDS, "statuses": frozenset(ITEM_STATUSES)}
-    return Answers(**answer_words(text, source, tables))
+    return Answers(**answer_words(text, source, {"results": RESULT_WORDS}))
 
 
 def results(layout: XmlLayout, answer: Element, zone: ZoneInfo | None) -> list[Result]:

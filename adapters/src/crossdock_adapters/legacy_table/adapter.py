@@ -165,7 +165,6 @@ async def _told_item(poll: Poll, vendor: Erp, row: ClaimedRow) -> bool:
         poll,
         lambda: vendor.values(ITEMS, row),
         shown(row),
-        statuses=vendor.answers.statuses,
         units=vendor.rules.units,
         key=f"items {row.id}",
     )

@@ -9,7 +9,6 @@ from typing import Any, Final
 from crossdock_adapters.sdk import erp_answers
 from crossdock_adapters.sdk.deployed_files import answer_words
 from crossdock_adapters.sdk.erp_documents import NO_NUMBER, Document, booked
-from crossdock_adapters.sdk.erp_items import ITEM_STATUSES
 from crossdock_adapters.sdk.outcomes import Confirmed, FoundRejected, NeedsPerson
 from crossdock_adapters.sdk.table_layout import Found, Place, TableLayout
 
@@ -19,16 +18,14 @@ ANY_CODE: Final = "*"
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The table of answers: a word for each error code, and for each status of an item."""
+    """The table of answers: a word for each error code."""
 
     errors: Mapping[str, str]
-    statuses: Mapping[str, str]
 
 
 def answers_table(text: str, source: str) -> Answers:
     """A checked table. ValueError names every row that has no known word or no source."""
-    tables = {"errors": ERROR_WORDS, "statuses": frozenset(ITEM_STATUSES)}
-    return Answers(**answer_words(text, source, tables))
+    return Answers(**answer_words(text, source, {"errors": ERROR_WORDS}))
 
 
 def verdict(

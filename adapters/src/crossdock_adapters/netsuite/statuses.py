@@ -1,4 +1,4 @@
-"""What NetSuite's codes of credit and fulfillment mean: rows of `statuses.toml`, with sources."""
+"""What NetSuite's codes of fulfillments mean: rows of `statuses.toml`, with sources."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Final
 from crossdock_adapters.sdk.sourced_rows import SourcedRows
 
 FILE_NAME: Final = "statuses.toml"
-CREDIT_HOLD, SHIP_STATUS = "credit_hold", "ship_status"
+SHIP_STATUS: Final = "ship_status"
 OPEN, POSTED = "open", "posted"
-WORDS: Final = {CREDIT_HOLD: {"GOOD", "REVIEW", "HOLD"}, SHIP_STATUS: {OPEN, POSTED}}
+WORDS: Final = {SHIP_STATUS: {OPEN, POSTED}}
 
 
 @dataclass(frozen=True, slots=True)

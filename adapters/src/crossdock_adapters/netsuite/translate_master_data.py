@@ -21,7 +21,6 @@ from crossdock.location.v1 import location_pb2, location_service_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock.unit.v1 import unit_pb2, unit_service_pb2
 
-from crossdock_adapters.netsuite.statuses import CREDIT_HOLD, STATUSES
 from crossdock_adapters.sdk.mappings import Code, Mappings, Topic
 from crossdock_adapters.sdk.places import Unreadable
 
@@ -35,6 +34,11 @@ Entry: TypeAlias = (
 
 # The type of NetSuite's own list of weight units among the rows of units.
 WEIGHT = "weight"
+CREDIT_STATUSES = {
+    name.removeprefix("CREDIT_STATUS_"): number
+    for name, number in customer_pb2.CreditStatus.items()
+    if number
+}
 MAX_SHOWN = 60
 QUANTITY_STEP = Decimal("0.000000001")
 _UN_NUMBER = re.compile(r"UN[0-9]{4}")
@@ -73,6 +77,22 @@ class MasterDataRules:
             )
         return own or ("" if found is None else found[1].canonical)
 
+    def credit(self, code: str) -> customer_pb2.CreditStatus.ValueType:
+        """What a code of credit means; without one NetSuite checks each order. Unreadable: it has
+        no row."""
+        if not code:
+            return customer_pb2.CREDIT_STATUS_REVIEW
+        codes = [Code("", code.upper())]
+        found = self.mappings.first(Topic.CREDIT_STATUS, codes)
+        if found is None or found[1].canonical not in CREDIT_STATUSES:
+            raise Unreadable(
+                f"credit hold {code[:MAX_SHOWN]!r} has no row; say what it means with crossdock "
+                "map set netsuite CREDIT_STATUS CODE --means WORD --reason …",
+                "/credit_hold",
+                self.mappings.unread(Topic.CREDIT_STATUS, codes),
+            )
+        return CREDIT_STATUSES[found[1].canonical]
+
 
 def item_entry(row: Row, rules: MasterDataRules) -> item_service_pb2.ItemEntry:
     """An item: description, unit, status, weight, dimensions, lots and serial numbers, hazard."""
@@ -105,14 +125,13 @@ def customer_entry(row: Row, rules: MasterDataRules) -> customer_service_pb2.Cus
     inactive one is on hold: nothing is booked for it."""
     number = _needed(row, "number")
     customer = customer_pb2.Customer(number=number, legal_name=row.get("name", number)[:200])
-    code = row.get("credit_hold", "")
-    known = STATUSES[CREDIT_HOLD].get(code.upper())
-    word = "REVIEW" if known is None else known.word
-    customer.credit_status = customer_pb2.CreditStatus.Value(f"CREDIT_STATUS_{word}")
-    customer.credit_status_code = code
     if row.get("inactive") == "T":
         customer.credit_status = customer_pb2.CREDIT_STATUS_HOLD
         customer.credit_status_code = "inactive"
+    else:
+        code = row.get("credit_hold", "")
+        customer.credit_status = rules.credit(code)
+        customer.credit_status_code = code
     if "credit_limit" in row:
         customer.credit_limit.amount = _decimal(row, "credit_limit")
         customer.credit_limit.currency = rules.currency

@@ -65,10 +65,16 @@ def answer_words(
     """What an ERP's codes mean: of each table, a word by code.
 
     Each row is { word, meaning, source }; tables says which words each table may have. ValueError
-    names every row that has no known word, no meaning or no source.
+    names every row that has no known word, no meaning or no source, and every table that nobody
+    reads.
     """
     data: Mapping[str, Any] = tomllib.loads(text)
-    problems: list[str] = []
+    problems = [
+        f"[{table}] is no table of it; there are {', '.join(tables)}, and what codes of facts mean "
+        "is said with crossdock map set"
+        for table in data
+        if table not in tables
+    ]
     found: dict[str, dict[str, str]] = {}
     for table, words in tables.items():
         rows = data.get(table, {})

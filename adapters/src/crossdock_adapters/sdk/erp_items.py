@@ -12,7 +12,8 @@ from crossdock.errors import InvalidRequestError
 from crossdock.item.v1 import item_pb2, item_service_pb2
 from crossdock.types.v1 import types_pb2
 
-from crossdock_adapters.sdk.erp_units import ErpUnits
+from crossdock_adapters.sdk.erp_units import MAX_SHOWN, ErpUnits
+from crossdock_adapters.sdk.mappings import Code, Topic
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.work import Poll
 
@@ -29,7 +30,6 @@ async def tell(
     read: Callable[[], Mapping[str, Any]],
     content: bytes,
     *,
-    statuses: Mapping[str, str],
     units: ErpUnits,
     content_type: str = "application/json",
     key: str = "items",
@@ -40,7 +40,7 @@ async def tell(
     """
     cause: Unreadable | None = None
     try:
-        entry = item_entry(read(), poll.endpoint, statuses, units)
+        entry = item_entry(read(), poll.endpoint, units)
         problem = await refusal(poll.hub, entry)
     except Unreadable as unreadable:
         problem, cause = str(unreadable), unreadable
@@ -64,18 +64,16 @@ async def hold(
 
 
 def item_entry(
-    values: Mapping[str, Any], endpoint: str, statuses: Mapping[str, str], units: ErpUnits
+    values: Mapping[str, Any], endpoint: str, units: ErpUnits
 ) -> item_service_pb2.ItemEntry:
     """A fact of an ERP's item: number, change, description, status, unit, weight, weight_unit.
 
-    statuses: a word of ITEM_STATUSES for each of the ERP's codes. Unreadable names the value that
-    has no row, and what to do.
+    units: of the ERP, with the rows that say what its codes of a status mean. Unreadable names the
+    value that has no row, and what to do.
     """
     item = item_pb2.Item(number=values["number"], description=values["description"] or "")
     code = values["status"]
-    if code not in statuses:
-        raise Unreadable(f"{code!r} has no row in answers_file, [statuses]", "status")
-    item.status = ITEM_STATUSES[statuses[code]]
+    item.status = _status(code, units)
     item.status_code = code
     item.base_unit = units.back(values["unit"], "unit")
     paths = ["description", "base_unit", "status", "status_code"]
@@ -93,6 +91,19 @@ def item_entry(
     version = f"{values['change']} {content}"
     entry.request_id = request_id(endpoint, f"item/{item.number}", version)
     return entry
+
+
+def _status(code: str, units: ErpUnits) -> item_pb2.ItemStatus.ValueType:
+    codes = [Code("", code)]
+    found = units.mappings.first(Topic.ITEM_STATUS, codes)
+    if found is None or found[1].canonical not in ITEM_STATUSES:
+        raise Unreadable(
+            f"status {code[:MAX_SHOWN]!r} of the ERP has no row: say what it means with "
+            f"crossdock map set {units.kind} ITEM_STATUS CODE --means WORD --reason …",
+            "status",
+            units.mappings.unread(Topic.ITEM_STATUS, codes),
+        )
+    return ITEM_STATUSES[found[1].canonical]
 
 
 async def refusal(hub: HubClient, entry: item_service_pb2.ItemEntry) -> str:

@@ -42,6 +42,8 @@ class Topic(StrEnum):
     UNIT = "UNIT"
     STATUS = "STATUS"
     REASON = "REASON"
+    ITEM_STATUS = "ITEM_STATUS"
+    CREDIT_STATUS = "CREDIT_STATUS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,21 +143,18 @@ class MappingFile:
 
 
 def read_file(text: str, name: str = FILE_NAME) -> MappingFile:
-    """Read a file; one that says `rows_of` is that file of the SDK, and nothing else. ManifestError
-    lists every row that is wrong."""
+    """Read a file; one that says `rows_of` begins with the rows of that file of the SDK, and its
+    version, if it has rows of its own, is of both. ManifestError lists every row that is wrong."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ManifestError(name, [f"not TOML: {error}"]) from error
-    if "rows_of" in raw:
-        if set(raw) != {"rows_of"} or raw["rows_of"] not in SHARED_ROWS:
-            known = "rows_of stands alone, and names rows that the SDK has"
-            raise ManifestError(name, [f"{known}: {', '.join(SHARED_ROWS)}"])
-        shared = resources.files(__package__).joinpath(f"{raw['rows_of']}.toml")
-        return read_file(shared.read_text("utf-8"), shared.name)
+    shared = _shared(raw.pop("rows_of"), name) if "rows_of" in raw else None
+    if shared is not None and not raw:
+        return shared
     version, sources = raw.pop("version", ""), raw.pop("sources", {})
     problems = [] if isinstance(version, str) and version else ["version is missing"]
-    rows: dict[tuple[Topic, Code], Row] = {}
+    rows = {} if shared is None else {(row.topic, row.code): row for row in shared.rows}
     for table, groups in raw.items():
         if table.upper() not in Topic.__members__:
             problems.append(
@@ -171,7 +170,16 @@ def read_file(text: str, name: str = FILE_NAME) -> MappingFile:
         problems.append(f"{len(rows)} rows; at most {MAX_ROWS}")
     if problems:
         raise ManifestError(name, problems)
-    return MappingFile(version, tuple(rows.values()))
+    whole = version if shared is None else f"{version}+{shared.version}"
+    return MappingFile(whole, tuple(rows.values()))
+
+
+def _shared(named: object, name: str) -> MappingFile:
+    if named not in SHARED_ROWS:
+        known = "rows_of names rows that the SDK has"
+        raise ManifestError(name, [f"{known}: {', '.join(SHARED_ROWS)}"])
+    file = resources.files(__package__).joinpath(f"{named}.toml")
+    return read_file(file.read_text("utf-8"), file.name)
 
 
 def file_of(package: str) -> MappingFile | None:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
+from crossdock.customer.v1 import customer_pb2
 from crossdock.errors import Refusal
 from crossdock.exception_reasons import EXCEPTION_REASONS
+from crossdock.item.v1 import item_pb2
 from crossdock.mapping.v1 import mapping_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
@@ -28,13 +30,19 @@ STATUS = "STATUS"
 ARRIVED = "mapping:"
 # Milestones that are no meaning: they say that nobody knows.
 _NO_MEANING = frozenset({"UNSPECIFIED", "UNKNOWN"})
-MILESTONES = (
-    frozenset(
-        name.removeprefix("MILESTONE_")
-        for name in shipment_pb2.Milestone.keys()  # noqa: SIM118
-    )
-    - _NO_MEANING
-)
+
+
+def _words(names: Iterable[tuple[str, int]], prefix: str) -> frozenset[str]:
+    return frozenset(name.removeprefix(prefix) for name, _ in names) - _NO_MEANING
+
+
+MILESTONES = _words(shipment_pb2.Milestone.items(), "MILESTONE_")
+# What the words of a topic are called, and which there are; those of other topics are free.
+WORDS = {
+    STATUS: ("milestone", MILESTONES),
+    "ITEM_STATUS": ("status of an item", _words(item_pb2.ItemStatus.items(), "ITEM_STATUS_")),
+    "CREDIT_STATUS": ("credit status", _words(customer_pb2.CreditStatus.items(), "CREDIT_STATUS_")),
+}
 _TOPIC = "MAPPING_TOPIC_"
 CACHED_IDS = 4_096
 # PostgreSQL refuses a row whose index entry is above 2,704 bytes, the state of the fact included.
@@ -170,9 +178,9 @@ def meaning_of(record: MappingRecord) -> mapping_pb2.Meaning:
 
 def why_no_meaning(topic: str, meaning: mapping_pb2.Meaning) -> str:
     """What is wrong with a meaning for a topic, in words; "" when nothing is."""
-    if topic == STATUS and meaning.canonical not in MILESTONES:
-        known = ", ".join(sorted(MILESTONES))
-        return f"{meaning.canonical!r} is no milestone; there are {known}"
+    what, words = WORDS.get(topic, ("", frozenset({meaning.canonical})))
+    if meaning.canonical not in words:
+        return f"{meaning.canonical!r} is no {what}; there are {', '.join(sorted(words))}"
     if topic != STATUS and meaning.exception_reason:
         return "only a status has an exception_reason; leave it empty"
     if meaning.exception_reason and meaning.exception_reason not in EXCEPTION_REASONS:

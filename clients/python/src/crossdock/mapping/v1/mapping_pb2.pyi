@@ -38,9 +38,13 @@ class _MappingTopicEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MappingT
     MAPPING_TOPIC_UNIT: _MappingTopic.ValueType  # 4
     """A unit of measure; canonical is its UN/ECE Rec 20 code."""
     MAPPING_TOPIC_STATUS: _MappingTopic.ValueType  # 5
-    """A status; canonical is the name of a Milestone without prefix."""
+    """A status of a parcel; canonical is the name of a Milestone without prefix."""
     MAPPING_TOPIC_REASON: _MappingTopic.ValueType  # 6
     """Why something was short, changed or returned."""
+    MAPPING_TOPIC_ITEM_STATUS: _MappingTopic.ValueType  # 7
+    """Whether an item may be ordered; canonical is an ItemStatus without prefix."""
+    MAPPING_TOPIC_CREDIT_STATUS: _MappingTopic.ValueType  # 8
+    """Whether orders are booked for a customer; canonical is a CreditStatus without prefix."""
 
 class MappingTopic(_MappingTopic, metaclass=_MappingTopicEnumTypeWrapper):
     """What a code speaks about. May grow."""
@@ -56,9 +60,13 @@ MAPPING_TOPIC_PACKAGE_TYPE: MappingTopic.ValueType  # 3
 MAPPING_TOPIC_UNIT: MappingTopic.ValueType  # 4
 """A unit of measure; canonical is its UN/ECE Rec 20 code."""
 MAPPING_TOPIC_STATUS: MappingTopic.ValueType  # 5
-"""A status; canonical is the name of a Milestone without prefix."""
+"""A status of a parcel; canonical is the name of a Milestone without prefix."""
 MAPPING_TOPIC_REASON: MappingTopic.ValueType  # 6
 """Why something was short, changed or returned."""
+MAPPING_TOPIC_ITEM_STATUS: MappingTopic.ValueType  # 7
+"""Whether an item may be ordered; canonical is an ItemStatus without prefix."""
+MAPPING_TOPIC_CREDIT_STATUS: MappingTopic.ValueType  # 8
+"""Whether orders are booked for a customer; canonical is a CreditStatus without prefix."""
 Global___MappingTopic: _TypeAlias = MappingTopic  # noqa: Y015
 
 class _MappingOrigin:
