@@ -129,7 +129,7 @@ def test_modules_say_what_they_are_for() -> None:
         if tree.body and not ast.get_docstring(tree):
             silent.append(f"{relative(path)}: no opening sentence")
         annotations = "from __future__ import annotations" in path.read_text(encoding="utf-8")
-        if any(True for _ in functions(path)) and not annotations:
+        if functions(path) and not annotations:
             silent.append(f"{relative(path)}: no `from __future__ import annotations`")
     assert not silent, "\n".join(silent)
 
