@@ -35,7 +35,7 @@ class Command:
         return done
 
     def json(self, *words: str, code: int = 0) -> Any:
-        return json.loads(self(*words, "--json", code=code).output)
+        return json.loads(self(*words, "--json", code=code).stdout)
 
 
 @pytest.fixture
@@ -90,8 +90,13 @@ def test_a_code_is_found_mapped_and_back_filled(
         [{"type": "I", "code": "QZ"}],
         "1",
     )
+    for wrong in (("--type", "X"), ()):
+        done = command("set", kind, "status", "QZ", *wrong, "--means", "DELIVERED", *REASON)
+        assert "STATUS QZ --type I still waits for a row" in done.stderr
+        command("reset", kind, "status", "QZ", *wrong, *REASON)
     means = ("--type", "I", "--means", "out_for_delivery")
-    assert "OUT_FOR_DELIVERY" in command("set", kind, "status", "QZ", *means, *REASON).output
+    done = command("set", kind, "status", "QZ", *means, *REASON)
+    assert "OUT_FOR_DELIVERY" in done.output and "warning" not in done.stderr
     left = command.json("backfill", kind, *REASON)
     assert left["unmapped"] == left["held"] == 0
     asyncio.run(
@@ -135,6 +140,16 @@ def test_all_rows_of_an_adapter_are_listed(hub: RunningHub, lane: Lane, command:
     assert found == {(str(topic), type_, code) for topic, type_, code in told}
     statuses = command("list", "--kind", kind, "--topic", "status", "--limit", "1").output
     assert "UPS Tracking API" in statuses
+
+
+def test_a_kind_that_there_is_not_is_told(command: Command) -> None:
+    """Proves that a row of a kind that no endpoint is of is taken, because its adapter may come,
+    and that whoever mistyped it is told so, the second time as well."""
+    kind = unique("nosuch").lower().replace("-", "_")
+    for _ in range(2):
+        done = command("set", kind, "STATUS", "X", "--means", "DELIVERED", *REASON)
+        assert f"no endpoint here is of kind {kind!r}" in done.stderr
+    assert command.json("set", kind, "STATUS", "X", "--means", "DELIVERED", *REASON)
 
 
 def test_a_topic_that_there_is_not_is_used_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import uuid
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +15,7 @@ from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place
 from crossdock.cli.output import age, cell, message_json, print_json, print_table
 from crossdock.cli.pages import PageToken, print_page, say_more
 from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
+from crossdock.endpoint.v1 import endpoint_service_pb2
 from crossdock.mapping.v1 import mapping_pb2, mapping_service_pb2
 from crossdock.types.v1 import types_pb2
 
@@ -26,6 +29,10 @@ TOPICS = [
     for name, number in mapping_pb2.MappingTopic.items()
     if number != mapping_pb2.MAPPING_TOPIC_UNSPECIFIED
 ]
+UNKNOWN_KIND = (
+    "no endpoint here is of kind {kind!r}, and no adapter told rows of it: nothing is read by this "
+    "row. The kinds: crossdock map list, crossdock endpoint list. Take it back: crossdock map reset"
+)
 COUNTS = ("examined", "applied", "asked_again", "sent_again", "unmapped", "held")
 COLUMNS = ("KIND", "TOPIC", "TYPE", "CODE", "MEANS", "WHY", "SAID BY", "REVISION", "SOURCE")
 COVERAGE_COLUMNS = ("KIND", "TOPIC", "ENDPOINT", "CODES", "WAITING", "FIRST", "LAST", "NOW")
@@ -124,7 +131,10 @@ def set_(
         reason=reason,
     )
     confirm(place, f"say what {kind} {topic} {code} means", yes)
-    _print_row(asyncio.run(_call(place, "SetMapping", request)).row, as_json)
+    row, warnings = asyncio.run(_set(place, request))
+    _print_row(row, as_json)
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 @app.command()
@@ -186,7 +196,8 @@ def backfill(
     send the deliveries again that are parked for words without a code.
 
     What waits for a code goes on by itself when the code is mapped; this waits for it and says
-    what became of each.
+    what became of each. What was written by a row for one of its codes stays as it is: a row for a
+    more telling code, or another meaning, that comes later decides nothing of it again.
     """
     place = find_place(data)
     value = _topic(topic) if topic else mapping_pb2.MAPPING_TOPIC_UNSPECIFIED
@@ -208,6 +219,52 @@ def backfill(
 async def _call(place: Place, method: str, request: Any) -> Any:
     async with open_hub(place) as hub:
         return await getattr(hub.mappings, method)(request)
+
+
+async def _set(
+    place: Place, request: mapping_service_pb2.SetMappingRequest
+) -> tuple[mapping_pb2.MappingRow, list[str]]:
+    """The row, and why it may not be the one that is meant."""
+    kind = request.endpoint_kind
+    async with open_hub(place) as hub:
+        told = await hub.mappings.GetMappingCoverage(
+            mapping_service_pb2.GetMappingCoverageRequest(endpoint_kind=kind)
+        )
+        known = any(each.rows > each.deployment_rows for each in told.topics)
+        if not known and not told.unmapped_codes:
+            known = kind in await _adapters(hub)
+        row = (await hub.mappings.SetMapping(request)).row
+    warnings = [] if known else [UNKNOWN_KIND.format(kind=kind)]
+    return row, warnings + waits_elsewhere(request, told.unmapped_codes)
+
+
+async def _adapters(hub: Any) -> set[str]:
+    """The kinds of all endpoints that registered."""
+    request = endpoint_service_pb2.ListEndpointsRequest(page_size=PAGE)
+    found: set[str] = set()
+    while True:
+        page = await hub.endpoints.ListEndpoints(request)
+        found |= {each.manifest.adapter for each in page.endpoints}
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            return found
+
+
+def waits_elsewhere(
+    request: mapping_service_pb2.SetMappingRequest, unmapped: Iterable[mapping_pb2.UnmappedCode]
+) -> list[str]:
+    """What waits for a code that is written alike, of another topic or type, and not for this."""
+    said = (request.topic, request.native.type, request.native.code)
+    found: dict[str, None] = {}
+    for each in unmapped:
+        codes = [(each.topic, code.type, code.code) for code in each.native_codes]
+        if each.canonical or each.mapped_since or said in codes:
+            continue
+        for topic, type_, code in codes:
+            if code == request.native.code:
+                option = f" --type {shlex.quote(type_)}" if type_ else ", without --type,"
+                found[f"{_name(topic)} {code}{option} still waits for a row: this is not it"] = None
+    return list(found)
 
 
 async def _backfill(

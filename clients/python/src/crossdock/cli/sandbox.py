@@ -23,7 +23,10 @@ KINDS = (
     "duplicate_webhooks", "late_webhooks", "unknown_status",
 )  # fmt: skip
 SHOWN_CALLS = 30
-Name = Annotated[str, typer.Argument(help="netsuite, manhattan or ups.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="A simulated vendor, for example ups; a wrong name lists them."),
+]
 
 
 @app.command()
