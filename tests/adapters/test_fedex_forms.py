@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock_adapters.fedex import client, conformance, translate_scans
 from crossdock_adapters.sdk import vendor_json
@@ -90,3 +91,72 @@ def test_initiated_without_a_scan_is_a_label() -> None:
     )
     (event,) = translate_scans.parcel_history(result, MAPPINGS, "FEDEX", {}).events
     assert event.milestone == shipment_pb2.MILESTONE_LABEL_CREATED
+
+
+def told(body: dict[str, Any]) -> list[tuple[int, tuple[str, ...]]]:
+    """How many scans, and which problems, each parcel of a callback has."""
+    nothing = ["TRACKING.TRACKINGNUMBER.NOTFOUND"]
+    found = translate_scans.histories_in(body, MAPPINGS, "FEDEX", {}, nothing)
+    return [(len(history.events), history.problems) for history in found]
+
+
+SCAN = conformance.scan("AR", "IT", "2026-03-05T11:05:00-08:00")
+NUMBERED = {"trackingNumberInfo": {"trackingNumber": "790"}}
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({}, "/latestStatusDetail: is missing"),
+        ({"latestStatusDetail": "late"}, "/latestStatusDetail: is missing"),
+        ({"latestStatusDetail": {"description": "Late"}}, "/latestStatusDetail/code: is missing"),
+        ({"latestStatusDetail": {"code": "OD"}}, "/dateAndTimes: status OD comes without"),
+        (
+            {
+                "latestStatusDetail": {"code": "OC"},
+                "dateAndTimes": [{"type": "SHIP", "dateTime": "soon"}],
+            },
+            "/dateAndTimes: ",
+        ),
+        ({"error": {"code": "SYSTEM.DOWN", "message": "Later"}}, "/error: FedEx says SYSTEM.DOWN"),
+    ],
+)
+def test_a_result_that_tells_nothing_is_a_problem(more: dict[str, Any], problem: str) -> None:
+    """Proves that a result without a scan and a dated status is held with its place, whatever it
+    is that it lacks, and is never answered as if it had been told."""
+    ((scans, (found,)),) = told(NUMBERED | more)
+    assert scans == 0
+    assert found.startswith(f"parcel 790: {problem}")
+
+
+def test_only_fedexs_word_that_it_knows_nothing_is_nothing_to_tell() -> None:
+    """Proves that a number that FedEx does not know is neither a scan nor a problem."""
+    assert told(NUMBERED | {"error": {"code": "TRACKING.TRACKINGNUMBER.NOTFOUND"}}) == [(0, ())]
+
+
+def test_a_result_that_is_none_does_not_cost_the_others() -> None:
+    """Proves that what cannot be read among several results is named by its place, and that the
+    parcels beside it are told."""
+    good = NUMBERED | {"scanEvents": [SCAN]}
+    body = {"output": {"completeTrackResults": [{"trackResults": [good, "x", {}]}, {}]}}
+    first, *others = told(body)
+    assert first == (1, ())
+    places = ["0/trackResults/1", "0/trackResults/2", "1"]
+    for (scans, (problem,)), place in zip(others, places, strict=True):
+        assert scans == 0
+        assert problem.startswith(f"/output/completeTrackResults/{place}/trackingNumberInfo: ")
+
+
+def test_what_is_cut_is_said() -> None:
+    """Proves that results and scans beyond what one callback may have are a problem."""
+    good = NUMBERED | {"scanEvents": [SCAN]}
+    limit = translate_scans.MAX_RESULTS
+    *read, (scans, (problem,)) = told({"trackResults": [good] * (limit + 2)})
+    assert read == [(1, ())] * limit
+    assert (scans, problem) == (
+        0,
+        f"/trackResults/{limit}: only the first {limit} of {limit + 2} results are read",
+    )
+    ((scans, (problem,)),) = told(NUMBERED | {"scanEvents": [SCAN] * 501})
+    assert scans == 500
+    assert problem == "parcel 790: /scanEvents/500: only the first 500 of 501 scans are read"

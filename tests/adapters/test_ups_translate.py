@@ -339,6 +339,16 @@ def test_a_broken_activity_does_not_cost_the_others() -> None:
     assert len(found.problems) == 1
 
 
+def test_scans_that_are_cut_are_said() -> None:
+    """Proves that scans beyond what is read of one parcel are a problem with its place."""
+    package = client.read_packages(payload("track_details"))[0]
+    package["activity"] = [package["activity"][0]] * 501
+    found = translate_scans.package_history(package, TABLE, "UPS")
+    assert len(found.events) == 500
+    (problem,) = found.problems
+    assert "/activity/500: only the first 500 of 501 scans are read" in problem
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -161,6 +161,7 @@ async def tracking_callback(hook: Webhook, vendor: FedexClient) -> None:
             ADAPTER.mappings,
             hook.settings.text("carrier_code"),
             with_states(hook.settings.mapping("scan_time_zones")),
+            hook.settings.texts("tracking_not_found_codes"),
         )
     except (ValueError, RecursionError) as error:
         await hook.hold(str(error), key=carrier_reports.payload_key(hook.body))

@@ -135,6 +135,15 @@ _RECEIVER = {"deliveryDetails": {"receivedByName": "RIVERA"}}
 _BROKEN = [
     Malformed(result({"date": "2026-03-05T09:00:00-08:00"}), "/scanEvents/0/eventType"),
     Malformed(result(_PICKED_UP | {"date": "5 March"}), "/scanEvents/0/date"),
+    # A status that no scan and no time goes with tells nothing that could be dated.
+    Malformed(result(latestStatusDetail={"code": "RS", "derivedCode": "RS"}), "/dateAndTimes"),
+    Malformed(result(latestStatusDetail={"description": "On its way"}), "/latestStatusDetail/code"),
+]
+# Tracking is not asked about the parcels that these are about; a callback may say them.
+_SAYS_NOTHING = [
+    Malformed(result(), "/latestStatusDetail"),
+    Malformed(result(error={"code": "SYSTEM.UNEXPECTED.ERROR"}), "/error"),
+    Malformed(vendor_json.dumps({"trackResults": ["nothing"]}), "/trackResults/0"),
 ]
 
 CONFORMANCE = Subject(
@@ -169,7 +178,7 @@ CONFORMANCE = Subject(
             payloads=[result(_PICKED_UP), result(_ARRIVED), result(_DELIVERED, **_RECEIVER)],
             signed=signed,
             needed=["/trackingNumberInfo", "/trackingNumberInfo/trackingNumber"],
-            malformed=_BROKEN,
+            malformed=[*_BROKEN, *_SAYS_NOTHING],
             unknown_code=UnknownCode(result(_NOBODY_KNOWS), UNKNOWN, field="milestone"),
             unknown_codes=_NOR_THESE,
         ),

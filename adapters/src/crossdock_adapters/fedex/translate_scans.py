@@ -8,7 +8,7 @@ an offset is taken in the zone of its site, where the deployment names one, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -37,6 +37,7 @@ IN_TWO_VOCABULARIES = frozenset({"EA"})
 REGULATORY_WORDS = ("export", "customs", "clearance")
 RETURN_EVENT = "RS"
 INITIATED = "IN"
+LATEST, TIMES = "/latestStatusDetail", "/dateAndTimes"
 # The times of a shipment that has no scan yet, the most telling first.
 TIMES_WITHOUT_SCAN = ("SHIPMENT_DATA_RECEIVED", "SHIP", "ANTICIPATED_TENDER")
 # What a parcel that nobody has scanned can be, at the time of its label.
@@ -48,6 +49,7 @@ BEFORE_ANY_SCAN = frozenset(
     }
 )
 MAX_RESULTS = 100
+RESULT_LISTS = ("completeTrackResults", "trackResults")
 _REASON_CODE = re.compile(r"0*(\d{1,3})([A-Z]?)")
 _MIDNIGHT = re.compile(r"(\d{4}-\d{2}-\d{2})[T ]00:00(:00(\.0+)?)?")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -58,27 +60,48 @@ def results_in(payload: Any) -> list[tuple[str, dict[str, Any]]]:
     found = list(_results(payload, "")) if isinstance(payload, dict) else []
     if not found:
         raise Unreadable("is missing or not an object", "/trackingNumberInfo")
-    return found[:MAX_RESULTS]
+    return found
 
 
 def histories_in(
-    payload: Any, mappings: Mappings, carrier_code: str, zones: Mapping[str, str]
+    payload: Any,
+    mappings: Mappings,
+    carrier_code: str,
+    zones: Mapping[str, str],
+    not_found_codes: Collection[str] = (),
 ) -> list[History]:
-    """The scans of every parcel in a callback; Unreadable when one of them is none at all."""
-    found = []
-    for at, result in results_in(payload):
-        with inside(at):
-            found.append(parcel_history(result, mappings, carrier_code, zones))
+    """The scans of every parcel in a callback; Unreadable when it is about none at all.
+
+    A result that cannot be read is a problem with its place, and does not cost the others.
+    """
+    found: list[History] = []
+    results = results_in(payload)
+    for at, result in results[:MAX_RESULTS]:
+        try:
+            with inside(at):
+                told = parcel_history(result, mappings, carrier_code, zones, not_found_codes)
+        except Unreadable as error:
+            told = History((), (str(error),))
+        found.append(told)
+    if len(results) > MAX_RESULTS:
+        problem = f"only the first {MAX_RESULTS} of {len(results)} results are read"
+        found.append(History((), (f"{results[MAX_RESULTS][0]}: {problem}",)))
     return found
 
 
 def parcel_history(
-    result: Mapping[str, Any], mappings: Mappings, carrier_code: str, zones: Mapping[str, str]
+    result: Mapping[str, Any],
+    mappings: Mappings,
+    carrier_code: str,
+    zones: Mapping[str, str],
+    not_found_codes: Collection[str] = (),
 ) -> History:
     """Every scan of a track result, oldest first; a broken one does not cost the others.
 
     A shipment without scans has the one event that its latest status is. `zones`: IANA zone by
-    FedEx location id, by US-OR or by country, for times without an offset.
+    FedEx location id, by US-OR or by country, for times without an offset. `not_found_codes`: the
+    errors by which FedEx says that it has nothing to tell. A result that tells nothing otherwise
+    has a problem: no history is empty in silence.
     """
     with inside("/trackingNumberInfo"):
         number = _text(_object(result, "trackingNumberInfo"), "trackingNumber")
@@ -87,19 +110,23 @@ def parcel_history(
     reader = _Reader(number, mappings, carrier_code, zones)
     events: list[tracking_pb2.TrackingEvent] = []
     problems: list[str] = []
-    listed = as_list(result.get("scanEvents"))[:MAX_SCANS_PER_REQUEST]
-    for position, scan in enumerate(listed):
+    listed = as_list(result.get("scanEvents"))
+    for position, scan in enumerate(listed[:MAX_SCANS_PER_REQUEST]):
         try:
             with inside(pointer("scanEvents", position)):
                 events.append(reader.scan(scan))
         except Unreadable as error:
             problems.append(f"parcel {number}: {error}")
-    for event in [] if listed else reader.without_scan(result):
-        if event.milestone in BEFORE_ANY_SCAN:
-            events.append(event)
-        else:
-            # The only time there is, is the label's: a delivery must not be proved by it.
-            problems.append(f"parcel {number}: status {event.status_code} comes without its scan")
+    if len(listed) > MAX_SCANS_PER_REQUEST:
+        # FedEx lists the newest first: the oldest are cut.
+        at = pointer("scanEvents", MAX_SCANS_PER_REQUEST)
+        problem = f"only the first {MAX_SCANS_PER_REQUEST} of {len(listed)} scans are read"
+        problems.append(f"parcel {number}: {at}: {problem}")
+    if not listed and not _knows_nothing(result, not_found_codes):
+        try:
+            events.append(reader.without_scan(result))
+        except Unreadable as error:
+            problems.append(f"parcel {number}: {error}")
     _sign(events, result)
     events.reverse()
     _turn_back(events)
@@ -198,24 +225,36 @@ class _Reader:
         found.description = "; ".join(part for part in words if part)[:MAX_DESCRIPTION]
         return found
 
-    def without_scan(self, result: Mapping[str, Any]) -> list[tracking_pb2.TrackingEvent]:
-        """What the latest status says of a parcel that nobody has scanned; none without a time."""
+    def without_scan(self, result: Mapping[str, Any]) -> tracking_pb2.TrackingEvent:
+        """What the latest status says of a parcel that nobody has scanned.
+
+        Unreadable: there is no status, or it has no time of its own.
+        """
         latest = result.get("latestStatusDetail")
+        code, message = error_of(result)
+        if code and not latest:
+            raise Unreadable(f"FedEx says {code} {message}".strip()[:MAX_DESCRIPTION], "/error")
+        if not isinstance(latest, dict):
+            raise Unreadable("is missing or not an object, and there is no scan", LATEST)
+        code = _text(latest, "code")
+        if not code:
+            raise Unreadable("is missing or not text, and there is no scan", f"{LATEST}/code")
         times = {
             _text(entry, "type"): _text(entry, "dateTime")
             for entry in as_list(result.get("dateAndTimes"))
             if isinstance(entry, dict)
         }
         when = next((times[name] for name in TIMES_WITHOUT_SCAN if times.get(name)), "")
-        if not isinstance(latest, dict) or not _text(latest, "code") or not when:
-            return []
-        event = self._event(
-            _latest_codes(latest), latest.get("scanLocation"), "", when, "/dateAndTimes"
-        )
+        if not when:
+            raise Unreadable(f"status {code} comes without a scan and without a time", TIMES)
+        event = self._event(_latest_codes(latest), latest.get("scanLocation"), "", when, TIMES)
+        if event.milestone not in BEFORE_ANY_SCAN:
+            # The only time there is, is the label's: a delivery must not be proved by it.
+            raise Unreadable(f"status {code} comes without its scan", LATEST)
         event.status_type = _text(latest, "derivedCode")[:MAX_STATUS_TYPE]
-        event.status_code = _text(latest, "code")[:MAX_STATUS_CODE]
+        event.status_code = code[:MAX_STATUS_CODE]
         event.description = _text(latest, "description")[:MAX_DESCRIPTION]
-        return [event]
+        return event
 
     def _event(
         self, codes: list[Code], location: Any, location_id: str, when: str, at: str
@@ -323,18 +362,29 @@ def _turn_back(events: list[tracking_pb2.TrackingEvent]) -> None:
 
 
 def _results(holder: Mapping[str, Any], at: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Wherever Track and the callback have results: alone, in a list, in the envelope."""
+    """Wherever Track and the callback have results: alone, in a list, in the envelope.
+
+    What stands in the place of a result and is none comes as a result without anything in it.
+    """
     if isinstance(holder.get("trackingNumberInfo"), dict):
         yield at, dict(holder)
         return
     inner = holder.get("output")
     if isinstance(inner, dict):
         yield from _results(inner, f"{at}/output")
-    for name in ("completeTrackResults", "trackResults"):
+    elif inner is not None:
+        yield f"{at}/output", {}
+    names = [name for name in RESULT_LISTS if holder.get(name) is not None]
+    if at and inner is None and not names:
+        yield at, dict(holder)
+    for name in names:
         for position, entry in enumerate(as_list(holder.get(name))):
+            place_of_entry = at + pointer(name, position)
             if isinstance(entry, dict):
                 found = numbered(entry, holder) if name == "trackResults" else entry
-                yield from _results(found, at + pointer(name, position))
+                yield from _results(found, place_of_entry)
+            else:
+                yield place_of_entry, {}
 
 
 def _references_of(result: Mapping[str, Any]) -> set[str]:
@@ -346,6 +396,11 @@ def _references_of(result: Mapping[str, Any]) -> set[str]:
         if isinstance(entry, dict)
         for value in as_list(entry.get("values"))
     }
+
+
+def _knows_nothing(result: Mapping[str, Any], not_found_codes: Collection[str]) -> bool:
+    """Whether a result without scans says, in FedEx's words, that there is nothing to tell."""
+    return not result.get("latestStatusDetail") and error_of(result)[0] in not_found_codes
 
 
 def _is_error(result: Mapping[str, Any]) -> bool:

@@ -71,14 +71,18 @@ def package_history(package: Mapping[str, Any], table: StatusTable, carrier_code
     now = _current_code(package)
     events: list[tracking_pb2.TrackingEvent] = []
     problems: list[str] = []
-    activities = as_list(package.get("activity"))[:MAX_SCANS_PER_REQUEST]
-    for position, activity in enumerate(activities):
+    activities = as_list(package.get("activity"))
+    for position, activity in enumerate(activities[:MAX_SCANS_PER_REQUEST]):
         try:
             hint = now if position == 0 else ""
             with inside(f"/activity/{position}"):
                 events.append(_activity_event(number, activity, table, carrier_code, hint))
         except Unreadable as error:
             problems.append(f"parcel {number}: {error}")
+    if len(activities) > MAX_SCANS_PER_REQUEST:
+        place_cut = f"/activity/{MAX_SCANS_PER_REQUEST}"
+        problem = f"only the first {MAX_SCANS_PER_REQUEST} of {len(activities)} scans are read"
+        problems.append(f"parcel {number}: {place_cut}: {problem}")
     # UPS lists newest first, and only the newest delivery has the receiver's name. What nobody has
     # mapped may turn out to be that delivery: the hub drops the name where it does not.
     delivery = package.get("deliveryInformation")
