@@ -160,3 +160,13 @@ def test_what_is_cut_is_said() -> None:
     ((scans, (problem,)),) = told(NUMBERED | {"scanEvents": [SCAN] * 501})
     assert scans == 500
     assert problem == "parcel 790: /scanEvents/500: only the first 500 of 501 scans are read"
+
+
+@pytest.mark.parametrize("identifier", [{"value": "REF"}, {"values": ["OTHER", "REF"]}])
+def test_a_reference_is_found_in_each_form(identifier: dict[str, Any]) -> None:
+    """Proves that a purchase whose answer was lost is found by its reference, written as a list or
+    as the one value that FedEx's documents show."""
+    identifiers = [{"type": "CUSTOMER_REFERENCE", **identifier}]
+    parcel = NUMBERED | {"additionalTrackingInfo": {"packageIdentifiers": identifiers}}
+    assert translate_scans.pieces_with([parcel], "REF", MAPPINGS) == [(1, "790")]
+    assert translate_scans.pieces_with([parcel], "RE", MAPPINGS) == []

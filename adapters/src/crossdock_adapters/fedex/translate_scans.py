@@ -388,13 +388,14 @@ def _results(holder: Mapping[str, Any], at: str) -> Iterator[tuple[str, dict[str
 
 
 def _references_of(result: Mapping[str, Any]) -> set[str]:
+    """The references of a parcel: `values` in answers, one `value` in FedEx's documents."""
     info = result.get("additionalTrackingInfo")
     listed = as_list(info.get("packageIdentifiers")) if isinstance(info, dict) else []
     return {
         str(value)
         for entry in listed
         if isinstance(entry, dict)
-        for value in as_list(entry.get("values"))
+        for value in [*as_list(entry.get("values")), *as_list(entry.get("value"))]
     }
 
 
