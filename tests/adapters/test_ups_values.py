@@ -158,7 +158,6 @@ D_CODES = {
 # The rest of them, by what UPS tells the recipient.
 MORE_X_CODES = {
     "CARRIER_ACCEPTED": ("P4"),
-    "DELIVERED": ("56 59 F4 FN FT K7"),
     "DELIVERY_ATTEMPTED": ("7L HQ OH"),
     "EXCEPTION": (
         "01 03 04 06 07 08 1 11 15 16 17 18 19 1A 1B 1C 1E 1G 1H 1K 1L 1O 1Q 1V 1W 1X 22 23 24 "
@@ -205,8 +204,25 @@ MORE_D_CODES = {
     "IN_TRANSIT": ("2D 2J 4X 85 86 A0 EC EG EQ EZ FB YH"),
     "OUT_FOR_DELIVERY": ("7K"),
 }
+# In the table of exceptions, and delivered by their text.
+TOLD_AS_DELIVERED = "56 59 F4 FN FT K7"
 # Not in the appendix: what replies in public have, all of them deliveries.
 SEEN_D_CODES = {"9E", "FS", "KB", "KM"}
+DELIVERIES = {
+    *(code for each in (D_CODES, MORE_D_CODES) for code in each["DELIVERED"].split()),
+    *TOLD_AS_DELIVERED.split(),
+    *SEEN_D_CODES,
+}
+
+
+@pytest.mark.parametrize("code", sorted(DELIVERIES))
+def test_a_code_of_a_delivery_is_one_only_where_the_type_says_so(code: str) -> None:
+    """Proves that a text that says delivered moves nothing to delivered under UPS's type of
+    exceptions or of returns, and does under that of deliveries."""
+    assert TABLE.resolve("D", code, "").milestone == "DELIVERED"
+    assert TABLE.resolve("X", code, "").milestone == "EXCEPTION"
+    assert TABLE.resolve("RS", code, "").milestone == "EXCEPTION"
+    assert TABLE.resolve("X", code, "011").milestone == "DELIVERED"
 
 
 @pytest.mark.parametrize(("kind", "listed"), [("X", X_CODES), ("D", D_CODES)])
@@ -220,7 +236,7 @@ def test_the_tables_of_exceptions_and_deliveries_are_whole(
     for code, means in expected.items():
         assert TABLE.resolve(kind, code, "").milestone == means, code
     of_kind = {r.code.code for r in FILE.rows if r.topic is Topic.STATUS and r.code.type == kind}
-    assert of_kind - {""} == set(expected) | (SEEN_D_CODES if kind == "D" else set())
+    assert of_kind - {""} == set(expected) | DELIVERIES
 
 
 @given(
