@@ -269,6 +269,12 @@ def test_not_found_as_a_warning_is_no_package() -> None:
     assert client.read_packages(payload("track_not_found")) == []
 
 
+def test_the_code_of_not_found_is_a_row_with_its_source() -> None:
+    """Proves that the code by which Track knows nothing is written down with the other errors."""
+    assert client.ERRORS.names(404, client.NOT_FOUND_CODE)
+    assert client.ERRORS.row(404, client.NOT_FOUND_CODE).source.startswith("UPS Tracking API")
+
+
 def history() -> carrier_scans.History:
     package = client.read_packages(payload("track_details"))[0]
     return translate_scans.package_history(package, TABLE, "UPS")
