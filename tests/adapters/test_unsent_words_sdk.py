@@ -85,7 +85,8 @@ def service(*types: str) -> UnsentWord:
     ("work", "expected"),
     [
         (lambda: ups.service_code("hover", "US", {}), service("")),
-        (lambda: ups.service_code("hover", "CA", {}), service("CA")),
+        (lambda: ups.service_code("hover", "CA", {}), service("CA", "INTL")),
+        (lambda: ups.service_code("hover", "PL", {}), service("PL", "EU", "INTL")),
         (lambda: gls.service_of("hover", {}), service("", "PRIVATE", "INT", "ECONOMY")),
         (lambda: canada_post.service_code("hover", {}), service("DOM")),
         (lambda: ltl_freight.accessorial_of("hover", {}), service("")),
@@ -144,8 +145,8 @@ def test_no_command_is_told_that_could_not_work(work: Any, word: str) -> None:
 def test_where_an_adapter_reads_no_row_none_is_waited_for() -> None:
     """Proves that UPS's services from a country whose codes are in no table are said by the setting
     that holds them, and that nothing waits for a row that nobody would read."""
-    with pytest.raises(Untranslatable, match='setting services, as "DE:HOVER"') as raised:
-        ups.service_code("hover", "DE", {})
+    with pytest.raises(Untranslatable, match='setting services, as "MX:HOVER"') as raised:
+        ups.service_code("hover", "MX", {})
     assert raised.value.unsent is None
 
 

@@ -35,7 +35,7 @@ from crossdock_adapters.sdk.work import HeldPayload, Poll, Refused, Webhook, Wor
 from crossdock_adapters.ups import adoption, translate, translate_scans
 from crossdock_adapters.ups.client import MAX_SUBSCRIBED_NUMBERS, UpsClient
 from crossdock_adapters.ups.status_codes import StatusTable
-from crossdock_adapters.ups.translate import COUNTRIES_OF_OTHER_CODES, ShipRules
+from crossdock_adapters.ups.translate import SERVICE_TABLES, ShipRules
 
 log = logging.getLogger(__name__)
 
@@ -211,10 +211,20 @@ async def renew_subscriptions(poll: Poll, vendor: UpsClient) -> None:
 def _services() -> dict[str, str]:
     """Service of an order to UPS's code: from the US by its name, from elsewhere "CA:GROUND"."""
     services = dict(ADAPTER.mappings.natives(Topic.SERVICE_LEVEL))
-    for country in COUNTRIES_OF_OTHER_CODES:
-        of_country = ADAPTER.mappings.natives(Topic.SERVICE_LEVEL, country)
-        services |= {f"{country}:{word}": code for word, code in of_country.items()}
+    for table in SERVICE_TABLES:
+        of_table = ADAPTER.mappings.natives(Topic.SERVICE_LEVEL, table)
+        services |= {f"{table}:{word}": code for word, code in of_table.items()}
     return services
+
+
+def _service_choices() -> dict[str, tuple[str, ...]]:
+    """The codes that UPS has for a service, several where none is sent by itself; the same keys."""
+    found: dict[str, tuple[str, ...]] = {}
+    for (topic, code), row in ADAPTER.mappings.told().items():
+        if topic == Topic.SERVICE_LEVEL:
+            name = f"{code.type}:{row.meaning.canonical}" if code.type else row.meaning.canonical
+            found[name] = (*found.get(name, ()), code.code)
+    return found
 
 
 def ship_rules(settings: Settings) -> ShipRules:
@@ -223,6 +233,7 @@ def ship_rules(settings: Settings) -> ShipRules:
         account_number=settings.text("account_number"),
         accounts_by_location=settings.mapping("accounts_by_location"),
         services={**_services(), **settings.mapping("services")},
+        service_choices=_service_choices(),
         packaging_code=settings.text("packaging_code"),
         package_types=settings.mapping("package_types"),
         packaging=ADAPTER.mappings.natives(Topic.PACKAGE_TYPE),

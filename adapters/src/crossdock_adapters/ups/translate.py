@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from crossdock.label.v1 import label_pb2
@@ -24,7 +25,12 @@ from crossdock_adapters.sdk.outcomes import Untranslatable
 KIND = "ups"
 DOMESTIC = frozenset({"US", "PR"})
 # Where a service has another code than from the US: types of the service rows in mappings.toml.
-COUNTRIES_OF_OTHER_CODES = ("CA",)
+ABROAD, UNION = "INTL", "EU"
+SERVICE_TABLES = ("CA", "PL", UNION, ABROAD)
+UNION_COUNTRIES = frozenset([
+    "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU",
+    "IE", "IT", "LT", "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
+])  # fmt: skip
 MAX_TEXT = 35
 MAX_DESCRIPTION = 50
 # ReturnService: a label that is made here, and printed by the customer.
@@ -52,12 +58,14 @@ class ShipRules:
     """What a deployment decides about its shipments; made from the endpoint's settings.
 
     package_types: container type of the warehouse to a word of the package rows. `services`,
-    `packaging`, `units`: by the contract's word, UPS's code.
+    `packaging`, `units`: by the contract's word, UPS's code. service_choices: by the same
+    words as `services`, all the codes that UPS has for it.
     """
 
     account_number: str
     accounts_by_location: Mapping[str, str] = field(default_factory=dict)
     services: Mapping[str, str] = field(default_factory=dict)
+    service_choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     packaging_code: str = "02"
     package_types: Mapping[str, str] = field(default_factory=dict)
     packaging: Mapping[str, str] = field(default_factory=dict)
@@ -100,7 +108,11 @@ def ship_request(
         "Shipper": {**_party(shipment.ship_from, "ship from"), "ShipperNumber": account},
         "ShipTo": _party(shipment.ship_to, "ship to"),
         "PaymentInformation": {"ShipmentCharge": [bill]},
-        "Service": {"Code": service_code(shipment.service_code, origin, rules.services)},
+        "Service": {
+            "Code": service_code(
+                shipment.service_code, origin, rules.services, rules.service_choices
+            )
+        },
         # Present means true: without entitlement UPS answers with published rates only.
         "ShipmentRatingOptions": {"NegotiatedRatesIndicator": ""},
         "Package": [parcel],
@@ -137,29 +149,49 @@ def return_request(
     return request
 
 
-def service_code(service: str, origin_country: str, services: Mapping[str, str]) -> str:
+def service_code(
+    service: str,
+    origin_country: str,
+    services: Mapping[str, str],
+    choices: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+) -> str:
     """UPS's code for an ordered service; its meaning depends on the origin country.
 
-    Looks for "CA:GROUND", then, from the US and PR only, for "GROUND"; a UPS code passes.
+    Looks for "CA:GROUND", then in the tables of the origin: from the US and PR alone "GROUND", from
+    elsewhere "EU:GROUND" within the Union and "INTL:INTL_EXPRESS" of what goes abroad. A UPS code
+    passes. `choices`: by the same names, all the codes that UPS has for a word.
     """
     wanted = service.strip().upper()
-    found = services.get(f"{origin_country}:{wanted}")
-    types = (origin_country,) if origin_country in COUNTRIES_OF_OTHER_CODES else ()
+    own = _own_tables(origin_country)
+    names = [f"{origin_country}:{wanted}"]
     if origin_country in DOMESTIC:
-        types = (*types, "")
-        found = services.get(wanted) if found is None else found
+        names.append(wanted)
+    else:
+        names += [f"{table}:{wanted}" for table in (*own, ABROAD)]
+    found = next((services[name] for name in names if name in services), None)
     if found is None and SERVICE_CODE.fullmatch(wanted):
         found = wanted
-    if found is None:
-        if not types:
-            raise Untranslatable(
-                f"service {service!r} from {origin_country} has no UPS code: say it in the setting "
-                f'services, as "{origin_country}:{wanted}"'
-            )
-        unsent = UnsentWord(Topic.SERVICE_LEVEL, wanted, types)
-        problem = f"service {service!r} from {origin_country} has no UPS code"
-        raise Untranslatable.for_want_of(unsent, "ups", problem)
-    return found
+    if found is not None:
+        return found
+    codes = next((choices[name] for name in names if name in choices), ())
+    problem = f"service {service!r} from {origin_country} has no UPS code"
+    if codes:
+        problem += f" that is sent by itself: UPS sells it as {' or '.join(codes)}"
+    if not own:
+        # A row for what goes abroad would hold from everywhere.
+        setting = f'"{origin_country}:{wanted}"'
+        raise Untranslatable(f"{problem}; say it in the setting services, as {setting}")
+    types = own if origin_country in DOMESTIC else (*own, ABROAD)
+    unsent = UnsentWord(Topic.SERVICE_LEVEL, wanted, types)
+    raise Untranslatable.for_want_of(unsent, KIND, problem, codes[0] if codes else "CODE")
+
+
+def _own_tables(origin_country: str) -> tuple[str, ...]:
+    """The types of the service rows of what is shipped within a country; empty: UPS says none."""
+    if origin_country in DOMESTIC:
+        return ("",)
+    own = (origin_country,) if origin_country in SERVICE_TABLES else ()
+    return (*own, UNION) if origin_country in UNION_COUNTRIES else own
 
 
 def _references(reference: str, order_number: str) -> list[dict[str, str]]:
