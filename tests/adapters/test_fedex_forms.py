@@ -10,7 +10,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock_adapters.fedex import client, conformance, translate_scans
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.http import Answer
-from crossdock_adapters.sdk.mappings import Mappings, file_of
+from crossdock_adapters.sdk.mappings import Code, Mappings, Topic, file_of
 
 MAPPINGS = Mappings(file_of("crossdock_adapters.fedex"))
 
@@ -170,3 +170,24 @@ def test_a_reference_is_found_in_each_form(identifier: dict[str, Any]) -> None:
     parcel = NUMBERED | {"additionalTrackingInfo": {"packageIdentifiers": identifiers}}
     assert translate_scans.pieces_with([parcel], "REF", MAPPINGS) == [(1, "790")]
     assert translate_scans.pieces_with([parcel], "RE", MAPPINGS) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "level"),
+    [
+        ("FEDEX_NEXT_DAY_EARLY_MORNING", "NEXT_DAY_EARLY"),
+        ("FEDEX_NEXT_DAY_MID_MORNING", "NEXT_DAY"),
+        ("FEDEX_NEXT_DAY_AFTERNOON", "NEXT_DAY_SAVER"),
+        ("FEDEX_NEXT_DAY_END_OF_DAY", "NEXT_DAY_SAVER"),
+        ("FEDEX_NEXT_DAY_FREIGHT", "AIR_FREIGHT"),
+        ("FEDEX_PRIORITY", "NEXT_DAY"),
+        ("FEDEX_ECONOMY", "GROUND_ECONOMY"),
+    ],
+)
+def test_the_services_within_a_country_of_europe_have_a_row(code: str, level: str) -> None:
+    """Proves that what FedEx sells within one European country is read, and so passes as its own
+    code where somebody orders it by that."""
+    found = MAPPINGS.first(Topic.SERVICE_LEVEL, [Code("", code)])
+    assert found is not None
+    assert found[1].canonical == level
+    assert not found[1].preferred
