@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from crossdock_adapters.ltl_freight import translate_tender
+from crossdock_adapters.ltl_freight import tendering, translate_tender
 from crossdock_adapters.ltl_freight.translate_tender import Response
 from crossdock_adapters.sdk.outcomes import AnswerLater, Reject
 from crossdock_adapters.sdk.x12 import envelopes
@@ -79,6 +79,40 @@ async def test_the_carriers_own_number_is_what_it_reports_under(tmp_path: Path) 
         await answered(world, "A", pro="500-000-001")
         done = await world.buy(pallets(2))
         assert done.references[0].value == OFFERED and "instead" not in done.note
+
+
+@pytest.mark.parametrize(
+    "words", ["PRO ASSIGNED AT PICKUP", "PRO NUMBER TO FOLLOW; CALL", "PRO 123-456789", "PRO 77"]
+)
+async def test_words_of_an_acceptance_are_no_number(tmp_path: Path, words: str) -> None:
+    """Proves that labels keep the PRO that was offered where the carrier names no number, however
+    its remark begins, and that the remark is told."""
+    async with running(tmp_path, booking="tender") as world:
+        await answered(world, "A", reason=words)
+        done = await world.buy(pallets(2))
+        assert done.references[0].value == OFFERED and "instead" not in done.note
+        assert words in done.note
+
+
+@pytest.mark.parametrize(
+    ("kept", "pro", "words"),
+    [
+        ("PRO 0714455; DOOR 4", "0714455", "DOOR 4"),
+        ("PRO 0714455", "0714455", ""),
+        ("PRO ASSIGNED AT PICKUP", OFFERED, "PRO ASSIGNED AT PICKUP"),
+        ("PRO TBA; DOOR 4", OFFERED, "PRO TBA; DOOR 4"),
+        ("PRO 123-456789", OFFERED, "PRO 123-456789"),
+        ("DOOR 4", OFFERED, "DOOR 4"),
+        ("", OFFERED, ""),
+        ("TBA\x1fDOOR 4", OFFERED, "TBA; DOOR 4"),
+        ("0714455\x1fPRO 9", "0714455", "PRO 9"),
+    ],
+)
+def test_what_is_kept_of_an_acceptance_is_read(kept: str, pro: str, words: str) -> None:
+    """Proves that an acceptance kept by an earlier version is read, its words never as a number,
+    and that a number without a digit is none."""
+    found = tendering._accepted(REFERENCE, OFFERED, kept)
+    assert found.pro == pro and words in found.note
 
 
 async def test_an_acknowledgement_of_a_later_release_is_heard(tmp_path: Path) -> None:

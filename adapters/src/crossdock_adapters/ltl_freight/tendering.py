@@ -34,8 +34,11 @@ DECLINED_BY_SILENCE, TO_A_PERSON = "declined", "person"
 # A tender that was given up: whatever the carrier answers now is for a person.
 EXPIRED: Final = "X"
 CANCELLATION: Final = "-CANCEL"
-# In front of the carrier's own number in what is kept of its answer.
-NUMBER: Final = "PRO "
+# Between the carrier's own number, or nothing, and its words in what is kept of an acceptance: no
+# text of a segment has a control character.
+BEHIND_NUMBER: Final = "\x1f"
+# What earlier versions kept in front of the number, and in front of nothing where there was none.
+EARLIER_NUMBER: Final = "PRO "
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +135,39 @@ async def take_response(poll: Poll, found: TransactionSet) -> Read:
         return Read.of([error])
     assert poll.cursors is not None
     # What is kept of an answer has room for its word and a reason: the number goes first.
-    number = f"{NUMBER}{said.pro}" if said.pro and said.code == ACCEPTED else ""
-    reason = "; ".join(filter(None, (number, said.reason)))
+    number = f"{said.pro}{BEHIND_NUMBER}" if said.code == ACCEPTED else ""
+    reason = f"{number}{said.reason}"
     wrong = await edi_replies.note_answer(poll.cursors, TENDERS, said.reference, said.code, reason)
     return Read(problems=(f"{found.header.place()}: {wrong}",) if wrong else ())
 
 
-def _accepted(reference: str, offered: str, reason: str) -> Accepted:
+def _accepted(reference: str, offered: str, kept: str) -> Accepted:
     """What an acceptance says, of what was kept of it."""
-    told, _, words = reason.partition("; ")
-    own = told.removeprefix(NUMBER) if told.startswith(NUMBER) else ""
-    note = "; ".join(filter(None, (f"tender {reference} accepted", words if own else reason)))
+    own, words = _number_and_words(kept)
+    note = "; ".join(filter(None, (f"tender {reference} accepted", words)))
     if own and own != plain(offered):
         return Accepted(own, f"{note}; the carrier's PRO instead of {offered}")
     return Accepted(offered, note)
+
+
+def _number_and_words(kept: str) -> tuple[str, str]:
+    """The carrier's own number, "" where it names none, and its words. A number has a digit: what
+    has none, such as TBA, is told with the words."""
+    own, marked, words = kept.partition(BEHIND_NUMBER)
+    if not marked:
+        told, _, words = kept.partition("; ")
+        own = told.removeprefix(EARLIER_NUMBER)
+        # Words could begin so, too; the number was kept plain.
+        if own == told or own != plain(own) or not _has_digit(own):
+            return "", kept
+    own = plain(own)
+    if not _has_digit(own):
+        return "", "; ".join(filter(None, (own, words)))
+    return own, words
+
+
+def _has_digit(text: str) -> bool:
+    return any(each.isdecimal() for each in text)
 
 
 async def _end_by_silence(work: Work, within: timedelta) -> NoReturn:
