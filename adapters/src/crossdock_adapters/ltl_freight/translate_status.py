@@ -37,6 +37,12 @@ _SIGNED: Final = re.compile(
     r"\b(?:signed(?: for)?|signature|received|recd|rcvd|pod)\s*(?:by\b\s*:?|:)\s*([^;]+)",
     re.IGNORECASE,
 )
+# Words by which a remark says that nobody signed, or not yet; read up to the end of the name.
+_UNSIGNED: Final = re.compile(
+    r"\b(?:not?|none|nobody|never|pending|awaiting|(?:to|will) (?:be|follow)|without|refus\w*|n/a"
+    r"|un(?:able|attended|available|confirmed|known|obtainable|readable|signed))\b",
+    re.IGNORECASE,
+)
 COUNTRIES: Final[Mapping[str, str]] = {"USA": "US", "CAN": "CA", "MEX": "MX"}
 # Time codes of X12 (data element 623): hours ahead of UTC; 01 to 24 are offsets, from 13 on behind.
 OFFSETS: Final[Mapping[str, str]] = {
@@ -167,14 +173,22 @@ def _reported(body: Sequence[Segment]) -> list[_Reported]:
 
 def _signer(remarks: Sequence[str]) -> str:
     """Who signed, where a remark says so; "" where none does."""
-    matches = (_SIGNED.search(each) for each in remarks)
-    return next((each[1].strip() for each in matches if each), "")
+    return next(filter(None, (_signer_of(each) for each in remarks)), "")
+
+
+def _signer_of(remark: str) -> str:
+    """The name in a remark that says who signed. A proof of delivery made of anything else would
+    be worse than none: what denies it, or puts it off, or begins with no letter, is no name."""
+    found = _SIGNED.search(remark)
+    if found is None or _UNSIGNED.search(remark[: found.end()]):
+        return ""
+    name = found[1].strip()
+    return name if name[:1].isalpha() else ""
 
 
 def _description(reason: str, remarks: Sequence[str]) -> str:
-    """The reason's code and the remarks, without who signed: that has a place of its own."""
-    said = [each for each in remarks if not _SIGNED.search(each)]
-    return "; ".join([*([f"reason {reason}"] if reason else []), *said])
+    """The reason's code and all remarks: also who signed, in the carrier's own words."""
+    return "; ".join([*([f"reason {reason}"] if reason else []), *remarks])
 
 
 def _event(
