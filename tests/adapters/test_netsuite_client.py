@@ -114,6 +114,15 @@ def test_a_gateways_400_rejects_no_order() -> None:
         judge(Answer(400, {}, b"<html>bad request</html>"), effect=True, earlier_effect=False)
 
 
+@pytest.mark.parametrize("effect", [True, False])
+@pytest.mark.parametrize("body", [b"", b"<html>no such page</html>", b'{"o:errorDetails":[]}'])
+def test_a_gateways_404_is_no_word_about_a_record(effect: bool, body: bytes) -> None:
+    """Proves that only NetSuite's own word says that a record is not there: by a page of something
+    in between nothing is cancelled, reversed or looked for in vain."""
+    with pytest.raises(OutcomeUnknown if effect else Retry):
+        judge(Answer(404, {}, body), effect=effect, earlier_effect=False)
+
+
 def test_a_refused_question_rejects_no_order() -> None:
     """What NetSuite does not tell says nothing of the work that it was asked for."""
     with pytest.raises(OutcomeUnknown, match="question"):

@@ -13,8 +13,9 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock_adapters.netsuite import translate
 from crossdock_adapters.netsuite.translate import BookingRules, InternalIds, OpenLine
+from crossdock_adapters.netsuite.translate_cancellation import cancellation
 from crossdock_adapters.sdk import vendor_json
-from crossdock_adapters.sdk.outcomes import Untranslatable
+from crossdock_adapters.sdk.outcomes import Reject, Untranslatable
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
@@ -282,3 +283,23 @@ def test_a_package_without_a_label_gets_no_other_parcels_number() -> None:
     del shipment.packages[1], shipment.progress[:]
     (alone,) = translate.packages(shipment, RULES)
     assert alone["packageTrackingNumber"] == "1Z1"
+
+
+def a_sales_order(*lines: object, status: str = "B") -> dict[str, object]:
+    return {"tranId": "SO1", "orderStatus": {"id": status}, "item": {"items": list(lines)}}
+
+
+def test_what_left_of_an_order_is_not_cancelled_by_whoever_closed_the_rest() -> None:
+    """Proves that an order of which something moved is refused, closed or not, that one which was
+    cancelled already is done, and that one without lines, or with a broken one, is neither."""
+    left = {"line": 1, "quantity": 10, "quantityFulfilled": 4, "isClosed": True}
+    untouched = {"line": 1, "quantity": 10, "quantityFulfilled": 0, "isClosed": False}
+    with pytest.raises(Reject, match="line 1 of sales order SO1"):
+        cancellation(a_sales_order(left), "")
+    assert cancellation(a_sales_order(untouched | {"isClosed": True}), "") == {}
+    assert cancellation(a_sales_order(untouched, status="C"), "") == {}
+    closed = {"item": {"items": [{"line": 1, "isClosed": True}]}}
+    assert cancellation(a_sales_order(untouched), "") == closed
+    for broken in ([], [None], [{"quantity": 1}]):
+        with pytest.raises(Untranslatable):
+            cancellation(a_sales_order(*broken), "")

@@ -87,6 +87,7 @@ class Streams:
 
     def __init__(self) -> None:
         self.silent: set[str] = set()
+        self.away = False
         self.looks = 0
         self.health = BusHealth(True, "connected", datetime.now(UTC))
 
@@ -94,6 +95,8 @@ class Streams:
         (name,) = (spec.name for spec in specs)
         # Of each look the first.
         self.looks += name not in map(delivery_stream, ENDPOINTS)
+        if self.away:
+            raise BusUnavailable("connection refused")
         if name in map(delivery_stream, self.silent):
             raise BusUnavailable(f"{name}: no answer within 3 s")
         return []
@@ -138,3 +141,23 @@ async def test_a_bus_that_answers_for_fewer_endpoints_and_for_more_is_one_troubl
         finally:
             await healer.stop()
     assert [line["event"] for line in lines if line["event"] in (GONE, BACK)] == [GONE, BACK]
+
+
+async def test_each_outage_is_said_beside_an_endpoint_without_an_answer() -> None:
+    """Proves that an endpoint's stream that stays silent hides neither the end of an outage of the
+    bus nor the next one."""
+    streams, limits = Streams(), Limits(heal_seconds=0.01, relay_retry_seconds_max=0.01)
+    parts: Any = (None, streams, limits, StreamLimits(), Registry())
+    healer = QueuesOnly(*parts)
+    streams.silent = {ENDPOINTS[0]}
+    with capture_logs() as lines:
+        healer.start()
+        try:
+            for away in (True, False, True, False):
+                streams.away = away
+                until = streams.looks + 3
+                await eventually(lambda until=until: streams.looks >= until, "some looks")
+        finally:
+            await healer.stop()
+    said = [line["event"] for line in lines if line["event"] in (GONE, BACK)]
+    assert said == [GONE, BACK, GONE, BACK]

@@ -125,6 +125,38 @@ def test_a_report_without_a_time_is_the_newest() -> None:
     assert progress(flow) == {1: (0, 0)}
 
 
+def test_a_time_of_another_pick_makes_nothing_late() -> None:
+    """Proves that of a pick that was told without a time a later report counts, whatever time
+    another pick has."""
+    flow = Flow()
+    _, (request,) = flow.released(order(lines=2))
+    start = flow.now
+    tell(flow, report(request, {1: (1, 0)}, pick="A"))
+    tell(flow, report(request, {2: (1, 0)}, pick="B", time=start + seconds(60)))
+    assert tell(flow, report(request, {1: (2, 0)}, pick="A", time=start)) == "APPLIED"
+    assert progress(flow) == {1: (2, 0), 2: (1, 0)}
+
+
+def test_a_numbered_report_takes_the_place_of_what_was_stored_before() -> None:
+    """Proves that rows of a version that kept neither pick nor time of each are not added to the
+    same pick told again, and that an older word does not take their place."""
+    flow = Flow()
+    _, (request,) = flow.released()
+    start = flow.now
+    tell(flow, report(request, {1: (8, 2)}, time=start))
+    stored = fulfillment_pb2.FulfillmentRequest()
+    stored.CopyFrom(flow.object("fulfillment_request", request))
+    for row in (*stored.picked, *stored.short):
+        row.ClearField("pick_time")
+    again = picks.with_report(
+        stored, report(request, {1: (8, 2)}, pick="OLPN-1", time=start + seconds(60))
+    )
+    assert [(row.pick_number, row.quantity.value) for row in again.picked] == [("OLPN-1", "8")]
+    assert [(row.pick_number, row.quantity.value) for row in again.short] == [("OLPN-1", "2")]
+    older = picks.with_report(stored, report(request, {1: (1, 0)}, time=start - seconds(60)))
+    assert [row.quantity.value for row in older.picked] == ["8"]
+
+
 def test_picks_without_end_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """Proves that a request keeps no more rows than its limit, and that who tells more is refused
     with the field, the limit and what to do, while a known pick may still be corrected."""

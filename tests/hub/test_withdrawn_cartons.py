@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
+from crossdock_hub.objects import shortages
 from decisions import WMS, request_id
 from first_flow import SHIPMENTS, Flow, at, each, order, package, scan
 from hypothesis import given, settings
@@ -135,17 +136,50 @@ def test_what_arrived_before_the_rest_is_cancelled_is_delivered(by_another: bool
 
 def test_a_void_does_not_bring_a_withdrawn_carton_back() -> None:
     """Proves that a carton which stays behind for good does so when another shipment is voided and
-    packed again, and that the order is shipped when that has left."""
+    packed again, and that the order is shipped when that has left, and not before."""
     flow, request = released({1: 10})
     pack(flow, request, "SHP-A", TWO["SHP-A"])
     second = pack(flow, request, "SHP-B", {"B1": (1, 5)})
     confirm(flow, "SHP-A", "A1", cancelled={1: 2})
     flow.void(second.id)
+    assert order_state(flow) == "PARTIALLY_SHIPPED"
     confirm(flow, "SHP-A", cancelled={1: 2})
-    assert withdrawn(flow) == {"A2"}
+    assert (withdrawn(flow), order_state(flow)) == ({"A2"}, "PARTIALLY_SHIPPED")
     pack(flow, request, "SHP-C", {"C1": (1, 5)})
+    assert order_state(flow) == "PARTIALLY_SHIPPED"
     confirm(flow, "SHP-C", "C1", cancelled={})
     assert (withdrawn(flow), order_state(flow)) == ({"A2"}, "SHIPPED")
+
+
+def test_what_is_cancelled_may_be_what_was_voided() -> None:
+    """Proves that a carton which may still leave is not withdrawn by a word that may be of what was
+    voided, and that the order waits for the carton."""
+    flow, request = released({1: 20})
+    pack(flow, request, "SHP-A", {"A1": (1, 5), "A2": (1, 5)})
+    voided = pack(flow, request, "SHP-B", {"B1": (1, 10)})
+    flow.void(voided.id)
+    confirm(flow, "SHP-A", "A1", cancelled={1: 10})
+    assert (withdrawn(flow), order_state(flow)) == (set(), "PARTIALLY_SHIPPED")
+    confirm(flow, "SHP-A", "A2", cancelled={1: 10})
+    assert (withdrawn(flow), order_state(flow)) == (set(), "SHIPPED")
+
+
+@pytest.mark.parametrize("apart", [0, 1])
+def test_what_was_packed_in_the_batch_of_a_void_came_after_it(apart: int) -> None:
+    """Proves that goods which are packed again at the time of the void are not awaited any more."""
+    voided = shipment_pb2.Shipment(
+        id="1", state=shipment_pb2.SHIPMENT_STATE_VOIDED, packages=[package("B1", 1)]
+    )
+    again = shipment_pb2.Shipment(
+        id="2", state=shipment_pb2.SHIPMENT_STATE_PACKED, packages=[package("C1", 1)]
+    )
+    voided.create_time.FromMicroseconds(1_000)
+    voided.void_time.FromMicroseconds(2_000)
+    again.create_time.FromMicroseconds(2_000 + apart)
+    assert shortages.is_awaited({}, [voided])
+    assert not shortages.is_awaited({}, [voided, again])
+    voided.create_time.FromMicroseconds(2_000)
+    assert shortages.is_awaited({}, [voided])
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ SCOPE = "rest_webservices"
 ASSERTION_SECONDS = 300
 DEFAULT_TOKEN_SECONDS = 3600
 NOT_FOUND = 404
+# NetSuite help, REST API error handling: the code of a record that is not there, or not to be seen.
+NONEXISTENT_ID = "NONEXISTENT_ID"
 SUITEQL_PAGE_LIMIT = 1000
 LOGIN_RETRY_SECONDS = 60.0
 
@@ -242,7 +244,9 @@ def judge(answer: Answer, *, effect: bool, earlier_effect: bool) -> NoReturn:
     have changed them, so whatever this one says, the attempt as a whole is unknown.
     """
     problem = problem_of(answer)
-    if answer.status == NOT_FOUND:
+    codes = (problem.code, *problem.further_codes.split())
+    if answer.status == NOT_FOUND and NONEXISTENT_ID in codes:
+        # Any other 404, as a gateway's page, does not say that there is no such record.
         raise RecordMissing(str(problem))
     if earlier_effect:
         raise answer.unclear(f"after a request was accepted: {problem}", effect=True)

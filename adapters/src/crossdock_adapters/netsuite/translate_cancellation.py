@@ -8,6 +8,8 @@ from typing import Any, Final
 from crossdock_adapters.netsuite.translate import status_of
 from crossdock_adapters.sdk.outcomes import Reject, Untranslatable
 
+# Of a sales order that somebody cancelled in NetSuite, or an earlier version of this adapter did.
+CANCELLED: Final = "C"
 _MOVED: Final = ("quantityFulfilled", "quantityPicked", "quantityPacked")
 
 
@@ -22,10 +24,12 @@ def cancellation(record: Mapping[str, Any], status: str) -> dict[str, Any]:
         return {} if taken_back else {"orderStatus": {"id": status}}
     block = record.get("item")
     lines = block.get("items") if isinstance(block, Mapping) else None
-    if not isinstance(lines, list):
+    if not isinstance(lines, list) or not lines:
         raise Untranslatable("the sales order was read without its lines")
-    if all(line.get("isClosed") is True for line in lines):
-        return {}
+    for place, line in enumerate(lines):
+        if not isinstance(line, Mapping) or not isinstance(line.get("line"), int):
+            raise Untranslatable(f"the sales order was read with no line at item.items[{place}]")
+    # Before it is seen whether it is closed: what left stays sold, whoever closed the rest.
     for line in lines:
         if any(line.get(name) for name in _MOVED):
             raise Reject(
@@ -33,4 +37,8 @@ def cancellation(record: Mapping[str, Any], status: str) -> dict[str, Any]:
                 f"line {line['line']} of sales order {record.get('tranId')} is picked or shipped: "
                 "the order cannot be cancelled",
             )
+    if all(line.get("isClosed") is True for line in lines):
+        return {}
+    if status_of(record, "orderStatus") == CANCELLED:
+        return {}
     return {"item": {"items": [{"line": line["line"], "isClosed": True} for line in lines]}}

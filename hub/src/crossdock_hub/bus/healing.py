@@ -110,6 +110,8 @@ class Healer:
         self._unanswered = 0
         self.rebuilds = 0
         self._trouble = ""
+        # Whether that trouble is that too many of them do not answer.
+        self._silent = False
 
     def watch(self, relay: Relay) -> None:
         """The relay that fills what is made anew."""
@@ -147,13 +149,14 @@ class Healer:
                 await self.heal()
             except (BusError, StoreFailure) as error:
                 self._say(str(error))
+                self._silent = self._unanswered >= UNANSWERED_MAX
                 pause = self._limits.relay_retry_seconds_max
                 self._lost = True
                 if isinstance(error, UNANSWERED):
                     await self._bus.change_node()
             else:
-                # One endpoint less that waits in vain is no end of it, nor one more a new trouble.
-                self._say(self._trouble if self._unanswered else "")
+                # One endpoint less that waits in vain is no end of it, nor one more a new one.
+                self._say(self._trouble if self._unanswered and self._silent else "")
 
     def _say(self, trouble: str) -> None:
         """Log once when it goes, once when it comes back."""
@@ -169,7 +172,7 @@ class Healer:
 
         An endpoint that can't be served raises nothing: see `health`.
         """
-        lost = self._lost
+        lost, self._unanswered = self._lost, 0
         if await self._bus.ensure_streams([tie_stream_spec(self._stream_limits)]):
             self._on_untold()
         for spec, outlet in self._durable():

@@ -70,12 +70,21 @@ def _told_later(
 ) -> set[int]:
     """Lines of which the report's pick told something newer already."""
     found = set()
-    for row in chain(known.picked, known.short):
-        # Rows that were stored before each had its time have that of the request.
-        time = row.pick_time if row.HasField("pick_time") else known.pick_time
+    rows = list(chain(known.picked, known.short))
+    # Where no row has a time or number, an earlier version stored them: each has the request's.
+    stored_before = not any(row.HasField("pick_time") or row.pick_number for row in rows)
+    for row in rows:
+        time = known.pick_time if stored_before else row.pick_time
         if row.pick_number == report.pick_number and is_older(report.pick_time, time):
             found.add(row.line_number)
     return found
+
+
+def _is_replaced(row: Row, report: fulfillment_service_pb2.ReportPickRequest) -> bool:
+    """Whether a report says what a row of its line said. A row without pick and time, as earlier
+    versions stored all of them, is all that was known of the line: any report takes its place."""
+    of_no_pick = not row.pick_number and not row.HasField("pick_time")
+    return of_no_pick or row.pick_number == report.pick_number
 
 
 def _merged(
@@ -85,11 +94,7 @@ def _merged(
     lines: set[int],
 ) -> list[Row]:
     """By line and pick. lines: of which the report is the newest word of its pick."""
-    rows = [
-        row
-        for row in known
-        if row.pick_number != report.pick_number or row.line_number not in lines
-    ]
+    rows = [row for row in known if row.line_number not in lines or not _is_replaced(row, report)]
     for row in told:
         if row.line_number in lines:
             added = Row()

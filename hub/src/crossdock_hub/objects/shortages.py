@@ -22,6 +22,8 @@ from crossdock_hub.objects.departures import (
 )
 
 NOTHING = Decimal(0)
+# In which order moments of one time are looked at: what is decided in one batch has one time.
+_PACKED_BEFORE, _VOIDED, _PACKED_SINCE = range(3)
 
 
 def short_at_docks(
@@ -63,6 +65,9 @@ def stay_for_good(
         return []
     short = short_at_docks(requested, shipments)
     missing = _missing(requested, shipments, told_is_of_it=True, without=shipment)
+    # What is cancelled may be what was voided: a carton is not let go of by the same word.
+    for key, quantity in _to_be_packed_again(shipments, told_is_of_it=True).items():
+        missing[key] += quantity
     return [
         package.id
         for package in staying
@@ -71,6 +76,17 @@ def stay_for_good(
             for key in contents([package])
         )
     ]
+
+
+def is_awaited(
+    ordered: Mapping[tuple[int, str], Decimal], shipments: Sequence[shipment_pb2.Shipment]
+) -> bool:
+    """Whether goods of voided shipments are to be packed again: more than the docks cancelled."""
+    again = _to_be_packed_again(shipments, told_is_of_it=True)
+    if not any(again.values()):
+        return False
+    short = short_at_docks(ordered, shipments)
+    return any(quantity > short.get(key, NOTHING) for key, quantity in again.items())
 
 
 def is_voided(shipment: shipment_pb2.Shipment) -> bool:
@@ -133,17 +149,21 @@ def _to_be_packed_again(
 
     told_is_of_it: less what the shipments that were packed since cancel, too.
     """
-    moments: list[tuple[int, bool, Amounts]] = []
+    moments: list[tuple[int, int, Amounts]] = []
     for shipment in shipments:
         packed = contents(shipment.packages)
+        packed_at, rank = shipment.create_time.ToMicroseconds(), _PACKED_SINCE
         if is_voided(shipment):
-            moments.append((_voided_at(shipment), True, packed))
+            voided_at = _voided_at(shipment)
+            moments.append((voided_at, _VOIDED, packed))
+            if packed_at == voided_at:
+                rank = _PACKED_BEFORE
         elif told_is_of_it:
             packed = _more(packed, cancelled_amounts(shipment))
-        moments.append((shipment.create_time.ToMicroseconds(), False, packed))
+        moments.append((packed_at, rank, packed))
     found: Amounts = defaultdict(Decimal)
-    for _, is_void, amounts in sorted(moments, key=lambda moment: moment[:2]):
-        found = _more(found, amounts) if is_void else _less(found, amounts)
+    for _, rank, amounts in sorted(moments, key=lambda moment: moment[:2]):
+        found = _more(found, amounts) if rank == _VOIDED else _less(found, amounts)
     return found
 
 

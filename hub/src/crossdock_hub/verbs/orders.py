@@ -184,7 +184,10 @@ def derive_progress(unit: Unit, order_id: str) -> None:
         reported = "DELIVERED" if arrived else "SHIPPED"
         messages: list[Any] = [s.message for s in left]
         behind = any(departures.still_at_dock(message) for message in messages)
-        if open_requests or len(left) < len(packed) or behind:
+        ordered = departures.amounts(getattr(record.message, "lines", ()))
+        every: list[Any] = [s.message for s in shipments]
+        awaited = shortages.is_awaited(ordered, every)
+        if open_requests or len(left) < len(packed) or behind or awaited:
             reported = "PARTIALLY_SHIPPED"
         state = lifecycle.advance("order", record.state, reported)
     progress = _line_progress(record.message, requests, shipments)

@@ -155,7 +155,10 @@ def _end(unit: Unit, confirmed: ObjectRecord) -> None:
     cartons at the dock of which nobody knew until now that they stay there."""
     _advance_by(unit, confirmed)
     for mate in _mates(unit, confirmed.message):
-        stay = _staying(unit, mate.message) if mate.state != "VOIDED" else []
+        message: Any = mate.message
+        if mate.state == "VOIDED" or not departures.still_at_dock(message):
+            continue
+        stay = _staying(unit, message)
         if stay:
             edit = partial(_withdraw, stay=stay)
             _advance_by(unit, resources.change(unit, mate, edit))
