@@ -168,7 +168,7 @@ CONFORMANCE = Subject(
                 Malformed(status(16, "AF", "0905").replace(b"ST*214", b"ST*998"), _at(3, "ST", 1)),
                 Malformed(invoice(17, net="51241", total="51241"), _at(4, "B3", 7)),
                 Malformed(invoice(18, total="51241"), _at(11, "L3", 5)),
-                Malformed(invoice(19, net="512.40"), _at(4, "B3", 7)),
+                Malformed(invoice(19, net="512.4O"), _at(4, "B3", 7)),
             ],
             unknown_code=UnknownCode(status(4, UNKNOWN, "1000"), UNKNOWN, "milestone"),
             grown=status(1, "AF", "0905", more="ZZ9*NOBODY*DOCUMENTED*THIS~ZZ8*WORDS~"),

@@ -81,12 +81,18 @@ def stay_for_good(
 def is_awaited(
     ordered: Mapping[tuple[int, str], Decimal], shipments: Sequence[shipment_pb2.Shipment]
 ) -> bool:
-    """Whether goods of voided shipments are to be packed again: more than the docks cancelled."""
+    """Whether goods of voided shipments are to be packed again: more than the docks cancelled, of
+    what was ordered and has neither left nor stands at a dock."""
     again = _to_be_packed_again(shipments, told_is_of_it=True)
     if not any(again.values()):
         return False
     short = short_at_docks(ordered, shipments)
-    return any(quantity > short.get(key, NOTHING) for key, quantity in again.items())
+    missing = _missing(ordered, shipments, told_is_of_it=True)
+    # What _missing takes off as to be packed again is what is asked about here.
+    return any(
+        min(quantity, missing[key] + quantity) > short.get(key, NOTHING)
+        for key, quantity in again.items()
+    )
 
 
 def is_voided(shipment: shipment_pb2.Shipment) -> bool:
