@@ -31,12 +31,12 @@ VOID_MUTANTS: Final[list[Mutant]] = [
             "            found[key] = max(sum(parts, NOTHING), at_least[key])\n",
         ),
         what_was_voided_is_missing=(
-            "        found = _more(found, amounts) if is_void else _less(found, amounts)\n",
-            "        found = found if is_void else _less(found, amounts)\n",
+            "        found = _more(found, amounts) if rank == _VOIDED else _less(found, amounts)\n",
+            "        found = found if rank == _VOIDED else _less(found, amounts)\n",
         ),
         what_was_packed_since_the_void_is_awaited=(
-            "        found = _more(found, amounts) if is_void else _less(found, amounts)\n",
-            "        found = _more(found, amounts) if is_void else found\n",
+            "        found = _more(found, amounts) if rank == _VOIDED else _less(found, amounts)\n",
+            "        found = _more(found, amounts) if rank == _VOIDED else found\n",
         ),
         what_is_at_a_dock_is_missing=(
             "        if without is None or each.id != without.id\n",
@@ -71,7 +71,7 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}verbs/shipments.py",
         WITHDRAWN,
         a_confirm_shows_nothing_of_other_shipments=(
-            '        stay = _staying(unit, mate.message) if mate.state != "VOIDED" else []\n',
+            "        stay = _staying(unit, message)\n",
             "        stay: list[str] = []\n",
         ),
         what_has_arrived_is_not_delivered_when_the_rest_is_cancelled=(
@@ -83,12 +83,12 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}objects/picks.py",
         PICKS,
         a_report_takes_the_lines_of_others_away=(
-            "row.pick_number != report.pick_number or row.line_number not in lines\n",
-            "row.pick_number != report.pick_number\n",
+            "if row.line_number not in lines or not _is_replaced(row, report)]\n",
+            "if not _is_replaced(row, report)]\n",
         ),
         picks_do_not_add_up=(
-            "row.pick_number != report.pick_number or row.line_number not in lines\n",
-            "row.line_number not in lines\n",
+            "if row.line_number not in lines or not _is_replaced(row, report)]\n",
+            "if row.line_number not in lines]\n",
         ),
         an_older_report_counts=(
             "    lines -= _told_later(known, report)\n",
@@ -99,8 +99,8 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}verbs/orders.py",
         WITHDRAWN,
         an_order_is_shipped_while_a_carton_may_leave=(
-            "        if open_requests or len(left) < len(packed) or behind:\n",
-            "        if open_requests or len(left) < len(packed):\n",
+            "        if open_requests or len(left) < len(packed) or behind or awaited:\n",
+            "        if open_requests or len(left) < len(packed) or awaited:\n",
         ),
     ),
     *faults_in(
