@@ -155,6 +155,20 @@ def test_a_numbered_report_takes_the_place_of_what_was_stored_before() -> None:
     assert [(row.pick_number, row.quantity.value) for row in again.short] == [("OLPN-1", "2")]
     older = picks.with_report(stored, report(request, {1: (1, 0)}, time=start - seconds(60)))
     assert [row.quantity.value for row in older.picked] == ["8"]
+    numbered = report(request, {1: (3, 0)}, pick="B", time=start - seconds(60))
+    assert [row.quantity.value for row in picks.with_report(stored, numbered).picked] == ["8"]
+
+
+@pytest.mark.parametrize("untimed_first", [True, False])
+def test_a_pick_without_number_and_time_adds_up_with_others(untimed_first: bool) -> None:
+    """Proves that what was told of a line without number and time is not lost by another pick of
+    the line, whichever comes first."""
+    flow = Flow()
+    _, (request,) = flow.released()
+    reports = [report(request, {1: (5, 0)}), report(request, {1: (3, 0)}, pick="B", time=flow.now)]
+    for each_report in reports if untimed_first else reversed(reports):
+        assert tell(flow, each_report) == "APPLIED"
+    assert progress(flow) == {1: (8, 0)}
 
 
 def test_picks_without_end_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

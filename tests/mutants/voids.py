@@ -83,12 +83,12 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}objects/picks.py",
         PICKS,
         a_report_takes_the_lines_of_others_away=(
-            "if row.line_number not in lines or not _is_replaced(row, report)]\n",
-            "if not _is_replaced(row, report)]\n",
+            "if row.line_number not in lines or not (before or",
+            "if not (before or",
         ),
         picks_do_not_add_up=(
-            "if row.line_number not in lines or not _is_replaced(row, report)]\n",
-            "if row.line_number not in lines]\n",
+            "not (before or row.pick_number == report.pick_number)\n",
+            "not True\n",
         ),
         an_older_report_counts=(
             "    lines -= _told_later(known, report)\n",

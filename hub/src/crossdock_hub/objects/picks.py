@@ -31,9 +31,10 @@ def with_report(
     """
     lines = {row.line_number for row in chain(report.picked, report.short)}
     lines -= _told_later(known, report)
+    before = _stored_before(known)
     after = fulfillment_pb2.FulfillmentRequest(
-        picked=_merged(known.picked, report.picked, report, lines),
-        short=_merged(known.short, report.short, report, lines),
+        picked=_merged(known.picked, report.picked, report, lines, before=before),
+        short=_merged(known.short, report.short, report, lines, before=before),
         pick_time=known.pick_time if known.HasField("pick_time") else None,
     )
     if report.HasField("pick_time") and not is_older(report.pick_time, known.pick_time):
@@ -65,26 +66,26 @@ def quantities(request: fulfillment_pb2.FulfillmentRequest) -> list[tuple[Any, .
     ]
 
 
+def _stored_before(known: fulfillment_pb2.FulfillmentRequest) -> bool:
+    """Whether an earlier version stored the rows: it kept neither pick nor time of any, and the
+    time of the request is that of all. A row that was told without a time gives it none."""
+    rows = chain(known.picked, known.short)
+    of_none = not any(row.HasField("pick_time") or row.pick_number for row in rows)
+    return of_none and known.HasField("pick_time")
+
+
 def _told_later(
     known: fulfillment_pb2.FulfillmentRequest, report: fulfillment_service_pb2.ReportPickRequest
 ) -> set[int]:
     """Lines of which the report's pick told something newer already."""
     found = set()
-    rows = list(chain(known.picked, known.short))
-    # Where no row has a time or number, an earlier version stored them: each has the request's.
-    stored_before = not any(row.HasField("pick_time") or row.pick_number for row in rows)
-    for row in rows:
-        time = known.pick_time if stored_before else row.pick_time
-        if row.pick_number == report.pick_number and is_older(report.pick_time, time):
+    before = _stored_before(known)
+    for row in chain(known.picked, known.short):
+        time = known.pick_time if before else row.pick_time
+        of_it = before or row.pick_number == report.pick_number
+        if of_it and is_older(report.pick_time, time):
             found.add(row.line_number)
     return found
-
-
-def _is_replaced(row: Row, report: fulfillment_service_pb2.ReportPickRequest) -> bool:
-    """Whether a report says what a row of its line said. A row without pick and time, as earlier
-    versions stored all of them, is all that was known of the line: any report takes its place."""
-    of_no_pick = not row.pick_number and not row.HasField("pick_time")
-    return of_no_pick or row.pick_number == report.pick_number
 
 
 def _merged(
@@ -92,9 +93,16 @@ def _merged(
     told: Iterable[Row],
     report: fulfillment_service_pb2.ReportPickRequest,
     lines: set[int],
+    *,
+    before: bool,
 ) -> list[Row]:
-    """By line and pick. lines: of which the report is the newest word of its pick."""
-    rows = [row for row in known if row.line_number not in lines or not _is_replaced(row, report)]
+    """By line and pick. lines: of which the report is the newest word of its pick. before: rows of
+    an earlier version are all that was known of a line, so that any report takes their place."""
+    rows = [
+        row
+        for row in known
+        if row.line_number not in lines or not (before or row.pick_number == report.pick_number)
+    ]
     for row in told:
         if row.line_number in lines:
             added = Row()
