@@ -63,12 +63,15 @@ def made(pro: Any = PRO, **status: Any) -> dict[str, Any]:
         (made(status="WARNING", code="20000007", message="class is looked at"), "class is looked"),
         (made("500-000-001", status="PASS", code="10000000"), ""),
         (made(500000001, status="PASS"), ""),
+        ({**made(status="PASS"), "resultStatusCodes": [{"code": 1700, "message": "also on C71"}]},
+         "also on C71"),
         (made(), ""),
     ],
-)
+)  # fmt: skip
 async def test_a_bill_of_lading_that_passed_is_made(tmp_path: Path, body: Any, note: str) -> None:
     """Proves that the verdict says what became of it where the code is a carrier's own, that a PRO
-    is the same with dashes or as a number, and that a warning is told."""
+    is the same with dashes or as a number, and that a warning is told, as is a remark that the
+    order has another one."""
     async with running(tmp_path) as world:
         bols: Any = world.vendor.bols
         bols._http = Answering(201, body)
@@ -93,13 +96,18 @@ async def test_a_bill_of_lading_that_passed_is_made(tmp_path: Path, body: Any, n
         (201, {"referenceNumbers": {"pro": PRO}, "messageStatus": {"code": "E7"}},
          OutcomeUnknown, "E7"),
         (401, [{"code": "300"}], NeedsPerson, "401"),
+        (201, ["100 - Information all is well"], OutcomeUnknown, "all is well"),
+        (200, [{"code": "200", "message": "class is looked at"}], OutcomeUnknown, "class is"),
+        (201, [{"code": "10000000", "message": "created"}], OutcomeUnknown, "created"),
+        (200, ["200 - Warning mind", "500 - Failure Business Logic Error no"], Reject, "500"),
     ],
 )  # fmt: skip
 async def test_a_refusal_is_read_in_each_of_its_forms(
     tmp_path: Path, status: int, body: Any, word: type[Exception], told: str
 ) -> None:
     """Proves that a list of result codes refuses as a status does, that a carrier's own code goes
-    to a person with its words, and that an error of no such form proves nothing."""
+    to a person with its words, and that what is no refusal, though it shows no bill of lading
+    either, proves nothing: a list of warnings, or of the carrier's own codes under a success."""
     async with running(tmp_path) as world:
         bols: Any = world.vendor.bols
         bols._http = Answering(status, body)
@@ -146,14 +154,17 @@ async def test_a_repeat_that_is_refused_in_own_words_is_looked_up(tmp_path: Path
     [
         (200, {"messageStatus": {"status": "PASS", "code": "10000000"}}, True),
         (200, {"messageStatus": {"status": "PASS"}}, True),
-        (404, b"", False),
+        (200, ["100 - Information cancelled"], True),
+        (200, [{"code": "200", "message": "a fee is due"}], True),
+        (404, {"messageStatus": {"status": "FAIL", "code": "40000404"}}, False),
         (404, ["300 - Failure Data Error no such PRO"], False),
     ],
 )
 async def test_a_cancellation_is_read_in_each_of_its_forms(
     tmp_path: Path, status: int, body: Any, cancelled: bool
 ) -> None:
-    """Proves that a verdict without a known code is enough, and that "not found" needs no body."""
+    """Proves that a verdict without a known code is enough, that a list of nothing but remarks is
+    no refusal, and that "not found" is the carrier's word in each form of the standard."""
     async with running(tmp_path) as world:
         bols: Any = world.vendor.bols
         bols._http = Answering(status, body)
@@ -165,18 +176,56 @@ async def test_a_cancellation_is_read_in_each_of_its_forms(
     [
         (200, {"messageStatus": {"status": "FAIL", "code": "100"}}, NeedsPerson),
         (404, b"<html>no such page</html>", OutcomeUnknown),
+        (404, b"", OutcomeUnknown),
+        (404, {"message": "no Route matched with those values"}, OutcomeUnknown),
+        (404, ["100 - Information moved"], OutcomeUnknown),
+        (200, [{"code": "10000000", "message": "cancelled"}], OutcomeUnknown),
         (400, ["500 - Failure Business Logic Error was picked up"], Reject),
     ],
 )
 async def test_a_cancellation_that_is_none_is_told(
     tmp_path: Path, body: tuple[int, Any, type[Exception]]
 ) -> None:
-    """Proves that a verdict that it failed goes before a code, and that a page is no word."""
+    """Proves that a verdict that it failed goes before a code, that a page is no word, and that a
+    404 which a gateway may have said is none about a PRO."""
     async with running(tmp_path) as world:
         bols: Any = world.vendor.bols
         bols._http = Answering(body[0], body[1])
         with pytest.raises(body[2]):
             await bols.cancel(PRO)
+
+
+@pytest.mark.parametrize("verified", [True, False])
+async def test_a_gateways_404_to_a_cancellation_leaves_it_to_the_events(
+    tmp_path: Path, verified: bool
+) -> None:
+    """Proves that behind a 404 without the carrier's word a void is confirmed where the events show
+    the cancellation, and is unknown, not a person's, where they do not or are not there."""
+    async with running(tmp_path, verify_duplicates=verified) as world:
+        await world.buy(pallets(1))
+        bols: Any = world.vendor.bols
+        carrier = bols._http
+
+        class Gateway(Answering):
+            """Knows no way to the bills of lading, and lets everything else through."""
+
+            async def get(self, path: str, **options: Any) -> Answer:
+                found: Answer = await carrier.get(path, **options)
+                return found
+
+        bols._http = Gateway(404, b"")
+        with pytest.raises(OutcomeUnknown, match="not in the carrier's words"):
+            await world.void(pallets(1))
+        assert not any(bol["state"] == "CANCELLED" for bol in world.sandbox.books()["bols"])
+        bols._http = carrier
+        assert await bols.cancel(PRO)
+        bols._http = Gateway(404, b"")
+        if verified:
+            assert (await world.void(pallets(1))).references[0].value == PRO
+        else:
+            with pytest.raises(OutcomeUnknown, match="not in the carrier's words"):
+                await world.void(pallets(1))
+        bols._http = carrier
 
 
 async def test_events_are_read_as_a_page(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from crossdock_adapters.ltl_freight.client import (
     BolClient,
     Booked,
     History,
+    NobodySays,
     RefusedInOwnWords,
     Taken,
 )
@@ -60,6 +61,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reference,
     Reject,
     Retry,
+    no_retry,
 )
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
@@ -249,15 +251,20 @@ async def void_label(work: Work, vendor: Carrier) -> Confirmed:
 async def _cancel(work: Work, bols: BolClient, pro: str) -> None:
     """Cancel a bill of lading, or see that it was cancelled before: by an earlier call, or by that
     of another handling unit, whose delivery does not wait for this one's."""
+    # Of a carrier without events nothing is known.
+    shows = work.settings.flag("verify_duplicates")
     try:
         cancelled, refusal = await bols.cancel(pro), None
     except Reject as refused:
         cancelled, refusal = False, refused
+    except NobodySays as silence:
+        with no_retry(silence.reason):
+            if shows and (await bols.history(pro)).cancelled:
+                return
+        raise
     if cancelled:
         return
     # That it was cancelled before has no published word; the carrier's events say so, if later.
-    # Of a carrier without events nothing is known.
-    shows = work.settings.flag("verify_duplicates")
     history = await bols.history(pro) if shows else History()
     if history.cancelled:
         return

@@ -2,8 +2,9 @@
 
 A bill of lading that was made has a messageStatus: whether it passed, and a code, for which
 carriers have numbers of their own. An error is a list of result codes; carriers also write them
-into a messageStatus, as numbers, texts ("1400 - Duplicate Pro") or objects. The in-transit
-visibility standard answers errors with problem details (RFC 9457).
+into a messageStatus, as numbers, texts ("1400 - Duplicate Pro") or objects. A list may hold nothing
+but information and warnings, which refuse nothing. The in-transit visibility standard answers
+errors with problem details (RFC 9457).
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 PASS, WARNING, FAIL = "PASS", "WARNING", "FAIL"
+# Result codes of the standard: information and warning are said of what was done, all others of
+# what was not, or not wholly.
+WARNED: Final = "200"
+DONE: Final = frozenset({"100", WARNED})
+REFUSING: Final = frozenset(str(hundred) for hundred in range(300, 1_800, 100))
 MAX_TOLD: Final = 200
 # Of a list with more than so many results nobody reads the rest.
 MAX_RESULTS: Final = 50
@@ -50,12 +56,16 @@ class Said:
         return next((each for each in self.codes if each in known), next(iter(self.codes), ""))
 
 
-def read(body: Any) -> Said:
-    """What the JSON of an answer says; nothing where it is none of the standard's."""
+def read(body: Any, *, ok: bool = False) -> Said:
+    """What the JSON of an answer says; nothing where it is none of the standard's.
+
+    ok: it came under an HTTP status of success, by which a list of codes may be no error.
+    """
     if isinstance(body, list):
         codes, words = _results(body)
-        # The list is how the standard says an error.
-        return Said(FAIL if codes else "", codes, words, bool(codes))
+        # What refuses says more than a warning beside it.
+        ordered = tuple(sorted(codes, key=lambda code: code in DONE))
+        return Said(_verdict_of(ordered, ok), ordered, words, bool(codes))
     if not isinstance(body, dict):
         return Said()
     status = body.get("messageStatus")
@@ -70,6 +80,19 @@ def read(body: Any) -> Said:
     verdict = verdict.strip().upper() if isinstance(verdict, str) else ""
     problem = _words(body.get("title"), body.get("detail"))
     return Said(verdict, codes, words or problem, bool(verdict or codes))
+
+
+def _verdict_of(codes: Collection[str], ok: bool) -> str:
+    """The verdict of a list of codes, which is how the standard says an error.
+
+    None where HTTP says that all is well and every code is the carrier's own: it may be one of
+    success, and who takes it for a refusal books or cancels a second time.
+    """
+    if codes and all(code in DONE for code in codes):
+        return WARNING if WARNED in codes else PASS
+    if ok and not any(code in REFUSING for code in codes):
+        return ""
+    return FAIL if codes else ""
 
 
 def _entries(found: Any) -> list[Any]:

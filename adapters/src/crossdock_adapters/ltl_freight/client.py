@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from crossdock_adapters.ltl_freight import answers
-from crossdock_adapters.ltl_freight.answers import MAX_TOLD, Said
+from crossdock_adapters.ltl_freight.answers import DONE, MAX_TOLD, WARNED, Said
 from crossdock_adapters.ltl_freight.pro_numbers import plain
 from crossdock_adapters.sdk.auth import Token, TokenCache
 from crossdock_adapters.sdk.error_table import ErrorTable
@@ -25,9 +25,7 @@ from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Retry
 from crossdock_adapters.sdk.settings import Secrets, Settings
 
 ERRORS: Final = ErrorTable.load(__package__)
-# messageStatus.code of the open standard, 2.1.0.
-WARNED: Final = "200"
-DONE: Final = frozenset({"100", WARNED})
+# Result codes of the open standard, 2.1.0: it is made, and its documents are not.
 WITHOUT_IMAGE: Final = frozenset({"1200", "1300"})
 CANCELLED: Final = "CANCELLED"
 PICKED_UP: Final = "PICKED_UP"
@@ -54,6 +52,10 @@ KNOWN_CODES: Final = frozenset({
 
 class RefusedInOwnWords(NeedsPerson):
     """The carrier did nothing, and says why by a code of its own."""
+
+
+class NobodySays(OutcomeUnknown):
+    """A 404 without the carrier's word: it may be of a gateway, or of a path that is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,11 @@ class BolClient:
             self._bols, json=request, headers=self._key(), auth=self._tokens
         )
         body = _json(answer)
-        said = answers.read(body)
+        said = answers.read(body, ok=answer.ok)
         code = said.code(KNOWN_CODES)
-        if code in frozenset(Taken):
+        # A purchase order may be remarked on beside a bill of lading that passed.
+        remarked = code == Taken.PURCHASE_ORDER and answer.ok and said.passed
+        if code in frozenset(Taken) and not remarked:
             return Taken(code)
         made = answer.ok and not said.failed and (said.passed or code in ("", *DONE))
         if not (made and isinstance(body, dict) and body) and code not in WITHOUT_IMAGE:
@@ -122,23 +126,27 @@ class BolClient:
         assert isinstance(numbers, dict)
         confirmation = numbers.get("shipmentConfirmationNumber")
         confirmed = confirmation if isinstance(confirmation, (str, int)) else ""
-        note = said.words if code in (*WITHOUT_IMAGE, WARNED) or said.warned else ""
+        told_of = remarked or said.warned or code in (*WITHOUT_IMAGE, WARNED)
+        note = said.words if told_of else ""
         return Booked(pro, str(confirmed), _image(found.get("images")), note)
 
     async def cancel(self, pro: str) -> bool:
         """Cancel the bill of lading of a PRO; False: the carrier says that there is none.
 
         Done is what the carrier calls so by its verdict or code, or says nothing to: a page with
-        neither may be of something in between, and leaves it unknown.
+        neither may be of something in between, and leaves it unknown. NobodySays: so is a 404.
         """
         answer = await self._http.request(
             "DELETE", f"{self._bols}{pro}", headers=self._key(), auth=self._tokens
         )
         body = _json(answer)
-        said = answers.read(body)
+        said = answers.read(body, ok=answer.ok)
         code = said.code(KNOWN_CODES)
-        if answer.status == NOT_FOUND and (body or not answer.body):
-            return False
+        if answer.status == NOT_FOUND and not said.passed:
+            if said.standard:
+                return False
+            why = f"HTTP 404 to the cancellation of PRO {pro}, and not in the carrier's words"
+            raise NobodySays(why, answer.retry_after_seconds())
         if answer.ok and not said.failed and (said.passed or code in DONE or not answer.body):
             return True
         raise _meaning(answer, said, code, effect=True)
