@@ -16,7 +16,13 @@ from crossdock.customer.v1 import customer_service_pb2
 from crossdock.errors import NotFoundError, Refusal
 from crossdock.item.v1 import item_pb2, item_service_pb2
 from crossdock.order.v1 import order_pb2, order_service_pb2
-from crossdock_adapters.sap import adapter, conformance, inbound, translate_facts
+from crossdock_adapters.sap import (
+    adapter,
+    conformance,
+    inbound,
+    sandbox_odata,
+    translate_facts,
+)
 from crossdock_adapters.sap.adapter import ADAPTER
 from crossdock_adapters.sdk.mappings import Code, Meaning, Told, Topic
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry
@@ -205,8 +211,56 @@ async def test_a_tenant_that_gives_one_page_again_is_for_a_person(
     vendor: Any = SimpleNamespace(query=query, telling=desk.vendor.telling)
     hub: Any = Notebook()
     facts = inbound.Facts(hub, "sap", lambda code: code, "PurchaseOrderByCustomer", "")
-    with pytest.raises(NeedsPerson, match="no page of it after BusinessPartner 'SUPP-1'"):
+    with pytest.raises(NeedsPerson, match="BusinessPartner 'SUPP-1' came after 'SUPP-1'"):
         await inbound.pull(hub.poll(desk), vendor, facts, ["BusinessPartner"], timedelta(0))
+
+
+async def test_a_tenant_that_does_not_sort_hides_no_document(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a page whose keys do not rise is for a person, who hears what to do, instead of
+    a place behind it that leaves out what it does not have."""
+    monkeypatch.setattr(inbound, "PAGE", 2)
+    real = sandbox_odata.selected
+
+    def unsorted(request: Any, rows: Any) -> list[Any]:
+        # As the tenant made them, the last first.
+        kept = real(request, rows)
+        return sorted(kept, key=lambda row: str(row.get("Product", "")), reverse=True)
+
+    monkeypatch.setattr(sandbox_odata, "selected", unsorted)
+    hub = Notebook()
+    with pytest.raises(NeedsPerson, match=r"Product 'SKU-1011' came after 'SKU-1012'.*\$orderby"):
+        await pull(desk, hub)
+    assert "Product" not in json.loads(hub.cursor)
+    assert "CUST-1012" in hub.entries
+
+
+async def test_numbers_are_sorted_as_texts_or_as_numbers(desk: Desk) -> None:
+    """Proves that both orders in which tenants give numbers are taken, and no third one."""
+    kind = inbound.KINDS["Product"]
+    for rising in (["9", "10", "A1"], ["10", "9", "A1"]):
+        rows = [{"Product": key} for key in rising]
+        assert inbound._last_key(kind, rows, "") == "A1"
+    for fallen, after in ((["9", "10", "9"], ""), (["10", ""], ""), (["9", "A1"], "A2")):
+        with pytest.raises(NeedsPerson, match="left out or read for ever"):
+            inbound._last_key(kind, [{"Product": key} for key in fallen], after)
+
+
+async def test_a_round_has_an_end_and_the_next_goes_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a reading of many pages leaves other kinds their turn, and is gone on with."""
+    monkeypatch.setattr(inbound, "PAGE", 2)
+    monkeypatch.setattr(inbound, "MAX_PAGES_A_ROUND", 4)
+    hub = Notebook()
+    await pull(desk, hub)
+    assert len(hub.entries) == 16
+    place = json.loads(hub.cursor)
+    assert (place["Product after"], "Product" in place) == ("SKU-1008", False)
+    await pull(desk, hub)
+    assert len(hub.entries) == 24
+    assert json.loads(hub.cursor)["Product"] == place["Product begun"]
 
 
 async def test_a_unit_without_a_row_waits_for_it(desk: Desk) -> None:

@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 ROOT: Final = "/sap/opu/odata/sap"
 ITEM_DIGITS: Final = 6
+# The longest key, that of a material.
+KEY_CHARACTERS: Final = 40
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECONDS: Final = re.compile(r"/Date\((-?[0-9]{1,15})([+-][0-9]{1,4})?\)/")
 # What may stand in a query beside letters and digits: it is written by us, not by a browser.
@@ -109,6 +111,12 @@ def item_number(shown: object) -> str:
     """An item's number as it is compared: six digits, however SAP shows it; "" where it is none."""
     found = bare(str(shown or ""))
     return found and found.zfill(ITEM_DIGITS)
+
+
+def with_zeros(key: str) -> str:
+    """A document's or material's key as most tenants keep and sort it: a number with zeros before
+    it, 9 before 10; what is no number as it is."""
+    return key.zfill(KEY_CHARACTERS) if key.isdecimal() else key
 
 
 def by_number(text: str) -> tuple[int, str]:
