@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from crossdock_adapters.sap import orders, sandbox_books
+from crossdock_adapters.sap import orders, sandbox_books, translate
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Untranslatable
 from multidict import CIMultiDict
@@ -61,6 +61,40 @@ async def test_an_item_that_sap_made_for_a_line_is_left_alone(desk: Desk) -> Non
     del event.order.lines[1]
     await desk.do("change_order", event)
     assert ordered["SalesDocumentRjcnReason"] == part["SalesDocumentRjcnReason"] == "00"
+
+
+async def test_a_part_of_a_part_is_left_alone(desk: Desk) -> None:
+    """Proves that what SAP made for an item that it made for a line is that line's, however deep,
+    and that items that name each other as higher ones end nothing."""
+    (document,) = desk.sandbox._books.orders.values()
+    ordered = document.items["000020"]
+    for number, higher in (("000021", "20"), ("000022", "21"), ("000031", "32"), ("000032", "31")):
+        item = {**ordered, "SalesOrderItem": number, "HigherLevelItem": higher}
+        document.items[number] = item
+    await desk.do("change_order", changed({}))
+    reasons = {number: item["SalesDocumentRjcnReason"] for number, item in document.items.items()}
+    assert reasons == {
+        "000010": "", "000020": "", "000021": "", "000022": "", "000031": "00", "000032": "00",
+    }  # fmt: skip
+
+
+async def test_a_document_with_an_absurd_date_is_for_a_person(desk: Desk) -> None:
+    """Proves that a date that no calendar has is said with the order's number."""
+    (document,) = desk.sandbox._books.orders.values()
+    document.fields["RequestedDeliveryDate"] = "/Date(-62135769600000)/"
+    with pytest.raises(NeedsPerson, match=r"cannot be read: .* is no day of the years"):
+        await desk.do("change_order", changed({}))
+
+
+async def test_what_sap_leaves_empty_is_empty(desk: Desk) -> None:
+    """Proves that null and absent properties are no word, and nothing is compared with one."""
+    (document,) = desk.sandbox._books.orders.values()
+    document.fields["ShippingCondition"] = document.fields["RequestedDeliveryDate"] = None
+    document.items["000020"]["ProductionPlant"] = None
+    held = await orders.read(desk.vendor, "1")
+    assert (held.condition, held.requested, held.items[1].plant) == ("", None, "")
+    bare = translate.order_of({"SalesOrder": "1", "PurchaseOrderByCustomer": None}, "", str)
+    assert (bare.customer_reference, bare.sold_to) == ("", "")
 
 
 async def test_another_plant_of_a_line_is_not_confirmed(tmp_path: Path) -> None:

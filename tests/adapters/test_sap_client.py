@@ -17,6 +17,7 @@ from crossdock_adapters.sap.adapter import ADAPTER, loaded_answers
 from crossdock_adapters.sap.answers import Problem
 from crossdock_adapters.sap.client import SEVERITIES, RecordMissing, Stale
 from crossdock_adapters.sap.orders import ORDERS
+from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry
 from crossdock_adapters.sdk.settings import SettingsError
@@ -159,6 +160,41 @@ def test_the_cause_is_in_the_details() -> None:
     assert "company code 1010" in str(problem)
 
 
+@pytest.mark.parametrize("shape", ["in an errordetail", "bare", "beside one that is none"])
+def test_details_that_are_no_list_keep_their_codes(shape: str) -> None:
+    """Proves that a single message, and what stands where a message should, hide no code."""
+    detail = {"code": "M7/021", "message": "Deficit of stock", "severity": "error"}
+    shapes: dict[str, Any] = {
+        "in an errordetail": {"errordetail": [detail]},
+        "bare": detail,
+        "beside one that is none": [None, "cut", detail],
+    }
+    inner = {"errordetails": shapes[shape]}
+    error = {"code": "SY/530", "message": {"value": "Error"}, "innererror": inner}
+    problem = client.problem_of(Answer(400, CIMultiDict(), vendor_json.dumps({"error": error})))
+    assert problem.code == "M7/021"
+    assert ANSWERS.verdict(problem).word == "rejected"
+    said = vendor_json.dumps({"code": "V1/311", "message": "Saved", "details": shapes[shape]})
+    told = client.told_in(answer(201, "", sap_message=said.decode()))
+    assert [each.code for each in told] == ["V1/311", "M7/021"]
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("ME/006", "User already processing"),
+        ("XX/000", "User MUELLER already processing Sales order 17"),
+        ("MC/601", "Object requested is in use"),
+        ("XX/000", "The document is currently locked by another session"),
+    ],
+)
+def test_words_of_a_lock_are_retries(code: str, text: str) -> None:
+    """Proves that locks of other parts of SAP wait, too, and park nothing."""
+    error = {"code": code, "message": {"value": text}}
+    problem = client.problem_of(Answer(400, CIMultiDict(), vendor_json.dumps({"error": error})))
+    assert ANSWERS.verdict(problem).word == "retry"
+
+
 def test_messages_of_a_call_that_worked() -> None:
     """Proves that warnings of the header are found, and that what is no JSON is kept as it is."""
     header = (PAYLOADS / "sap_message.json").read_text().strip()
@@ -202,6 +238,9 @@ def test_values_as_sap_writes_them() -> None:
             odata.number(wrong)
     with pytest.raises(ValueError, match="no date"):
         odata.moment("2026-03-05")
+    for absurd in ("/Date(-62135769600000)/", "/Date(999999999999999)/"):
+        with pytest.raises(ValueError, match="no day of the years 1 to 9999"):
+            odata.moment(absurd)
 
 
 def test_addresses_carry_what_they_are_given() -> None:

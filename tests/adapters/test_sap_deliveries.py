@@ -45,6 +45,19 @@ async def test_a_posted_delivery_without_our_key_is_not_posted_again(
         assert len({each["MaterialDocument"] for each in desk.documents()}) == 1
 
 
+async def test_a_delivery_of_saps_job_with_no_key_at_all_is_taken(tmp_path: Path) -> None:
+    """Proves that null where the key goes is nobody's key: no second delivery is made."""
+    async with running(tmp_path, creates_deliveries=False) as desk:
+        await desk.do("create_sales_order", approved({}))
+        document = await made_by_sap(desk)
+        document.fields["DeliveryDocumentBySupplier"] = None
+        for item in document.items.values():
+            item["Batch"] = item["StorageLocation"] = None
+        await desk.do("post_goods_issue", manifested())
+        assert document.fields["OverallGoodsMovementStatus"] == "C"
+        assert len(desk.deliveries()) == 1
+
+
 async def test_a_key_that_sap_does_not_keep_posts_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

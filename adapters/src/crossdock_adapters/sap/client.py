@@ -327,8 +327,9 @@ def problem_of(answer: Answer) -> Problem:
         text = error.get("message", "")
         head = text.get("value", "") if isinstance(text, Mapping) else text
         messages = [Message(str(error.get("code", "")), str(head), "error")]
-        details = (error.get("innererror") or {}).get("errordetails") or error.get("details") or []
-        messages += [_message(detail) for detail in details[:MAX_MESSAGES]]
+        inner = error.get("innererror")
+        listed = inner.get("errordetails") if isinstance(inner, Mapping) else None
+        messages += _details(listed or error.get("details"))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         messages = [Message("", answer.text()[:MAX_RAW_CHARACTERS], "error")]
     return Problem(answer.status, tuple(messages))
@@ -341,8 +342,7 @@ def told_in(answer: Answer) -> tuple[Message, ...]:
         return ()
     try:
         content = vendor_json.loads(raw)
-        details = content.get("details") or []
-        return (_message(content), *(_message(detail) for detail in details[:MAX_MESSAGES]))
+        return (_message(content), *_details(content.get("details")))
     except (ValueError, TypeError, AttributeError, RecursionError):
         # XML, or cut by a proxy: kept as it is, for people.
         return (Message("", raw[:MAX_RAW_CHARACTERS]),)
@@ -358,6 +358,14 @@ def etag_of(content: Any, header: str = "") -> str:
 def warnings(messages: Sequence[Message]) -> str:
     """What people should read of the messages of a successful call."""
     return "; ".join(str(each) for each in messages if each.severity in ("warning", "error"))
+
+
+def _details(told: Any) -> list[Message]:
+    """The messages beside a head: a list, or a single one, bare or in an `errordetail`."""
+    if isinstance(told, Mapping):
+        told = told.get("errordetail", told)
+    found = told if isinstance(told, list) else [told]
+    return [_message(each) for each in found[:MAX_MESSAGES] if isinstance(each, Mapping)]
 
 
 def _message(raw: Mapping[str, Any]) -> Message:

@@ -141,18 +141,24 @@ class Deliveries:
         return found
 
     async def read(self, number: str) -> Delivery:
-        """A delivery with its items. Raises RecordMissing."""
+        """A delivery with its items. Raises RecordMissing. NeedsPerson: it cannot be read."""
         path = f"{self._kind.header}{odata.key(DeliveryDocument=number)}"
         reply = await self._vendor.read(self._rules.service, path, {"$expand": ITEMS})
+        try:
+            return self._delivery_of(reply)
+        except (ValueError, LookupError) as problem:
+            raise NeedsPerson(f"delivery {number} cannot be read: {problem}") from problem
+
+    def _delivery_of(self, reply: Reply) -> Delivery:
         row = reply.content
-        status = str(row.get("OverallGoodsMovementStatus", ""))
+        status = odata.said(row, "OverallGoodsMovementStatus")
         return Delivery(
             str(row["DeliveryDocument"]),
-            str(row.get(OUR_KEY, "")),
+            odata.said(row, OUR_KEY),
             self._vendor.answers.movements.get(status, ""),
             status,
-            str(row.get("OverallPickingStatus", "")),
-            str(row.get("OverallPickingConfStatus", "")),
+            odata.said(row, "OverallPickingStatus"),
+            odata.said(row, "OverallPickingConfStatus"),
             row,
             reply.etag,
             tuple(item_of(each) for each in odata.inner(row, ITEMS)),

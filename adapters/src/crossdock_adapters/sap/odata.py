@@ -81,7 +81,11 @@ def moment(value: object) -> datetime | None:
     found = _MILLISECONDS.fullmatch(str(value))
     if found is None:
         raise ValueError(f"{str(value)[:40]!r} is no date of OData")
-    return _EPOCH + timedelta(milliseconds=int(found[1]))
+    try:
+        return _EPOCH + timedelta(milliseconds=int(found[1]))
+    except OverflowError:
+        # Such as the initial date of ABAP, two days before the year 1.
+        raise ValueError(f"{str(value)[:40]!r} is no day of the years 1 to 9999") from None
 
 
 def number(value: object) -> Decimal:
@@ -93,6 +97,12 @@ def number(value: object) -> Decimal:
     if not found.is_finite() or abs(found.adjusted()) > 30:
         raise ValueError(f"{str(value)[:40]!r} is no decimal of a document")
     return found
+
+
+def said(row: Mapping[str, Any], name: str) -> str:
+    """A property as text; "" where the row has none, or null."""
+    value = row.get(name)
+    return "" if value is None else str(value)
 
 
 def decimal_text(value: Decimal) -> str:

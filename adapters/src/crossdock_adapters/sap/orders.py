@@ -131,13 +131,16 @@ async def one(vendor: SapClient, wanted: Wanted) -> SalesOrder | None:
 
 
 async def read(vendor: SapClient, number: str) -> SalesOrder:
-    """A sales order with its items. NeedsPerson: it is not there."""
+    """A sales order with its items. NeedsPerson: it is not there, or cannot be read."""
     path = f"{ORDER}{odata.key(SalesOrder=number)}"
     try:
         reply = await vendor.read(ORDERS, path, {"$expand": "to_Item"})
     except RecordMissing as missing:
         raise NeedsPerson(f"sales order {number} is not there any more") from missing
-    return translate.order_of(reply.content, reply.etag, etag_of)
+    try:
+        return translate.order_of(reply.content, reply.etag, etag_of)
+    except (ValueError, LookupError) as problem:
+        raise NeedsPerson(f"sales order {number} cannot be read: {problem}") from problem
 
 
 async def written(

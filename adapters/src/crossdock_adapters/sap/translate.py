@@ -230,8 +230,23 @@ def _item_steps(
             steps.append(Step(item.number, {"RequestedQuantity": full["RequestedQuantity"]}))
     kept = {item_number(line.line_number) for line in order.lines}
     # What SAP made for a line that stays is SAP's own.
-    gone = [item for item in known.values() if not item.rejected and item.higher not in kept]
+    gone = [
+        item
+        for item in known.values()
+        if not item.rejected and not kept & _higher_items(item, held)
+    ]
     return steps + [rejection(item, rules) for item in gone]
+
+
+def _higher_items(item: OrderItem, held: SalesOrder) -> set[str]:
+    """All items above one: a part of a kit may have parts of its own."""
+    higher = {each.number: each.higher for each in held.items}
+    found: set[str] = set()
+    above = item.higher
+    while above and above not in found:
+        found.add(above)
+        above = higher.get(above, "")
+    return found
 
 
 def rejections(held: SalesOrder, rules: BookingRules) -> list[Step]:
@@ -251,14 +266,15 @@ def shipping_condition(order: order_pb2.Order, rules: BookingRules) -> str:
 
 
 def order_of(row: Mapping[str, Any], etag: str, etag_of_row: Any) -> SalesOrder:
-    """A sales order that was read with its items. etag_of_row: finds the ETag of a row."""
+    """A sales order that was read with its items. etag_of_row: finds the ETag of a row.
+    ValueError, LookupError: a date, a quantity or a number of it cannot be read."""
     items = tuple(
         OrderItem(
             odata.item_number(item["SalesOrderItem"]),
-            str(item.get("Material", "")),
-            str(item.get("ProductionPlant") or ""),
-            odata.number(item.get("RequestedQuantity", "0")),
-            str(item.get("RequestedQuantityUnit", "")),
+            odata.said(item, "Material"),
+            odata.said(item, "ProductionPlant"),
+            odata.number(item.get("RequestedQuantity") or "0"),
+            odata.said(item, "RequestedQuantityUnit"),
             bool(item.get("SalesDocumentRjcnReason")),
             etag_of_row(item),
             odata.item_number(item.get("HigherLevelItem")),
@@ -267,9 +283,9 @@ def order_of(row: Mapping[str, Any], etag: str, etag_of_row: Any) -> SalesOrder:
     )
     return SalesOrder(
         str(row["SalesOrder"]),
-        str(row.get("SoldToParty", "")),
-        str(row.get("ShippingCondition", "")),
-        str(row.get(STANDARD_REFERENCE, "")),
+        odata.said(row, "SoldToParty"),
+        odata.said(row, "ShippingCondition"),
+        odata.said(row, STANDARD_REFERENCE),
         odata.moment(row.get("RequestedDeliveryDate")),
         etag,
         items,
