@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from crossdock_adapters.legacy_soap import translate
 from crossdock_adapters.legacy_soap.client import BY_TEXT, ITEMS, LOOK_UP, RESULT, SoapErp
+from crossdock_adapters.legacy_soap.item_changes import Change, ItemChanges
 from crossdock_adapters.legacy_soap.translate import RESUBMIT, Answers, NotPosted, Result
 from crossdock_adapters.sdk import (
     deployed_files,
@@ -21,6 +22,7 @@ from crossdock_adapters.sdk import (
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Document, Rules
 from crossdock_adapters.sdk.error_table import ErrorTable
+from crossdock_adapters.sdk.held_payloads import LeftOut
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
@@ -36,7 +38,7 @@ from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
 from crossdock_adapters.sdk.soap_client import BrokenPage
 from crossdock_adapters.sdk.vendor_xml import Element
-from crossdock_adapters.sdk.work import Poll, Work
+from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 from crossdock_adapters.sdk.xml_layout import XmlLayout
 
 ADAPTER = Adapter.load(__package__)
@@ -48,6 +50,7 @@ LOOK_PAUSE_SECONDS: Final = 0.2
 PAGE_ITEMS: Final = 100
 MAX_PAGES: Final = 1_000
 XML: Final = "text/xml"
+BY_HAND: Final = "have the ERP mend and tell it anew, then discard this one"
 
 
 class Erp(SoapErp):
@@ -65,6 +68,7 @@ class Erp(SoapErp):
         self.answers = answers
         self.rules = Rules.of(settings, ADAPTER.mappings, ADAPTER.name)
         self.reads_items = settings.flag("reads_items")
+        self.item_changes = ItemChanges(self._changes_behind)
         self.wait_seconds = settings.seconds("answer_wait_seconds")
         self.result_silence = timedelta(seconds=settings.seconds("result_silence_seconds"))
 
@@ -79,6 +83,26 @@ class Erp(SoapErp):
                 f"asked for a reference that nobody has, the ERP says {strange[0]!r}: give the "
                 'word that it has for this the meaning "absent" in answers_file'
             )
+
+    async def _changes_behind(self, after: int) -> list[Change]:
+        """A page of them. What is behind one that nobody can read is told by nobody before it."""
+        try:
+            page = await self.items(after, PAGE_ITEMS)
+        except BrokenPage:
+            return []
+        return [change for item in page if (change := self._change(item)) is not None]
+
+    def _change(self, item: Element) -> Change | None:
+        try:
+            known_as = change_of(self.layouts[ITEMS], item)
+        except Unreadable:
+            return None
+        try:
+            values = xml_layout.read(self.layouts[ITEMS], item, "item")
+            erp_items.item_entry(values, ADAPTER.name, self.rules.units)
+        except Unreadable:
+            return *known_as, False
+        return *known_as, True
 
 
 @ADAPTER.connect
@@ -151,7 +175,19 @@ async def _wait(
         await asyncio.sleep(LOOK_PAUSE_SECONDS)
 
 
-@ADAPTER.poll("items")
+async def take_again(poll: Poll, held: HeldPayload, vendor: Erp) -> None:
+    """An item that was held, once more, unless the ERP has told something newer of it since."""
+    try:
+        item = vendor_xml.loads(held.payload)
+        change, number = change_of(vendor.layouts[ITEMS], item)
+    except Unreadable:
+        raise LeftOut(f"no item with a number and a change's: {BY_HAND}") from None
+    revision = await erp_items.revision_of(poll.hub, number)
+    if revision is None or not await vendor.item_changes.has_newer(number, change):
+        await _told(poll, vendor, item, revision)
+
+
+@ADAPTER.poll("items", translate_held=take_again)
 async def take_items(poll: Poll, vendor: Erp) -> None:
     """Tell the hub the items that changed, each change once, from the cursor on."""
     if not vendor.reads_items:
@@ -171,7 +207,7 @@ async def take_items(poll: Poll, vendor: Erp) -> None:
         await poll.advance(str(newest))
 
 
-async def _told(poll: Poll, vendor: Erp, item: Element) -> int:
+async def _told(poll: Poll, vendor: Erp, item: Element, revision: int | None = None) -> int:
     """The number of a change that the hub has, or holds as it is with what is wrong; 0: it is no
     number. The number is read by itself: a page of nothing but unreadable items has an end, too."""
     layout = vendor.layouts[ITEMS]
@@ -181,12 +217,20 @@ async def _told(poll: Poll, vendor: Erp, item: Element) -> int:
         vendor_xml.dumps(vendor_xml.copied(item)),
         units=vendor.rules.units,
         content_type=XML,
+        revision=revision,
     )
     try:
         number: Any = xml_layout.value(layout, item, "item", "change")
     except Unreadable:
         return 0
     return int(number)
+
+
+def change_of(layout: XmlLayout, item: Element) -> tuple[int, str]:
+    """(the number of a change, the item's number). Unreadable: one of them is none."""
+    change: Any = xml_layout.value(layout, item, "item", "change")
+    number: Any = xml_layout.value(layout, item, "item", "number")
+    return int(change), str(number)
 
 
 def check_message_id(form: str) -> None:

@@ -13,6 +13,7 @@ from crossdock_adapters.sdk import deployed_files, erp_items, table_layout
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.database import Database, Limits
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Document, Rules
+from crossdock_adapters.sdk.held_payloads import LeftOut
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
@@ -21,13 +22,14 @@ from crossdock_adapters.sdk.outcomes import (
     NotFound,
     OutcomeUnknown,
     Reject,
+    Retry,
     no_retry,
 )
 from crossdock_adapters.sdk.settings import Secrets, Settings
-from crossdock_adapters.sdk.staging_client import shown
-from crossdock_adapters.sdk.staging_tables import ClaimedRow
+from crossdock_adapters.sdk.staging_client import shown, shown_key
+from crossdock_adapters.sdk.staging_tables import Again, ClaimedRow
 from crossdock_adapters.sdk.table_layout import Found, TableLayout
-from crossdock_adapters.sdk.work import Poll, Work
+from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 
 ADAPTER = Adapter.load(__package__)
 
@@ -35,6 +37,7 @@ ITEMS: Final = "items"
 LOOK_PAUSE_SECONDS: Final = 0.1
 CLAIM_ROWS: Final = 100
 MAX_ROUNDS: Final = 1_000
+BY_HAND: Final = "have the ERP tell the item anew, then discard this one"
 
 
 class Erp(StagingErp):
@@ -144,7 +147,28 @@ def _say_how_long(vendor: Erp, layout: TableLayout, found: Found, reference: str
     raise AnswerLater(f"accepted for processing, and not posted yet: {told(found)}")
 
 
-@ADAPTER.poll("items")
+async def take_again(poll: Poll, held: HeldPayload, vendor: Erp) -> None:
+    """A row that was held, once more as it stands in the ERP's table, and never over what a newer
+    row of its item said."""
+    layout = vendor.layouts.get(ITEMS)
+    if layout is None or not layout.claim.failed:
+        raise LeftOut(f"no layout {ITEMS}, or no word `failed` in it: {BY_HAND}")
+    try:
+        number, item = shown_key(layout, held.payload)
+    except ValueError:
+        raise LeftOut(f"it was held without the id of its row: {BY_HAND}") from None
+    revision = await erp_items.revision_of(poll.hub, item) if item else None
+    again, token, row = await vendor.claim_again(ITEMS, number, vendor.claim_seconds)
+    if again is Again.BUSY:
+        raise Retry(0.0, "another row of its item comes first")
+    if again is Again.GONE:
+        raise LeftOut(f"its row is gone from {layout.head.table}: {BY_HAND}")
+    if row is not None:
+        failed = not await _told_item(poll, vendor, row, revision)
+        await vendor.settle(ITEMS, row, token, failed=failed)
+
+
+@ADAPTER.poll("items", translate_held=take_again)
 async def take_items(poll: Poll, vendor: Erp) -> None:
     """Tell the hub the items that the ERP wrote down for it, each row once."""
     if ITEMS not in vendor.layouts:
@@ -159,14 +183,15 @@ async def take_items(poll: Poll, vendor: Erp) -> None:
             await vendor.settle(ITEMS, row, token, failed=failed)
 
 
-async def _told_item(poll: Poll, vendor: Erp, row: ClaimedRow) -> bool:
+async def _told_item(poll: Poll, vendor: Erp, row: ClaimedRow, revision: int | None = None) -> bool:
     """Whether the hub has the item; False: it holds the row as it is, with what is wrong."""
     return await erp_items.tell(
         poll,
         lambda: vendor.values(ITEMS, row),
-        shown(row),
+        shown(vendor.layouts[ITEMS], row),
         units=vendor.rules.units,
         key=f"items {row.id}",
+        revision=revision,
     )
 
 

@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Any, Final
 
 from crossdock.client import HubClient, request_id
-from crossdock.errors import InvalidRequestError
+from crossdock.errors import InvalidRequestError, NotFoundError
 from crossdock.item.v1 import item_pb2, item_service_pb2
 from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.sdk.erp_units import MAX_SHOWN, ErpUnits
 from crossdock_adapters.sdk.mappings import Code, Topic
+from crossdock_adapters.sdk.outcomes import Retry
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.work import Poll
 
@@ -23,6 +24,7 @@ ITEM_STATUSES: Final = {
     if number
 }
 DIGEST_CHARACTERS: Final = 16
+CHANGED_MEANWHILE: Final = "STALE_REVISION"
 
 
 async def tell(
@@ -33,14 +35,17 @@ async def tell(
     units: ErpUnits,
     content_type: str = "application/json",
     key: str = "items",
+    revision: int | None = None,
 ) -> bool:
     """Tell the hub an item; False: the hub holds `content`, with what is wrong with it.
 
-    read: the item's values by the names of `item_entry`, or Unreadable.
+    read: the item's values by the names of `item_entry`, or Unreadable. revision: of an item that
+    was held, what `revision_of` said before it was known that nothing newer is told; Retry where
+    something was since.
     """
     cause: Unreadable | None = None
     try:
-        entry = item_entry(read(), poll.endpoint, units)
+        entry = item_entry(read(), poll.endpoint, units, revision)
         problem = await refusal(poll.hub, entry)
     except Unreadable as unreadable:
         problem, cause = str(unreadable), unreadable
@@ -63,13 +68,23 @@ async def hold(
     await poll.hold(content, problem, content_type, key=f"{key} {digest}", cause=cause)
 
 
+async def revision_of(hub: HubClient, number: str) -> int | None:
+    """Of the item in the hub; None: it has none of this number."""
+    try:
+        answer = await hub.items.GetItem(item_service_pb2.GetItemRequest(number=number))
+    except NotFoundError:
+        return None
+    return answer.item.revision
+
+
 def item_entry(
-    values: Mapping[str, Any], endpoint: str, units: ErpUnits
+    values: Mapping[str, Any], endpoint: str, units: ErpUnits, revision: int | None = None
 ) -> item_service_pb2.ItemEntry:
     """A fact of an ERP's item: number, change, description, status, unit, weight, weight_unit.
 
-    units: of the ERP, with the rows that say what its codes of a status mean. Unreadable names the
-    value that has no row, and what to do.
+    units: of the ERP, with the rows that say what its codes of a status mean. revision: the one
+    that it may be written over; None: any. Unreadable names the value that has no row, and what to
+    do.
     """
     item = item_pb2.Item(number=values["number"], description=values["description"] or "")
     code = values["status"]
@@ -86,6 +101,8 @@ def item_entry(
     entry.update_mask.paths.extend(paths)
     reference = types_pb2.ExternalReference(system=endpoint, type="item", value=item.number)
     entry.references.append(reference)
+    if revision is not None:
+        entry.expected_revision = revision
     # The same change read twice is one; a better translation of it is another.
     content = hashlib.sha256(entry.SerializeToString(deterministic=True)).hexdigest()
     version = f"{values['change']} {content}"
@@ -107,12 +124,15 @@ def _status(code: str, units: ErpUnits) -> item_pb2.ItemStatus.ValueType:
 
 
 async def refusal(hub: HubClient, entry: item_service_pb2.ItemEntry) -> str:
-    """Tell the hub an item; "": it has it, or holds it as a fact. Otherwise why it does not."""
+    """Tell the hub an item; "": it has it, or holds it as a fact. Otherwise why it does not. Retry:
+    it is not the revision that the entry is for."""
     try:
         request = item_service_pb2.UpsertItemsRequest(entries=[entry])
         (result,) = (await hub.items.UpsertItems(request)).results
     except InvalidRequestError as problem:
         return str(problem)
-    if result.HasField("refusal") and not result.held_fact_id:
-        return str(result.refusal.message)
-    return ""
+    if not result.HasField("refusal") or result.held_fact_id:
+        return ""
+    if result.refusal.reason == CHANGED_MEANWHILE:
+        raise Retry(0.0, f"the item was changed meanwhile: {result.refusal.message}")
+    return str(result.refusal.message)

@@ -15,7 +15,7 @@ from crossdock_adapters.sdk.carrying import COMPLETION_SOURCE
 from crossdock_adapters.sdk.hub_link import HELD_AT_ONCE
 from crossdock_adapters.sdk.inbound import POLL_SOURCE, Inbound, described, hub_away
 from crossdock_adapters.sdk.mappings import UnreadCodes
-from crossdock_adapters.sdk.outcomes import Retry
+from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry
 from crossdock_adapters.sdk.places import unread_codes
 from crossdock_adapters.sdk.presence import Presence
 from crossdock_adapters.sdk.work import HeldPayload, HoldPayload
@@ -32,7 +32,8 @@ VENDOR_FAILURES_IN_A_ROW = 5
 
 
 class LeftOut(Exception):
-    """The adapter has nothing that translates a held payload of this source."""
+    """The adapter can do nothing with this held payload, which stays as it is; who asked for it is
+    told why, and what to do."""
 
 
 class Away(Exception):
@@ -249,7 +250,8 @@ class HeldPayloads:
             raise
         except TimeoutError:
             return f"not translated within {HELD_PAYLOAD_SECONDS:g} s", None
-        except Retry as error:
+        except (Retry, OutcomeUnknown) as error:
+            # Nothing about the payload is wrong, and what was told is told once.
             raise NotNow(described(error)) from error
         except (HubAway, HubRefused, CallError) as error:
             if hub_away(error):

@@ -10,7 +10,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from crossdock_adapters.sdk import staging_tables, table_layout
 from crossdock_adapters.sdk.database import Database, Taken
@@ -18,7 +18,7 @@ from crossdock_adapters.sdk.layout_files import Row
 from crossdock_adapters.sdk.layout_values import FieldProblem, Value
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
-from crossdock_adapters.sdk.staging_tables import ClaimedRow
+from crossdock_adapters.sdk.staging_tables import Again, ClaimedRow
 from crossdock_adapters.sdk.table_layout import Found, TableLayout
 
 TOKEN_CHARACTERS: Final = 20
@@ -80,6 +80,17 @@ class StagingClient:
         layout = self.layouts[name]
         return token, await staging_tables.claim(self._database, layout, token, now, until, most)
 
+    async def claim_again(
+        self, name: str, number: int, seconds: float
+    ) -> tuple[Again, str, ClaimedRow | None]:
+        """(what came of it, token, the row): of one that nobody could read, by its id. Its layout
+        has a word for such rows."""
+        token = uuid.uuid4().hex[:TOKEN_CHARACTERS]
+        until = int(time.time()) + int(seconds)
+        layout = self.layouts[name]
+        found = await staging_tables.claim_again(self._database, layout, number, token, until)
+        return found[0], token, found[1]
+
     async def settle(self, name: str, row: ClaimedRow, token: str, *, failed: bool) -> bool:
         """End a claim; False: it ran out, and somebody else has the row."""
         layout = self.layouts[name]
@@ -98,10 +109,19 @@ class StagingClient:
         return found
 
 
-def shown(row: ClaimedRow) -> bytes:
-    """A claimed row as the hub holds it: what the driver gave, as text, and not too much of it."""
-    told = {
-        name: None if raw is None else str(raw)[:MAX_SHOWN_CHARACTERS]
-        for name, raw in row.values.items()
-    }
+def shown(layout: TableLayout, row: ClaimedRow) -> bytes:
+    """A claimed row as the hub holds it: its id, then what the driver gave, as text, and not too
+    much of it."""
+    told: dict[str, Any] = {layout.claim.id: row.id}
+    for name, raw in row.values.items():
+        told.setdefault(name, None if raw is None else str(raw)[:MAX_SHOWN_CHARACTERS])
     return json.dumps(told, ensure_ascii=False).encode()
+
+
+def shown_key(layout: TableLayout, content: bytes) -> tuple[int, str]:
+    """(id, key) of a row that was `shown`. ValueError: that says no id."""
+    told = json.loads(content)
+    number = told.get(layout.claim.id) if isinstance(told, dict) else None
+    if not isinstance(number, int):
+        raise ValueError("no row that was shown with its id")
+    return number, str(told.get(layout.claim.key) or "").strip()

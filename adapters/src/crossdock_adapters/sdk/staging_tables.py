@@ -4,6 +4,7 @@
     found = await staging.find(database, layout, reference)    None: nothing knows it
     rows = await staging.claim(database, layout, token, seconds, most)
     await staging.settle(database, layout, row, token, word)
+    again, row = await staging.claim_again(database, layout, id, token, until)
 
 What another process or the ERP does at the same time is decided by the database: each change of a
 status is one UPDATE with a condition on what it changes, and the rows that it changed are counted.
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum, auto
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -58,6 +60,21 @@ class ClaimedRow:
 
     id: int
     values: Mapping[str, Any]
+
+
+class Again(Enum):
+    """What a claim of a row that nobody could read came to.
+
+    OVERTAKEN: a newer row of its key was done meanwhile, so this one is done, too, and given to
+    nobody. BUSY: another row of its key has to end first. ELSEWHERE: it does not have its `failed`
+    word any more, so `claim` gives it away, or has. GONE: the table does not have it.
+    """
+
+    OURS = auto()
+    OVERTAKEN = auto()
+    BUSY = auto()
+    ELSEWHERE = auto()
+    GONE = auto()
 
 
 async def write(database: Database, layout: TableLayout, rows: Rows, reference: str) -> None:
@@ -147,19 +164,60 @@ async def claim(
             # Looked at again once the row is locked: who comes second changes none.
             taken = update(rows).where(rows.c[how.id] == number, free, first).values(ours)
             await database.run(connection, taken)
-        names = [each.column for each in head.columns]
-        mine = (
-            select(rows.c[how.id], *(rows.c[name] for name in names))
-            .where(rows.c[how.token] == token, _status_is(layout, how.claimed))
-            .order_by(rows.c[how.id])
-        )
-        found, _ = await database.run(connection, mine)
-        return [
-            ClaimedRow(int(number), dict(zip(names, values, strict=True)))
-            for number, *values in found
-        ]
+        return await _mine(database, connection, layout, token)
 
     return await database.commit(f"claims of {layout.name}", take)
+
+
+async def claim_again(
+    database: Database, layout: TableLayout, number: int, token: str, until: int
+) -> tuple[Again, ClaimedRow | None]:
+    """One row that was given its `failed` word, made ours where nothing newer of its key was done:
+    what is older never comes last. The row: of OURS. number: its id; token, until: as of `claim`.
+    """
+    how, rows = layout.claim, _table(layout, layout.head)
+    ours = {how.token: token, how.until: until, layout.status.column: how.claimed}
+    failed = and_(rows.c[how.id] == number, _status_is(layout, how.failed))
+    other = _table(layout, layout.head).alias("other")
+    status = other.c[layout.status.column]
+    older = and_(other.c[how.id] < number, status.in_(_words(layout, how.ready, how.claimed)))
+    newer = and_(other.c[how.id] > number, status.in_(_words(layout, how.claimed)))
+    busy = exists().where(other.c[how.key] == rows.c[how.key], or_(older, newer))
+
+    async def take(connection: AsyncConnection) -> tuple[Again, ClaimedRow | None]:
+        done = update(rows).where(failed, _has_newer_done(layout, rows))
+        _, changed = await database.run(connection, done.values({layout.status.column: how.done}))
+        if changed:
+            return Again.OVERTAKEN, None
+        _, changed = await database.run(connection, update(rows).where(failed, ~busy).values(ours))
+        if changed:
+            (row,) = await _mine(database, connection, layout, token)
+            return Again.OURS, row
+        there = select(rows.c[layout.status.column]).where(rows.c[how.id] == number)
+        found, _ = await database.run(connection, there)
+        if not found:
+            return Again.GONE, None
+        held = found[0][0] in _words(layout, how.failed)
+        return Again.BUSY if held else Again.ELSEWHERE, None
+
+    return await database.commit(f"a claim of {layout.name}", take)
+
+
+async def _mine(
+    database: Database, connection: AsyncConnection, layout: TableLayout, token: str
+) -> list[ClaimedRow]:
+    """The rows that have this token, the oldest first."""
+    how, rows = layout.claim, _table(layout, layout.head)
+    names = [each.column for each in layout.head.columns]
+    asked = (
+        select(rows.c[how.id], *(rows.c[name] for name in names))
+        .where(rows.c[how.token] == token, _status_is(layout, how.claimed))
+        .order_by(rows.c[how.id])
+    )
+    found, _ = await database.run(connection, asked)
+    return [
+        ClaimedRow(int(number), dict(zip(names, values, strict=True))) for number, *values in found
+    ]
 
 
 def _has_newer_done(layout: TableLayout, rows: TableClause) -> ColumnElement[bool]:

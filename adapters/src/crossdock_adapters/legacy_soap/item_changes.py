@@ -1,0 +1,49 @@
+"""Which change of each item is the newest that can be read: no older one may come after it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from crossdock_adapters.sdk.outcomes import Retry
+
+# Of one look; the next one goes on behind them.
+MAX_PAGES_AT_ONCE: Final = 50
+# Of items that are remembered; 100 bytes each.
+MAX_ITEMS: Final = 200_000
+
+# (the number of a change, the item's number, whether it can be read by the rows that hold)
+Change = tuple[int, str, bool]
+
+
+class ItemChanges:
+    """What the ERP says changed behind the oldest change that was asked about, read once."""
+
+    def __init__(self, page_behind: Callable[[int], Awaitable[Sequence[Change]]]) -> None:
+        self._page_behind = page_behind
+        self._since: int | None = None
+        self._until = 0
+        self._newest: dict[str, int] = {}
+
+    async def has_newer(self, item: str, change: int) -> bool:
+        """Whether the ERP told, or will tell, something newer of an item than this change of it.
+
+        A newer one that cannot be read does not count: it is held itself, and comes after this one.
+        Retry: there is more to read than one look does.
+        """
+        if self._since is None or change < self._since:
+            self._since, self._until = change, change
+            self._newest.clear()
+        for _ in range(MAX_PAGES_AT_ONCE):
+            page = await self._page_behind(self._until)
+            for number, of, can_be_read in page:
+                if can_be_read:
+                    self._newest[of] = max(number, self._newest.get(of, 0))
+            newest = max((self._until, *(number for number, _, _ in page)))
+            if newest == self._until:
+                return self._newest.get(item, change) > change
+            self._until = newest
+            if len(self._newest) > MAX_ITEMS:
+                self._since = None
+                raise Retry(0.0, f"more than {MAX_ITEMS} items changed since {item} was held")
+        raise Retry(0.0, f"reading what changed since {item} was held: at change {self._until}")
