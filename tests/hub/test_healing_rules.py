@@ -88,6 +88,8 @@ class Streams:
     def __init__(self) -> None:
         self.silent: set[str] = set()
         self.away = False
+        self.goes_at = ""
+        """The stream that is asked for when the connection is lost, until the next look."""
         self.looks = 0
         self.health = BusHealth(True, "connected", datetime.now(UTC))
 
@@ -95,7 +97,9 @@ class Streams:
         (name,) = (spec.name for spec in specs)
         # Of each look the first.
         self.looks += name not in map(delivery_stream, ENDPOINTS)
-        if self.away:
+        connected = name != self.goes_at
+        self.health = self.health.now(connected, "connected" if connected else "refused")
+        if self.away or not connected:
             raise BusUnavailable("connection refused")
         if name in map(delivery_stream, self.silent):
             raise BusUnavailable(f"{name}: no answer within 3 s")
@@ -161,3 +165,28 @@ async def test_each_outage_is_said_beside_an_endpoint_without_an_answer() -> Non
             await healer.stop()
     said = [line["event"] for line in lines if line["event"] in (GONE, BACK)]
     assert said == [GONE, BACK, GONE, BACK]
+
+
+async def test_an_outage_is_none_of_the_endpoints_without_an_answer() -> None:
+    """Proves that an outage which begins just when one endpoint more could be asked in vain than a
+    look puts up with ends with it, though the others go on giving no answer."""
+    streams, limits = Streams(), Limits(heal_seconds=0.01, relay_retry_seconds_max=0.01)
+    parts: Any = (None, streams, limits, StreamLimits(), Registry())
+    healer = QueuesOnly(*parts)
+    streams.silent = set(ENDPOINTS[: UNANSWERED_MAX - 1])
+    streams.goes_at = delivery_stream(ENDPOINTS[UNANSWERED_MAX - 1])
+
+    def said() -> list[str]:
+        return [line["event"] for line in lines if line["event"] in (GONE, BACK)]
+
+    with capture_logs() as lines:
+        healer.start()
+        try:
+            await eventually(lambda: said() == [GONE], "the outage")
+            streams.goes_at = ""
+            await eventually(lambda: said() == [GONE, BACK], "its end")
+            until = streams.looks + 3
+            await eventually(lambda: streams.looks >= until, "some looks")
+        finally:
+            await healer.stop()
+    assert said() == [GONE, BACK]

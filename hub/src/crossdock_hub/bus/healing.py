@@ -222,9 +222,10 @@ class Healer:
                     self._emptied.add(endpoint)
                 await self._make_consumer(endpoint)
             except BusError as error:
-                self._unanswered += isinstance(error, BusUnavailable)
                 if not self._bus.health.ok:
+                    # That is an outage, whoever was asked for when it began.
                     raise
+                self._unanswered += isinstance(error, BusUnavailable)
                 self._note_service(endpoint, str(error))
                 if self._unanswered == UNANSWERED_MAX:
                     raise

@@ -34,6 +34,7 @@ from crossdock_hub.bus.jetstream_listening import Listener
 from crossdock_hub.bus.publishing import (
     PERMISSION_DENIED,
     STATUS_NO_RESPONDERS,
+    Flights,
     Message,
     Outcome,
     PublishResult,
@@ -56,7 +57,8 @@ RECONNECT_PAUSE_SECONDS: Final = 0.2
 # A node whose JetStream does not answer is left at most this often: while a cluster elects a leader
 # no node answers.
 CHANGE_NODE_SECONDS: Final = 4.0
-MAX_IN_FLIGHT: Final = 1_024
+# Of each subject, which is each endpoint's own: more than one turn of the dispatcher.
+MAX_IN_FLIGHT: Final = 256
 # Of what has arrived on one subscription and is not looked at yet. Beyond it nats-py drops what
 # comes and says so to `_on_error`; whoever waits for an answer then asks again.
 MAX_PENDING_MESSAGES: Final = 65_536
@@ -97,7 +99,7 @@ class Bus(StreamAdministration):
         self._inbox = ""
         self._tokens = itertools.count()
         self._waiting: dict[str, _Waiting] = {}
-        self._in_flight = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self._flights = Flights(MAX_IN_FLIGHT)
         self._next_change_at = 0.0
 
     # Connection
@@ -206,8 +208,8 @@ class Bus(StreamAdministration):
     ) -> list[PublishResult]:
         """Store messages that do not depend on one another, many in flight; for streams in memory.
 
-        At most MAX_IN_FLIGHT wait for their answers at a time, over all callers. BusUnavailable:
-        there was no connection, nothing was sent.
+        At most MAX_IN_FLIGHT of a subject wait for their answers at a time, over all callers.
+        BusUnavailable: there was no connection, nothing was sent.
         """
         self._require_connection()
         return await self._window(messages, _now() + timeout_seconds)
@@ -364,31 +366,24 @@ class Bus(StreamAdministration):
     async def _window(self, messages: Sequence[Message], deadline: float) -> list[PublishResult]:
         results: list[PublishResult | None] = [None] * len(messages)
         waits: list[asyncio.Future[Msg]] = []
-        for position, message in enumerate(messages):
-            if not await self._enter_flight(deadline):
-                break
-            reply, answer = self._expect(message.subject)
-            answer.add_done_callback(self._leave_flight)
-            waits.append(answer)
-            if problem := await self._send(message, message.headers, reply):
-                results[position] = problem
-                answer.cancel()
-        if waits:
-            await asyncio.wait(waits, timeout=max(0.0, deadline - _now()))
-        for position, answer in enumerate(waits):
-            results[position] = results[position] or result_of(answer)
-        return [each or refused("not sent in time") for each in results]
-
-    async def _enter_flight(self, deadline: float) -> bool:
-        if not self._in_flight.locked():
-            return await self._in_flight.acquire()
         try:
-            return await asyncio.wait_for(self._in_flight.acquire(), deadline - _now())
-        except TimeoutError:
-            return False
-
-    def _leave_flight(self, _: asyncio.Future[Msg]) -> None:
-        self._in_flight.release()
+            for position, message in enumerate(messages):
+                if not await self._flights.enter(message.subject, deadline - _now()):
+                    break
+                reply, answer = self._expect(message.subject)
+                answer.add_done_callback(partial(self._flights.leave, message.subject))
+                waits.append(answer)
+                if problem := await self._send(message, message.headers, reply):
+                    results[position] = problem
+                    answer.cancel()
+            if waits:
+                await asyncio.wait(waits, timeout=max(0.0, deadline - _now()))
+            for position, answer in enumerate(waits):
+                results[position] = results[position] or result_of(answer)
+        finally:
+            for answer in waits:
+                answer.cancel()
+        return [each or refused("not sent in time") for each in results]
 
     async def _send(
         self, message: Message, headers: Mapping[str, str], reply: str

@@ -83,6 +83,51 @@ class PublishResult:
         return self.outcome in (Outcome.STORED, Outcome.DUPLICATE)
 
 
+@dataclass(slots=True)
+class _Flight:
+    """Messages of one subject: those that wait for an answer, and those for room among them."""
+
+    room: asyncio.Semaphore
+    count: int = 0
+
+
+class Flights:
+    """Messages that wait for their answers, so many of each subject: where the stream of one gives
+    none, others' have their room all the same."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._flights: dict[str, _Flight] = {}
+
+    async def enter(self, subject: str, seconds: float) -> bool:
+        """Take room for one more message; False: there was none in time."""
+        flight = self._flights.setdefault(subject, _Flight(asyncio.Semaphore(self._most)))
+        flight.count += 1
+        entered = False
+        try:
+            if flight.room.locked():
+                entered = await asyncio.wait_for(flight.room.acquire(), seconds)
+            else:
+                entered = await flight.room.acquire()
+        except TimeoutError:
+            pass
+        finally:
+            if not entered:
+                self._forget(subject, flight)
+        return entered
+
+    def leave(self, subject: str, _: object = None) -> None:
+        """A message has its answer, or nobody waits for it any more."""
+        flight = self._flights[subject]
+        flight.room.release()
+        self._forget(subject, flight)
+
+    def _forget(self, subject: str, flight: _Flight) -> None:
+        flight.count -= 1
+        if not flight.count:
+            del self._flights[subject]
+
+
 def refused(reason: str, code: int = 0) -> PublishResult:
     return PublishResult(Outcome.REFUSED, 0, code, reason)
 
