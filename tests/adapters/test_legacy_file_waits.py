@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
@@ -292,11 +293,13 @@ def put_broken(desk: Desk, name: str, size: int = 10) -> Path:
 
 
 class Holding:
-    """The hub, to which broken answers are given; `away`: it does not answer."""
+    """The hub, to which broken answers are given; `away`: it does not answer; `faulty`: files that
+    it has a fault with."""
 
     def __init__(self, desk: Desk) -> None:
         self.held: list[tuple[str, int]] = []
         self.away = False
+        self.faulty: set[str] = set()
         nobody: Any = None
         self._poll = Poll(
             "answers", "legacy-file", b"", desk.settings, nobody, self._put, self._hold
@@ -312,7 +315,10 @@ class Holding:
     ) -> None:
         if self.away:
             raise ConnectionError("the hub is away")
-        self.held.append((reason.partition(":")[0].rpartition("/")[2], len(payload)))
+        name = reason.partition(":")[0].rpartition("/")[2]
+        if name in self.faulty:
+            raise ValueError("a fault of the hub")
+        self.held.append((name, len(payload)))
 
     async def _put(self, cursor: bytes) -> None: ...
 
@@ -357,6 +363,31 @@ async def test_broken_answers_do_not_pile_up_while_the_hub_is_away(
         for _ in range(4):
             await hub.pull()
         assert sorted(name for name, _ in hub.held) == names
+        assert desk.vendor.broken == {}
+
+
+@pytest.mark.parametrize("kept_max", [2, 64])
+async def test_answers_that_the_hub_cannot_be_given_keep_back_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_max: int
+) -> None:
+    """Proves that broken answers with which the hub has a fault, as many as are kept or more in a
+    row than are taken for theirs, hold up none behind them, and are held once they can be."""
+    monkeypatch.setattr(file_exchange, "MAX_KEPT_BROKEN", kept_max)
+    async with running(tmp_path, local=True) as desk:
+        hub = Holding(desk)
+        faulty, others = [f"a{n}.ack" for n in range(4)], [f"b{n}.ack" for n in range(5)]
+        hub.faulty = set(faulty)
+        for name in (*faulty, *others):
+            put_broken(desk, name)
+        for _ in range(12):
+            with contextlib.suppress(ValueError):
+                await hub.pull()
+            assert len(desk.vendor.broken) <= kept_max
+        assert sorted(name for name, _ in hub.held) == others
+        hub.faulty = set()
+        for _ in range(6):
+            await hub.pull()
+        assert sorted(name for name, _ in hub.held) == [*faulty, *others]
         assert desk.vendor.broken == {}
 
 

@@ -180,15 +180,19 @@ RELATED = 'Multipart/Related; boundary="uuid:1"; type="application/xop+xml";\r\n
 
 
 def test_an_answer_of_several_parts_has_its_envelope_in_the_root() -> None:
-    """Proves that a service which sends attachments is read by the part that it names, or the
-    first; one that names a part which is not there is no answer, and what has no parts is as it
-    came."""
+    """Proves that a service which sends attachments is read by the part that it names, with the
+    angle brackets of ids or without, or the first; one that names a part which is not there is no
+    answer, and what has no parts is as it came."""
     said = soap.read(soap.message_in(RELATED.format("root@erp"), PARTS))
     assert not isinstance(said, Fault) and said.name == "Done"
+    for parts in (PARTS, PARTS.replace(b"<root@erp>", b"root@erp")):
+        for start in ('"<root@erp>"', '"root@erp"', "<root@erp>", "root@erp"):
+            kind = f'multipart/related; boundary="uuid:1"; start={start}'
+            assert not isinstance(soap.read(soap.message_in(kind, parts)), Fault), start
     first = PARTS[PARTS.index(b"\r\n--uuid:1\r\nContent-Id: <root") :]
     unnamed = RELATED.partition("start=")[0].strip().rstrip(";")
     assert not isinstance(soap.read(soap.message_in(unnamed, first)), Fault)
-    with pytest.raises(Unreadable, match="has no part <other@erp>"):
+    with pytest.raises(Unreadable, match="has no part other@erp"):
         soap.message_in(RELATED.format("other@erp"), PARTS)
     with pytest.raises(Unreadable):
         soap.read(soap.message_in(RELATED.format("root@erp"), b"<html>away</html>"))

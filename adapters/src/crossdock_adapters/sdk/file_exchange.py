@@ -50,6 +50,8 @@ MAX_LOOK_BYTES: Final = 32 * 1024 * 1024
 MAX_KEPT_BYTES: Final = 512 * 1024
 # As many of them are kept until the hub has them; others are read again by a later look.
 MAX_KEPT_BROKEN: Final = 64
+# So many in a row that the hub could not be given are the hub's trouble, and not theirs.
+HOLD_FAILURES_IN_A_ROW: Final = 3
 OWN_CHARACTERS: Final = 8
 MAX_REMEMBERED: Final = 10_000
 LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
@@ -146,6 +148,8 @@ class FileExchange(Generic[Said]):
     ) -> None:
         self.conventions = conventions
         self.broken: dict[_Key, Broken] = {}
+        # Of those that break: the hub could not be given them, so they come after all others.
+        self._put_off: set[_Key] = set()
         self._folder = folder
         self._control = control
         self._look_seconds = look_seconds
@@ -307,7 +311,8 @@ class FileExchange(Generic[Said]):
             fresh, gone = await self._unread()
             for key in gone:
                 del self._answers[key]
-            fresh.sort(key=lambda one: (not one[1].name.startswith(first or " "), _age(one[2])))
+                self._put_off.discard(key)
+            fresh.sort(key=lambda one: self._turn(one[1].name.startswith(first or " "), one[2]))
             left = MAX_LOOK_BYTES
             for place, fact, key in fresh:
                 if left <= 0:
@@ -328,16 +333,35 @@ class FileExchange(Generic[Said]):
         return self._said.get(reference, [])
 
     async def hold_broken(self, poll: Poll) -> None:
-        """Give the hub the answer files that break their layout, so that somebody looks at them."""
+        """Give the hub the answer files that break their layout, so that somebody looks at them.
+
+        One that it could not be given is kept, and keeps back no other. Raises what the last of
+        those was told, once the others are held.
+        """
         await self.look()
+        trouble: Exception | None = None
+        in_a_row = 0
         # A delivery that looks meanwhile may find more: those are the next round's.
         for key, broken in list(self.broken.items()):
             path, size, modified = key
             identity = f"{path} {size} {modified.isoformat() if modified else ''}"
             reason = f"{broken.path}: {broken.reason}"
-            await poll.hold(broken.data, reason, "text/plain", key=identity)
+            try:
+                await poll.hold(broken.data, reason, "text/plain", key=identity)
+            except Exception as error:
+                self._put_off.add(key)
+                if self.broken.pop(key, None) is not None:
+                    self.broken[key] = broken
+                trouble, in_a_row = error, in_a_row + 1
+                if in_a_row == HOLD_FAILURES_IN_A_ROW:
+                    break
+                continue
+            in_a_row = 0
             # Kept by the hub from here on.
             self.broken.pop(key, None)
+            self._put_off.discard(key)
+        if trouble is not None:
+            raise trouble
 
     async def _unread(self) -> tuple[list[tuple[str, FileFact, _Key]], list[_Key]]:
         """(answer files that are complete and not read yet, what was read and is there no more)"""
@@ -390,6 +414,24 @@ class FileExchange(Generic[Said]):
             return False
         return not c.marker or f"{name}{c.marker}" in names
 
+    def _turn(self, is_first: bool, key: _Key) -> tuple[bool, bool, tuple[datetime, str]]:
+        """By what a file's place is decided among those that are read."""
+        return not is_first, key in self._put_off, _age(key)
+
+    def _has_room(self, key: _Key) -> bool:
+        """Whether one more that breaks is kept; for one whose turn has not come yet, another goes
+        that the hub could not be given, and that is there to be read again after all others."""
+        if len(self.broken) < MAX_KEPT_BROKEN:
+            return True
+        if key in self._put_off:
+            return False
+        there = (each for each in self.broken if each in self._put_off and each in self._answers)
+        least = next(there, None)
+        if least is None:
+            return False
+        del self.broken[least], self._answers[least]
+        return True
+
     async def _read(self, place: str, fact: FileFact, key: _Key) -> None:
         path = f"{self.conventions.folders[place]}/{fact.name}"
         try:
@@ -400,7 +442,7 @@ class FileExchange(Generic[Said]):
             # A large file takes a while, and others have something to say meanwhile.
             answer = await asyncio.to_thread(self._understood, place, data, fact.modified)
         except LayoutError as error:
-            if len(self.broken) >= MAX_KEPT_BROKEN:
+            if not self._has_room(key):
                 return
             # Read again when it changes; until then it is somebody's to look at.
             self.broken[key] = Broken(path, data[:MAX_KEPT_BYTES], str(error))

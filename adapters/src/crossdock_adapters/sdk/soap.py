@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -39,6 +40,7 @@ PASSWORD_DIGEST = f"{_OASIS}username-token-profile-1.0#PasswordDigest"
 PASSWORD_TEXT = f"{_OASIS}username-token-profile-1.0#PasswordText"
 BASE64 = f"{_OASIS}soap-message-security-1.0#Base64Binary"
 NONCE_BYTES = 16
+_START = re.compile(r';\s*start\s*=\s*("[^"]*"|[^;\s]+)', re.IGNORECASE)
 for _prefix, _name in (
     ("soap", ENVELOPE), ("soap12", ENVELOPE_12), ("wsa", ADDRESSING), ("wsse", SECURITY),
     ("wsu", UTILITY),
@@ -183,10 +185,12 @@ def message_in(content_type: str, body: bytes) -> bytes:
         return body
     head = f"Content-Type: {' '.join(content_type.split())}\r\n\r\n".encode()
     whole = BytesParser(policy=policy.HTTP).parsebytes(head + body)
-    # Its parameter says which part is the root; without it the first one is (RFC 2387).
-    root_id = str(whole.get_param("start") or "")
+    # Its parameter says which part is the root; without it the first one is (RFC 2387). Some
+    # services leave out the quotes that it needs, or the angle brackets that belong to an id.
+    start = _START.search(content_type)
+    root_id = _bare(start[1].strip('"')) if start else ""
     for part in whole.iter_parts():
-        if root_id in ("", str(part.get("Content-ID", ""))):
+        if root_id in ("", _bare(str(part.get("Content-ID", "")))):
             found = part.get_payload(decode=True)
             return found if isinstance(found, bytes) else b""
     raise Unreadable(f"has no part {root_id or 'at all'}", "the answer of several parts")
@@ -250,6 +254,10 @@ def _dotted(code: str) -> list[str]:
     """The faultcode of 1.1 with what is before each of its dots (section 4.4.1)."""
     parts = code.split(".")
     return [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+
+
+def _bare(content_id: str) -> str:
+    return content_id.strip().removeprefix("<").removesuffix(">")
 
 
 def _local(name: str) -> str:
