@@ -10,6 +10,7 @@ import re
 import sys
 import tomllib
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
@@ -136,6 +137,24 @@ def test_the_check_sees_a_wrong_import(importer: str, imported: str) -> None:
 def test_the_check_allows_what_is_meant(importer: str, imported: str) -> None:
     """Proves that the check does not refuse the direction that is meant."""
     assert not refusal(importer, imported)
+
+
+def test_no_modules_import_each_other() -> None:
+    """Proves that no module needs one that needs it, neither by a round of others nor for its types
+    alone: each can be understood with nothing but what is below it."""
+    needs = {
+        module: {name for each in imports(path) if (name := module_of(each)) not in ("", module)}
+        for module, path in MODULES.items()
+    }
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as circle:
+        pytest.fail(f"in a circle: {' <- '.join(circle.args[1])}")
+
+
+def module_of(imported: str) -> str:
+    """The module of ours that an imported name is, or is in; empty: none."""
+    return next((n for n in (imported, imported.rpartition(".")[0]) if n in MODULES), "")
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)

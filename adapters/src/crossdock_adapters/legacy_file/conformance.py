@@ -13,7 +13,7 @@ from crossdock_adapters.legacy_file.client import RESULTS
 from crossdock_adapters.legacy_file.sandbox import DEFAULT_USER, LegacyFileSandbox
 from crossdock_adapters.sdk import layout_files
 from crossdock_adapters.sdk.conformance import erp_order
-from crossdock_adapters.sdk.conformance.stage import Stage, until
+from crossdock_adapters.sdk.conformance.stage import until
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
     Answers,
@@ -21,6 +21,7 @@ from crossdock_adapters.sdk.conformance.subject import (
     Malformed,
     Subject,
     WayIn,
+    World,
 )
 from crossdock_adapters.sdk.layout_files import Row
 from crossdock_adapters.sdk.layout_values import Value
@@ -49,17 +50,17 @@ def settings(sandbox: LegacyFileSandbox, folder: Path) -> Mapping[str, Any]:
     }
 
 
-async def lay_down(stage: Stage, payload: bytes) -> Delivered:
+async def lay_down(world: World, payload: bytes) -> Delivered:
     """The ERP publishes a file among its results or receipts, and the adapter has read it."""
     place = "result" if payload.startswith(RESULTS_BEGIN) else "ack"
-    folder = Path(stage.sandbox.settings["folder"]) / place
+    folder = Path(world.sandbox.settings["folder"]) / place
     name = f"{uuid.uuid4().hex}.ack"
-    seen = len(stage.sandbox.calls)
+    seen = len(world.sandbox.calls)
     (folder / name).write_bytes(payload)
     (folder / f"{name}.done").write_bytes(b"")
 
     def calls(operation: str, path: str) -> list[int]:
-        found = enumerate(stage.sandbox.calls[seen:])
+        found = enumerate(world.sandbox.calls[seen:])
         return [at for at, each in found if each.operation == operation and path in each.path]
 
     def taken() -> bool:
@@ -71,18 +72,18 @@ async def lay_down(stage: Stage, payload: bytes) -> Delivered:
     return Delivered()
 
 
-async def silence(stage: Stage) -> None:
+async def silence(world: World) -> None:
     """The ERP takes no file any more, and answers nothing."""
-    await stage.sandbox.commands()["misbehave"]({"kind": "silence"})
+    await world.sandbox.commands()["misbehave"]({"kind": "silence"})
 
 
-async def said(stage: Stage) -> list[bytes]:
+async def said(world: World) -> list[bytes]:
     """What the ERP answers to the order that lies in its folder: the file is taken, and each line
     is posted, by a file of its own."""
-    inbound = Path(stage.sandbox.settings["folder"]) / "inbound"
+    inbound = Path(world.sandbox.settings["folder"]) / "inbound"
     await until(lambda: any(inbound.glob("*.done")), "the order's file is out")
     (marker,) = inbound.glob("*.done")
-    (delivery,) = stage.hub.deliveries.values()
+    (delivery,) = world.hub.deliveries.values()
     receipt = f"ACK;{marker.name.removesuffix('.done')};1;;A;;;;1\nEND;1\n".encode()
     lines = [line.line_number for line in erp_order.order().lines]
     return [receipt, *(_posted(at, line, delivery.reference) for at, line in enumerate(lines, 1))]

@@ -10,7 +10,7 @@ from crossdock_adapters.legacy_soap.adapter import ADAPTER
 from crossdock_adapters.legacy_soap.sandbox import ITEM_CHANGES, LegacySoapSandbox
 from crossdock_adapters.sdk import soap, vendor_xml
 from crossdock_adapters.sdk.conformance import erp_order
-from crossdock_adapters.sdk.conformance.stage import Stage, until
+from crossdock_adapters.sdk.conformance.stage import until
 from crossdock_adapters.sdk.conformance.subject import (
     XML,
     Delivered,
@@ -18,6 +18,7 @@ from crossdock_adapters.sdk.conformance.subject import (
     Subject,
     UnknownCode,
     WayIn,
+    World,
 )
 
 ITEMS_SECONDS = 0.05
@@ -48,11 +49,11 @@ def page(**values: Any) -> bytes:
     return soap.envelope(vendor_xml.build("GetItemChangesResponse", content, ITEM_CHANGES))
 
 
-async def show(stage: Stage, payload: bytes) -> Delivered:
+async def show(world: World, payload: bytes) -> Delivered:
     """The ERP answers so, until a poll that saw it has ended and another began."""
-    stage.sandbox.show(QUESTION, payload)
-    seen = _questions(stage)
-    await until(lambda: _questions(stage) >= seen + QUESTIONS, "the items are asked for again")
+    world.sandbox.show(QUESTION, payload)
+    seen = _questions(world)
+    await until(lambda: _questions(world) >= seen + QUESTIONS, "the items are asked for again")
     return Delivered()
 
 
@@ -61,8 +62,8 @@ async def clock_ahead(sandbox: LegacySoapSandbox) -> None:
     await sandbox.commands()["misbehave"]({"kind": "clock_ahead"})
 
 
-def _questions(stage: Stage) -> int:
-    return sum(call.operation == QUESTION for call in stage.sandbox.calls)
+def _questions(world: World) -> int:
+    return sum(call.operation == QUESTION for call in world.sandbox.calls)
 
 
 CONFORMANCE = Subject(

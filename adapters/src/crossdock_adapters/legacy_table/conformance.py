@@ -10,7 +10,7 @@ from typing import Any
 from crossdock_adapters.legacy_table.adapter import ADAPTER
 from crossdock_adapters.legacy_table.sandbox import LegacyTableSandbox
 from crossdock_adapters.sdk.conformance import erp_order
-from crossdock_adapters.sdk.conformance.stage import Stage, until
+from crossdock_adapters.sdk.conformance.stage import until
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
     Delivered,
@@ -18,6 +18,7 @@ from crossdock_adapters.sdk.conformance.subject import (
     Subject,
     UnknownCode,
     WayIn,
+    World,
 )
 
 ITEMS_SECONDS = 0.05
@@ -44,13 +45,13 @@ def item(**values: Any) -> bytes:
     return json.dumps({**plain, **values}).encode()
 
 
-async def lay_down(stage: Stage, payload: bytes) -> Delivered:
+async def lay_down(world: World, payload: bytes) -> Delivered:
     """The ERP writes a row, and the adapter has given it its last status."""
     body = json.loads(payload)
-    row = (await stage.sandbox.commands()["tell_item"](body))["row_id"]
+    row = (await world.sandbox.commands()["tell_item"](body))["row_id"]
 
     def taken() -> bool:
-        rows = stage.sandbox.books()["items"]
+        rows = world.sandbox.books()["items"]
         return any(
             each["ROW_ID"] == row and each["STATUS"].rstrip() in OUT_OF_HAND for each in rows
         )

@@ -18,7 +18,7 @@ from crossdock_adapters.ltl_freight.sandbox import LtlFreightSandbox
 from crossdock_adapters.ltl_freight.sandbox_doors import TENDER
 from crossdock_adapters.ltl_freight.sandbox_mailbox import ARCHIVE, FROM_CARRIER
 from crossdock_adapters.sdk.conformance import packed_parcel
-from crossdock_adapters.sdk.conformance.stage import Stage, until
+from crossdock_adapters.sdk.conformance.stage import until
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
     Case,
@@ -27,6 +27,7 @@ from crossdock_adapters.sdk.conformance.subject import (
     Subject,
     UnknownCode,
     WayIn,
+    World,
 )
 from crossdock_adapters.sdk.x12 import segments
 
@@ -108,9 +109,9 @@ def invoice(number: int, net: str = "51240", total: str = "51240") -> bytes:
     ).encode()
 
 
-async def drop(stage: Stage, payload: bytes) -> Delivered:
+async def drop(world: World, payload: bytes) -> Delivered:
     """The carrier puts a file into the mailbox, and the adapter has put it away."""
-    root = Path(stage.sandbox.settings["mailbox"])
+    root = Path(world.sandbox.settings["mailbox"])
     name = f"{uuid.uuid4().hex}.edi"
     (root / f"{name}.tmp").write_bytes(payload)
     (root / f"{name}.tmp").rename(root / FROM_CARRIER / name)

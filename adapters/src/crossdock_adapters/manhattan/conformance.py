@@ -16,8 +16,15 @@ from google.protobuf.message import Message
 from crossdock_adapters.manhattan.adapter import ADAPTER
 from crossdock_adapters.manhattan.sandbox import ManhattanSandbox
 from crossdock_adapters.sdk import vendor_json
-from crossdock_adapters.sdk.conformance.stage import Stage, until
-from crossdock_adapters.sdk.conformance.subject import Case, Delivered, Subject, UnknownCode, WayIn
+from crossdock_adapters.sdk.conformance.stage import until
+from crossdock_adapters.sdk.conformance.subject import (
+    Case,
+    Delivered,
+    Subject,
+    UnknownCode,
+    WayIn,
+    World,
+)
 from crossdock_adapters.sdk.mappings import Topic
 
 ORGANIZATION, LOCATION, FACILITY = "ACME", "100", "DC-EAST"
@@ -145,13 +152,13 @@ def ship() -> dict[str, Any]:
     return message("ShipConfirmed", 48377, Shipment=[shipment])
 
 
-async def publish(stage: Stage, payload: bytes) -> Delivered:
+async def publish(world: World, payload: bytes) -> Delivered:
     """Put a message on the subscription, until it was acknowledged."""
     data = base64.b64encode(payload).decode()
-    await stage.sandbox.commands()["message"]({"subscription": SUBSCRIPTION, "data": data})
+    await world.sandbox.commands()["message"]({"subscription": SUBSCRIPTION, "data": data})
 
     def taken() -> bool:
-        subscription = stage.sandbox.books()["subscriptions"][SUBSCRIPTION]
+        subscription = world.sandbox.books()["subscriptions"][SUBSCRIPTION]
         return not subscription["outstanding"] and not subscription["waiting"]
 
     await until(taken, "the message is acknowledged")

@@ -23,7 +23,7 @@ from crossdock_adapters.netsuite.sandbox import (
 )
 from crossdock_adapters.netsuite.sandbox_records import CUSTOMER, ITEM, LOCATION
 from crossdock_adapters.sdk import vendor_json
-from crossdock_adapters.sdk.conformance.stage import Stage, until
+from crossdock_adapters.sdk.conformance.stage import until
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
     Case,
@@ -32,6 +32,7 @@ from crossdock_adapters.sdk.conformance.subject import (
     Subject,
     UnknownCode,
     WayIn,
+    World,
 )
 from crossdock_adapters.sdk.mappings import Topic
 
@@ -139,18 +140,18 @@ def row(number: str, **fields: Any) -> bytes:
     return vendor_json.dumps({"number": number, "fields": fields})
 
 
-async def polled(stage: Stage) -> None:
+async def polled(world: World) -> None:
     """The first poll has read everything that the account holds."""
-    await _polls(stage, 1)
+    await _polls(world, 1)
 
 
-async def change(stage: Stage, payload: bytes) -> Delivered:
+async def change(world: World, payload: bytes) -> Delivered:
     """Change an item, until a poll that began after it has ended."""
     given = vendor_json.loads(payload)
-    await stage.sandbox.commands()["change_master_data"](
+    await world.sandbox.commands()["change_master_data"](
         {"type": "item", **given, "modified": CHANGED_AT}
     )
-    await _polls(stage, 2)
+    await _polls(world, 2)
     return Delivered()
 
 
@@ -159,11 +160,11 @@ async def expire(sandbox: NetSuiteSandbox) -> None:
     await sandbox.commands()["revoke_tokens"]({})
 
 
-async def _polls(stage: Stage, count: int) -> None:
+async def _polls(world: World, count: int) -> None:
     """The cursor moves once for each table of a poll."""
-    seen = stage.hub.cursors.get("master_data", (b"", 0))[1]
+    seen = world.hub.cursors.get("master_data", (b"", 0))[1]
     await until(
-        lambda: stage.hub.cursors.get("master_data", (b"", 0))[1] >= seen + count * TABLES,
+        lambda: world.hub.cursors.get("master_data", (b"", 0))[1] >= seen + count * TABLES,
         "the master data poll ends",
     )
 

@@ -20,7 +20,7 @@ from crossdock_adapters.salesforce import avro, sandbox_schemas, translate_event
 from crossdock_adapters.salesforce.adapter import ADAPTER
 from crossdock_adapters.salesforce.sandbox import STATUS_TOPIC, SalesforceSandbox
 from crossdock_adapters.salesforce.stubs import pubsub_api_pb2
-from crossdock_adapters.sdk.conformance.stage import Stage, until
+from crossdock_adapters.sdk.conformance.stage import until
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
     Case,
@@ -29,6 +29,7 @@ from crossdock_adapters.sdk.conformance.subject import (
     Subject,
     UnknownCode,
     WayIn,
+    World,
 )
 from crossdock_adapters.sdk.mappings import Topic
 
@@ -248,14 +249,14 @@ def avro_of(payload: bytes) -> bytes:
     return bytes(pubsub_api_pb2.ProducerEvent.FromString(payload).payload)
 
 
-async def publish(stage: Stage, payload: bytes) -> Delivered:
+async def publish(world: World, payload: bytes) -> Delivered:
     """Put an event on the topic, until its place is kept."""
     given = {"event": base64.b64encode(payload).decode()}
-    answer = await stage.sandbox.commands()["publish"](given)
+    answer = await world.sandbox.commands()["publish"](given)
     name = translate_events.cursor_name(ORGANIZATION, STATUS_TOPIC)
 
     def kept() -> bool:
-        value, _ = stage.hub.cursors.get(name, (b"", 0))
+        value, _ = world.hub.cursors.get(name, (b"", 0))
         return bool(translate_events.place_of(value).replay_id.hex() == answer["replay_id"])
 
     await until(kept, "the place of the event is kept")

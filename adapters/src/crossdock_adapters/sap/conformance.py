@@ -19,7 +19,7 @@ from crossdock_adapters.sap.adapter import ADAPTER
 from crossdock_adapters.sap.sandbox import DEFAULT_PASSWORD, DEFAULT_USER, SapSandbox
 from crossdock_adapters.sap.sandbox_master_data import event
 from crossdock_adapters.sdk import vendor_json
-from crossdock_adapters.sdk.conformance.stage import Stage, until
+from crossdock_adapters.sdk.conformance.stage import until
 from crossdock_adapters.sdk.conformance.subject import (
     OTHER,
     Case,
@@ -28,6 +28,7 @@ from crossdock_adapters.sdk.conformance.subject import (
     Subject,
     UnknownCode,
     WayIn,
+    World,
 )
 from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.settings import Secrets
@@ -220,24 +221,24 @@ def row(key: str, kind: str = "Product", **fields: Any) -> bytes:
     return vendor_json.dumps({"kind": kind, "key": key, "fields": fields, "at": CHANGED_AT})
 
 
-async def change(stage: Stage, payload: bytes) -> Delivered:
+async def change(world: World, payload: bytes) -> Delivered:
     """Change a record, until a round of polling that began after it has ended."""
-    await stage.sandbox.commands()["change"](vendor_json.loads(payload))
-    await _rounds(stage, 2)
+    await world.sandbox.commands()["change"](vendor_json.loads(payload))
+    await _rounds(world, 2)
     return Delivered()
 
 
-async def polled(stage: Stage) -> None:
+async def polled(world: World) -> None:
     """The first round has read everything that the tenant holds."""
-    await _rounds(stage, 1)
+    await _rounds(world, 1)
 
 
-async def _rounds(stage: Stage, count: int) -> None:
+async def _rounds(world: World, count: int) -> None:
     """The cursor moves once for each kind of a round."""
     kinds = len(ADAPTER.manifest.settings["hears"].default)
-    seen = stage.hub.cursors.get("changes", (b"", 0))[1]
+    seen = world.hub.cursors.get("changes", (b"", 0))[1]
     await until(
-        lambda: stage.hub.cursors.get("changes", (b"", 0))[1] >= seen + count * kinds,
+        lambda: world.hub.cursors.get("changes", (b"", 0))[1] >= seen + count * kinds,
         "a round of polling ends",
     )
 

@@ -13,8 +13,8 @@ from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
 from crossdock.types.v1 import types_pb2
 
-from crossdock_adapters.sdk.conformance.stage import Stage, until
-from crossdock_adapters.sdk.conformance.subject import Case, Deliver, Delivered
+from crossdock_adapters.sdk.conformance.stage import until
+from crossdock_adapters.sdk.conformance.subject import Case, Deliver, Delivered, World
 
 SHIPMENT_ID: Final = "0190f7a2-3c4d-7e5f-8a6b-000000000001"
 PACKAGE_ID: Final = "0190f7a2-3c4d-7e5f-8a6b-000000000002"
@@ -105,11 +105,11 @@ def cases(
 def shown(number: str) -> Deliver:
     """Delivers what tracking is to show of a number: returns once a poll that saw it has ended."""
 
-    async def deliver(stage: Stage, payload: bytes) -> Delivered:
+    async def deliver(world: World, payload: bytes) -> Delivered:
         def asked() -> int:
-            return sum(call.operation == "track" for call in stage.sandbox.calls)
+            return sum(call.operation == "track" for call in world.sandbox.calls)
 
-        stage.sandbox.show(number, payload)
+        world.sandbox.show(number, payload)
         seen = asked()
         await until(lambda: asked() >= seen + POLLS_THAT_PROVE, "the tracking poll asks again")
         return Delivered()

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
@@ -28,9 +28,6 @@ from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.sandbox import Sandbox
 from crossdock_adapters.sdk.settings import Secrets
-
-if TYPE_CHECKING:
-    from crossdock_adapters.sdk.conformance.stage import Stage
 
 Books = Mapping[str, Any]
 JSON = "json"
@@ -100,7 +97,17 @@ class Delivered:
     said: str = ""
 
 
-Deliver = Callable[["Stage", bytes], Awaitable[Delivered]]
+class World(Protocol):
+    """What a payload is brought into. sandbox: the vendor, simulated; hub: as the kit plays it."""
+
+    @property
+    def sandbox(self) -> Any: ...
+
+    @property
+    def hub(self) -> Any: ...
+
+
+Deliver = Callable[[World, bytes], Awaitable[Delivered]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +120,8 @@ class Answers:
     """
 
     operation: str
-    silence: Callable[[Stage], Awaitable[Any]]
-    said: Callable[[Stage], Awaitable[Sequence[bytes]]]
+    silence: Callable[[World], Awaitable[Any]]
+    said: Callable[[World], Awaitable[Sequence[bytes]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +141,7 @@ class WayIn:
     source: str
     payloads: Sequence[bytes]
     deliver: Deliver | None = None
-    ready: Callable[[Stage], Awaitable[None]] | None = None
+    ready: Callable[[World], Awaitable[None]] | None = None
     headers: Callable[[Secrets], Mapping[str, str]] | None = None
     signed: Callable[[Secrets, bytes], Mapping[str, str]] | None = None
     media: str = JSON
