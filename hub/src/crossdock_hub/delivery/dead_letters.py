@@ -29,7 +29,8 @@ DOUBTFUL_STATES = frozenset({"UNKNOWN", "RESOLVING"})
 class Member:
     """A dead letter. id: of the delivery or held fact. since: when it stopped, microseconds UTC.
 
-    standing: name of a DeadLetterStanding. left: how it went on; None while it waits.
+    standing: name of a DeadLetterStanding. left: how it went on; None while it waits. where: in
+    what came in, see `held_place`.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Member:
     standing: str = "STOPPED"
     inbound: bool = False
     left: DeadLetterRecord | None = None
+    where: str = ""
 
     @property
     def open(self) -> bool:
@@ -68,6 +70,11 @@ class Group:
     def open(self) -> list[Member]:
         """Members that are not settled."""
         return [member for member in self.members if member.open]
+
+    @property
+    def where(self) -> str:
+        """Where in what came in, of the newest open member that says it."""
+        return next((member.where for member in self.open if member.where), "")
 
     @property
     def last(self) -> int:

@@ -136,6 +136,7 @@ def group_message(group: Group) -> dead_letter_pb2.DeadLetterGroup:
         ],
         reopened=group.reopened,
         under_way_count=group.under_way,
+        place=group.where,
     )
     stamp(message.first_time, min(m.since for m in opened or group.members))
     stamp(message.last_time, group.last)

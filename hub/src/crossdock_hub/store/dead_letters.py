@@ -20,6 +20,7 @@ from crossdock_hub.delivery.causes import (
     cause_of,
     doubted_words,
     held_cause,
+    held_place,
 )
 from crossdock_hub.delivery.dead_letters import (
     DEAD_STATES,
@@ -79,7 +80,10 @@ async def find_groups(
             members.append((cause, Member(record.id, record.object_id, stopped_at)))
     held = await held_facts(connection, most, endpoint)
     async for facts in in_parts(held):
-        members += [(held_cause(f), Member(f.id, "", f.created_at, inbound=True)) for f in facts]
+        members += [
+            (held_cause(f), Member(f.id, "", f.created_at, inbound=True, where=held_place(f)))
+            for f in facts
+        ]
     open_letters, settled = await _letters(connection, most)
     causes = {cause.id for cause in {cause for cause, _ in members}}
     causes |= {letter.cause for letter in (*open_letters, *settled)}

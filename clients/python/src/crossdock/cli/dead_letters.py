@@ -70,7 +70,7 @@ def list_(
             age(group.first_time),
             age(group.last_time),
             group.assignee or "-",
-            cell(" ".join(part for part in (group.code, group.reason) if part)),
+            cell(_why(group)),
         )
         for group in answer.groups
     ]
@@ -148,8 +148,7 @@ def discard(
 def told(answer: dead_letter_service_pb2.GetDeadLettersResponse) -> Iterator[str]:
     """A group and its members, for a person."""
     group = answer.group
-    why = " ".join(part for part in (group.code, group.reason) if part)
-    yield f"{_kind(group)} {group.operation} at {group.endpoint or 'nobody'}: {why}"
+    yield f"{_kind(group)} {group.operation} at {group.endpoint or 'nobody'}: {_why(group)}"
     yield f"group         {group.id}, {_state(group)}: {_counts(group)}"
     yield f"stopped       {moment(group.first_time)} to {moment(group.last_time)}"
     if group.HasField("close_time"):
@@ -227,6 +226,12 @@ def _kind(group: dead_letter_pb2.DeadLetterGroup) -> str:
 
 def _state(group: dead_letter_pb2.DeadLetterGroup) -> str:
     return name_of(dead_letter_pb2.DeadLetterState, group.state)
+
+
+def _why(group: dead_letter_pb2.DeadLetterGroup) -> str:
+    """Code and reason, and where in what came in the newest one failed."""
+    place = f"at {group.place}:" if group.place else ""
+    return " ".join(part for part in (group.code, place, group.reason) if part)
 
 
 def _counts(group: dead_letter_pb2.DeadLetterGroup) -> str:

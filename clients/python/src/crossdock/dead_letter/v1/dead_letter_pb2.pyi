@@ -187,6 +187,7 @@ class DeadLetterGroup(_message.Message):
     CLOSE_TIME_FIELD_NUMBER: _builtins.int
     SETTLEMENT_FIELD_NUMBER: _builtins.int
     SETTLED_BY_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Derived from the cause: the same cause has the same id at any time. 32 hexadecimal digits."""
     kind: Global___DeadLetterKind.ValueType
@@ -221,6 +222,10 @@ class DeadLetterGroup(_message.Message):
     """What settled it."""
     settled_by: _builtins.str
     """What did, as in DeadLetter."""
+    place: _builtins.str
+    """Where in a payload that came in it could not be read, of the newest open member that says so:
+    a JSON pointer, a path of elements, a line, a segment, a column of a table. Never a value.
+    """
     @_builtins.property
     def first_time(self) -> _timestamp_pb2.Timestamp:
         """When the first of the open members stopped, UTC; of a closed group, of all."""
@@ -266,10 +271,11 @@ class DeadLetterGroup(_message.Message):
         close_time: _timestamp_pb2.Timestamp | None = ...,
         settlement: Global___DeadLetterSettlement.ValueType = ...,
         settled_by: _builtins.str = ...,
+        place: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "close_time", b"close_time", "first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "acknowledged_by", b"acknowledged_by", "assignee", b"assignee", "close_time", b"close_time", "closed_count", b"closed_count", "code", b"code", "endpoint", b"endpoint", "event_type", b"event_type", "first_time", b"first_time", "id", b"id", "kind", b"kind", "last_time", b"last_time", "note", b"note", "object_ids", b"object_ids", "open_count", b"open_count", "operation", b"operation", "reason", b"reason", "reopened", b"reopened", "settled_by", b"settled_by", "settlement", b"settlement", "state", b"state", "under_way_count", b"under_way_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledge_time", b"acknowledge_time", "acknowledged_by", b"acknowledged_by", "assignee", b"assignee", "close_time", b"close_time", "closed_count", b"closed_count", "code", b"code", "endpoint", b"endpoint", "event_type", b"event_type", "first_time", b"first_time", "id", b"id", "kind", b"kind", "last_time", b"last_time", "note", b"note", "object_ids", b"object_ids", "open_count", b"open_count", "operation", b"operation", "place", b"place", "reason", b"reason", "reopened", b"reopened", "settled_by", b"settled_by", "settlement", b"settlement", "state", b"state", "under_way_count", b"under_way_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
