@@ -70,6 +70,15 @@ def test_after_an_effect_nothing_is_called_unprocessed(name: str) -> None:
         judge(recorded(name), effect=False, earlier_effect=True)
 
 
+def test_after_an_effect_a_missing_record_is_no_proof() -> None:
+    """Proves that a read that finds nothing after a write leaves it unknown, and that of several
+    deletions one may find nothing."""
+    with pytest.raises(OutcomeUnknown):
+        judge(recorded("error_not_found"), effect=False, earlier_effect=True)
+    with pytest.raises(RecordMissing):
+        judge(recorded("error_not_found"), effect=True, earlier_effect=True)
+
+
 def test_each_detail_of_an_error_counts() -> None:
     """Proves that an answer with several details is judged by the one that has a row, that all are
     said, and that a place in the address is told as one in the body is."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from crossdock.shipment.v1 import shipment_events_pb2
-from crossdock_adapters.netsuite import adapter
+from crossdock_adapters.netsuite import adapter, sandbox_views
 from crossdock_adapters.netsuite.client import eid
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
@@ -75,6 +75,20 @@ def on_hand(desk: Desk) -> dict[str, Decimal]:
     """By lot or serial number, in the vendor's own books."""
     held = desk.account.sandbox.books()["inventory_numbers"]
     return {each["number"]: each["quantity"] for each in held}
+
+
+async def test_an_account_that_answers_true_has_lots_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that SuiteQL's true is its T: what left of an item with lots names them."""
+    real: Any = sandbox_views._text
+    monkeypatch.setattr(
+        sandbox_views, "_text", lambda value: value if isinstance(value, bool) else real(value)
+    )
+    await desk.do("create_sales_order", ordered())
+    before = on_hand(desk)
+    await desk.do("post_goods_issue", left(*ALL))
+    assert before["L-1"] - on_hand(desk)["L-1"] == 3
 
 
 async def test_what_left_is_assigned_by_lot_and_by_serial_number(desk: Desk) -> None:

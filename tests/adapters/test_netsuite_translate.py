@@ -298,6 +298,10 @@ def test_what_left_of_an_order_is_not_cancelled_by_whoever_closed_the_rest() -> 
         cancellation(a_sales_order(left), "")
     assert cancellation(a_sales_order(untouched | {"isClosed": True}), "") == {}
     assert cancellation(a_sales_order(untouched, status="C"), "") == {}
+    with pytest.raises(Reject, match="line 1 of sales order SO1"):
+        cancellation(a_sales_order({"line": 1, "quantityPicked": 1}), "C")
+    assert cancellation(a_sales_order(untouched), "C") == {"orderStatus": {"id": "C"}}
+    assert cancellation(a_sales_order(untouched, status="C"), "C") == {}
     closed = {"item": {"items": [{"line": 1, "isClosed": True}]}}
     assert cancellation(a_sales_order(untouched), "") == closed
     for broken in ([], [None], [{"quantity": 1}]):

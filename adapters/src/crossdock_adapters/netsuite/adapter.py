@@ -73,7 +73,10 @@ async def create_sales_order(work: Work, vendor: NetSuiteClient) -> Confirmed:
     rules = booking_rules(work.settings)
     body = translate.sales_order(order, await _ids_of_order(work, order), rules, work.reference)
     key = translate.order_key(rules, order.id)
-    internal_id = await vendor.upsert(SALES_ORDER, key, body, replace=_REPLACE_LINES)
+    try:
+        internal_id = await vendor.upsert(SALES_ORDER, key, body, replace=_REPLACE_LINES)
+    except DuplicateRecord as duplicate:
+        return _adopted(await find_sales_order(work, vendor), duplicate)
     record = await vendor.read(SALES_ORDER, internal_id, _ORDER_FIELDS)
     return _booked(order, record, internal_id)
 
@@ -125,7 +128,13 @@ async def cancel_order(work: Work, vendor: NetSuiteClient) -> Confirmed:
         body = cancellation(record, work.settings.text("cancelled_status"))
         if body:
             await vendor.update(SALES_ORDER, key, body)
-    except RecordMissing:
+    except RecordMissing as missing:
+        if order.sales_document:
+            raise NeedsPerson(
+                f"sales order {order.sales_document} is not found under its external id, which "
+                f"somebody changed, or this role may not see it ({missing}): close its lines in "
+                "NetSuite, then resolve the delivery"
+            ) from missing
         return Confirmed(note="there is no sales order: nothing to cancel")
     internal_id = translate.internal_id_of(record)
     return Confirmed(translate.document_references(ORDER_DOCUMENT, record, internal_id))
@@ -157,7 +166,7 @@ async def post_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed:
     try:
         internal_id = await vendor.transform(SALES_ORDER, order_id, ITEM_FULFILLMENT, body)
     except DuplicateRecord as duplicate:
-        return await _adopt_fulfillment(work, vendor, duplicate)
+        return _adopted(await find_goods_issue(work, vendor), duplicate)
     record = await vendor.read(ITEM_FULFILLMENT, internal_id, _FULFILLMENT_FIELDS)
     return _posted(work, record, internal_id, "")
 
@@ -178,7 +187,8 @@ async def find_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed | No
 async def reverse_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed:
     """Delete the shipment's item fulfillments, one for each departure.
 
-    Refused when one is invoiced or its period closed.
+    Refused when one is invoiced or its period closed. NeedsPerson: the hub knows of more than are
+    there, and no earlier attempt can have deleted them.
     """
     deleted = []
     keys = translate.fulfillment_keys(booking_rules(work.settings), work.event.shipment)
@@ -188,6 +198,19 @@ async def reverse_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed:
         except RecordMissing:
             continue
         deleted.append(Reference("deleted_item_fulfillment", key))
+    posted = {
+        each.document_number
+        for each in work.event.shipment.postings
+        if (each.endpoint, each.operation) == (work.endpoint, "post_goods_issue")
+        and each.document_type == SHIPMENT_DOCUMENT
+    }
+    if len(deleted) < len(posted) and not work.in_doubt:
+        # No attempt of ours can have deleted it.
+        raise NeedsPerson(
+            f"{', '.join(sorted(posted))} is posted, and of {len(posted)} item fulfillments "
+            f"{len(deleted)} was found by its external id and deleted: somebody deleted or changed "
+            "the rest, or this role may not see it; undo it in NetSuite, then resolve the delivery"
+        )
     return Confirmed(
         deleted, note="" if deleted else "there is no item fulfillment: nothing to reverse"
     )
@@ -273,11 +296,8 @@ async def _ids(work: Work, kind: str, numbers: set[str]) -> dict[str, str]:
         raise Retry(0.0, f"the hub did not answer for {kind} numbers: {away}") from away
 
 
-async def _adopt_fulfillment(
-    work: Work, vendor: NetSuiteClient, duplicate: DuplicateRecord
-) -> Confirmed:
+def _adopted(found: Confirmed | NotFound, duplicate: DuplicateRecord) -> Confirmed:
     """The external id is taken: by our own earlier attempt, or the refusal is a real one."""
-    found = await find_goods_issue(work, vendor)
     if isinstance(found, NotFound):
         raise Reject("DUPLICATE", str(duplicate))
     return found

@@ -18,7 +18,7 @@ from crossdock_adapters.sdk import exchange
 from crossdock_adapters.sdk.auth import Token, TokenCache, client_assertion
 from crossdock_adapters.sdk.error_table import ANY_CODE, ErrorTable, Word
 from crossdock_adapters.sdk.http import Answer, VendorHttp
-from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry
+from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Reject, Retry
 
 TOKEN_PATH = "/services/rest/auth/oauth2/v1/token"
 RECORD_PATH = "/services/rest/record/v1"
@@ -115,7 +115,8 @@ class NetSuiteClient:
     async def upsert(
         self, record_type: str, external_id: str, body: Mapping[str, Any], replace: str = ""
     ) -> str:
-        """Create or update by external id; internal id. `replace` names a sublist sent in full."""
+        """Create or update by external id; internal id. `replace` names a sublist sent in full.
+        Raises DuplicateRecord."""
         path = _record(record_type, eid(external_id))
         answer = await self._write("PUT", path, body, {"replace": replace} if replace else None)
         return _created_id(answer)
@@ -125,7 +126,11 @@ class NetSuiteClient:
     ) -> None:
         """Change some fields. Raises RecordMissing."""
         path = _record(record_type, key)
-        await self._write("PATCH", path, body, {"replace": replace} if replace else None)
+        try:
+            await self._write("PATCH", path, body, {"replace": replace} if replace else None)
+        except DuplicateRecord as refused:
+            # It makes no record: what is there already is what the change says, not the change.
+            raise Reject("DUPLICATE", str(refused)) from refused
 
     async def delete(self, record_type: str, key: str) -> None:
         """Delete a record. Raises RecordMissing."""
@@ -191,9 +196,15 @@ class NetSuiteClient:
             answer = await self._http.request(
                 method, path, effect=effect, auth=self._tokens, **options
             )
-        if not answer.ok:
+        if answer.ok:
+            return answer
+        try:
             judge(answer, effect=effect, earlier_effect=earlier_effect)
-        return answer
+        except DuplicateRecord:
+            # Refused: whoever made what is there, this call did not.
+            if record is not None:
+                record.effect_left = earlier_effect
+            raise
 
     async def _new_token(self) -> Token:
         login = self._login
@@ -241,11 +252,13 @@ def judge(answer: Answer, *, effect: bool, earlier_effect: bool) -> NoReturn:
     """Raise what an answer outside 2xx means.
 
     `effect`: the call may change books. `earlier_effect`: a call before it in the same attempt may
-    have changed them, so whatever this one says, the attempt as a whole is unknown.
+    have changed them, so whatever this one says, the attempt as a whole is unknown; but of several
+    deletions one may find nothing.
     """
     problem = problem_of(answer)
     codes = (problem.code, *problem.further_codes.split())
-    if answer.status == NOT_FOUND and NONEXISTENT_ID in codes:
+    nothing_proven = earlier_effect and not effect
+    if answer.status == NOT_FOUND and NONEXISTENT_ID in codes and not nothing_proven:
         # Any other 404, as a gateway's page, does not say that there is no such record.
         raise RecordMissing(str(problem))
     if earlier_effect:
@@ -300,4 +313,7 @@ def _object(answer: Answer) -> Mapping[str, Any]:
 
 
 def _cell(value: Any) -> str:
+    """A value as SuiteQL's texts have it: T and F of what is true or not, decimals in full."""
+    if isinstance(value, bool):
+        return "T" if value else "F"
     return format(value, "f") if isinstance(value, Decimal) else str(value)

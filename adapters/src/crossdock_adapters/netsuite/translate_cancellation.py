@@ -19,9 +19,6 @@ def cancellation(record: Mapping[str, Any], status: str) -> dict[str, Any]:
 
     Reject: something of it is picked or shipped. Untranslatable: it was read without its lines.
     """
-    if status:
-        taken_back = status_of(record, "orderStatus") == status
-        return {} if taken_back else {"orderStatus": {"id": status}}
     block = record.get("item")
     lines = block.get("items") if isinstance(block, Mapping) else None
     if not isinstance(lines, list) or not lines:
@@ -37,6 +34,9 @@ def cancellation(record: Mapping[str, Any], status: str) -> dict[str, Any]:
                 f"line {line['line']} of sales order {record.get('tranId')} is picked or shipped: "
                 "the order cannot be cancelled",
             )
+    if status:
+        taken_back = status_of(record, "orderStatus") == status
+        return {} if taken_back else {"orderStatus": {"id": status}}
     if all(line.get("isClosed") is True for line in lines):
         return {}
     if status_of(record, "orderStatus") == CANCELLED:

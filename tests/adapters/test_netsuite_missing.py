@@ -1,0 +1,100 @@
+"""What NetSuite does not find, or has already: nothing is called undone or done by guess."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from crossdock.order.v1 import order_events_pb2
+from crossdock.shipment.v1 import shipment_events_pb2
+from crossdock_adapters.netsuite import adapter, sandbox, sandbox_records
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject
+from netsuite_account import running_account
+from netsuite_hub import HubNotebook, settings_for
+from test_netsuite_adapter import ORDER_ID, Desk, approved, manifested, order
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with running_account(tmp_path) as account:
+        settings, secrets = settings_for(account)
+        vendor = await adapter.connect(settings, secrets)
+        hub = HubNotebook()
+        await adapter.pull_master_data(hub.poll(settings), vendor)
+        try:
+            yield Desk(account, vendor, settings, hub)
+        finally:
+            await vendor.close()
+
+
+async def test_a_reversal_of_what_is_posted_needs_to_find_it(desk: Desk) -> None:
+    """Proves that a fulfillment that the hub knows of and nobody finds is for a person, unless an
+    earlier attempt of ours may have deleted it."""
+    await desk.do("create_sales_order", approved())
+    shipment = manifested().shipment
+    shipment.postings.add(
+        endpoint="netsuite", operation="post_goods_issue", document_type="item_fulfillment",
+        document_number="IF7001",
+    )  # fmt: skip
+    voided = shipment_events_pb2.ShipmentVoided(shipment=shipment)
+    work = desk.hub.work("reverse_goods_issue", voided, desk.settings)
+    with pytest.raises(NeedsPerson, match="IF7001 is posted, and of 1 item fulfillments 0 was"):
+        await adapter.reverse_goods_issue(replace(work, in_doubt=False), desk.vendor)
+    assert "nothing to reverse" in (await adapter.reverse_goods_issue(work, desk.vendor)).note
+    await desk.do("post_goods_issue", manifested())
+    await adapter.reverse_goods_issue(replace(work, in_doubt=False), desk.vendor)
+    assert desk.account.fulfillments() == []
+
+
+async def test_a_booked_order_that_is_not_found_is_not_called_cancelled(desk: Desk) -> None:
+    """Proves that a sales order whose number the hub has, and that its external id does not find,
+    is for a person: it is open in NetSuite, under another key."""
+    made = order()
+    made.sales_document = "SO10001"
+    with pytest.raises(NeedsPerson, match="sales order SO10001 is not found"):
+        await desk.do("cancel_order", order_events_pb2.OrderCancelled(order=made))
+
+
+async def test_what_is_not_there_after_it_was_written_is_unknown(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a 404 to the read behind a write says nothing about the write."""
+    real: Any = desk.vendor.upsert
+    books = desk.account.sandbox._books
+
+    async def upsert(kind: str, *given: Any, **named: Any) -> str:
+        internal_id: str = await real(kind, *given, **named)
+        books.delete(books.get(kind, internal_id))
+        return internal_id
+
+    monkeypatch.setattr(desk.vendor, "upsert", upsert)
+    with pytest.raises(OutcomeUnknown, match="after a request was accepted"):
+        await desk.do("create_sales_order", approved())
+
+
+async def test_an_external_id_of_another_document_is_a_refusal(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a duplicate is looked up and adopted, else told as a rejection, where an order
+    is created, and that a change is refused with NetSuite's words."""
+    await desk.do("create_sales_order", approved())
+    other = order("SO-2", ORDER_ID[:-1] + "9")
+    await desk.do("post_goods_issue", manifested(shipment_id=other.id))
+    with pytest.raises(Reject, match="already exists"):
+        await desk.do("create_sales_order", approved(other))
+
+    def refuses(*_: object) -> Any:
+        raise sandbox_records.user_error("A record with this PO number already exists.")
+
+    monkeypatch.setattr(sandbox, "save_sales_order", refuses)
+    found = await desk.do("create_sales_order", approved())
+    assert found.references[0].value == "SO10001"
+    changed = order_events_pb2.OrderChanged(order=order(), changed_fields=["ship_to"])
+    with pytest.raises(Reject, match="this PO number already exists"):
+        await desk.do("change_order", changed)
