@@ -110,13 +110,17 @@ class ReturnedFlow(Flow):
         return self.call(f"{RETURNS}/ReportReturnReceived", request, WMS)
 
     def send_back(
-        self, number: str = "RMA-1", parcel: str = "1ZBACK", caller: Any = CARRIER
+        self,
+        number: str = "RMA-1",
+        parcel: str = "1ZBACK",
+        caller: Any = CARRIER,
+        carrier: str = "UPSN",
     ) -> Any:
         """The carrier reports a parcel of a return."""
         request = return_service_pb2.ReportReturnInTransitRequest(
             request_id=request_id(), customer_return_number=number
         )
-        request.parcels.add(carrier_code="UPSN", tracking_number=parcel)
+        request.parcels.add(carrier_code=carrier, tracking_number=parcel)
         return self.call(f"{RETURNS}/ReportReturnInTransit", request, caller)
 
     def end(self, verb: str, return_id: str) -> Any:

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from crossdock.label.v1 import label_service_pb2
 from crossdock.returns.v1 import return_service_pb2
+from crossdock_hub.identity import Caller, Scope
 from decisions import CARRIER, outcome, refusal_of, request_id
 from first_flow import LABELS, at, scan
 from returned_flow import RETURNS, ReturnedFlow, customer_return
 
 BACK = "1ZBACK"
+# A desk that speaks for two carriers.
+DESK = Caller("parcel-desk", "CARRIER", Scope(carrier_codes=frozenset({"UPSN", "FDXE"})))
 
 
 @pytest.fixture
@@ -20,14 +23,22 @@ def flow() -> ReturnedFlow:
     return ReturnedFlow()
 
 
-def sell(flow: ReturnedFlow, made: Any, number: str = BACK, *, voided: bool = False) -> Any:
+def sell(
+    flow: ReturnedFlow,
+    made: Any,
+    number: str = BACK,
+    *,
+    voided: bool = False,
+    caller: Caller = CARRIER,
+    carrier: str = "UPSN",
+) -> Any:
     """The carrier writes the label that it sold."""
     change = return_service_pb2.UpdateReturnRequest(request_id=request_id())
     change.customer_return.id = made.id
     label = change.customer_return.label
-    label.carrier_code, label.tracking_number, label.voided = "UPSN", number, voided
+    label.carrier_code, label.tracking_number, label.voided = carrier, number, voided
     change.update_mask.paths.append("label")
-    return flow.call(f"{RETURNS}/UpdateReturn", change, CARRIER).customer_return
+    return flow.call(f"{RETURNS}/UpdateReturn", change, caller).customer_return
 
 
 def void(flow: ReturnedFlow, number: str = BACK) -> str:
@@ -170,3 +181,67 @@ def test_a_customer_may_use_a_label_that_was_taken_back(flow: ReturnedFlow) -> N
         after = flow.object("customer_return", made.id)
         assert flow.state("customer_return", made.id) == "IN_TRANSIT"
         assert [each.tracking_number for each in after.parcels] == [number]
+
+
+@pytest.mark.parametrize("first", ["label", "parcel"])
+@pytest.mark.parametrize("second", ["label", "parcel"])
+def test_two_carriers_may_use_one_number(flow: ReturnedFlow, first: str, second: str) -> None:
+    """Proves that a number which a parcel of one carrier has is free for another carrier's, also
+    where one endpoint tells both, and that each leads to its own return."""
+    flow.employ(DESK)
+    made = two_returns(flow)
+    for how, each, carrier in zip((first, second), made, ("UPSN", "FDXE"), strict=True):
+        if how == "label":
+            sell(flow, each, caller=DESK, carrier=carrier)
+        else:
+            told = flow.send_back(each.number, BACK, DESK, carrier)
+            assert outcome(told.receipt) == "APPLIED"
+    leads = {key: record for key, record in flow.records.items() if key[0] == "reference"}
+    owners = {key[1]: record.object_id for key, record in leads.items() if key[-1] == BACK}
+    assert owners == {"upsn": made[0].id, "fdxe": made[1].id}
+
+
+@pytest.mark.parametrize("first", ["label", "parcel"])
+@pytest.mark.parametrize("second", ["label", "parcel"])
+def test_a_parcel_is_the_same_whoever_tells_it(
+    flow: ReturnedFlow, first: str, second: str
+) -> None:
+    """Proves that a number of a carrier which one endpoint told of a return is refused for another
+    order's, as label or as parcel, when another endpoint tells it."""
+    flow.employ(DESK)
+    made, other = two_returns(flow)
+    if first == "label":
+        sell(flow, made, caller=DESK)
+    else:
+        flow.send_back(parcel=BACK, caller=DESK)
+    if second == "label":
+        refusal = refusal_of(lambda: sell(flow, other))
+    else:
+        refusal = refusal_of(lambda: flow.send_back("RMA-2", BACK))
+    assert (refusal.reason, refusal.metadata["object_id"]) == ("REFERENCE_TAKEN", made.id)
+    assert not flow.object("customer_return", other.id).references
+
+
+def test_a_scan_of_another_endpoint_brings_the_return(flow: ReturnedFlow) -> None:
+    """Proves that a parcel whose number one endpoint told, that of the way out, puts the return in
+    transit when another endpoint of the carrier tells that it is on its way back."""
+    flow.employ(DESK)
+    made, _ = two_returns(flow)
+    sell(flow, made, "1Z-SO-1", caller=DESK)
+    flow.report(scan("RETURNING", flow.now, number="1Z-SO-1"))
+    assert flow.state("customer_return", made.id) == "IN_TRANSIT"
+
+
+def test_a_sold_label_keeps_its_number_after_its_return_has_ended(flow: ReturnedFlow) -> None:
+    """Proves that the number of a label that was sold for a return is refused for another order's
+    return, as label or as parcel, also once that return has ended: scans of it go there."""
+    first, second = two_returns(flow)
+    sell(flow, first)
+    flow.end("CancelReturn", first.id)
+    told: list[Callable[[], Any]] = [
+        lambda: sell(flow, second),
+        lambda: flow.send_back("RMA-2", BACK),
+    ]
+    for tell in told:
+        refusal = refusal_of(tell)
+        assert (refusal.reason, refusal.metadata["object_id"]) == ("REFERENCE_TAKEN", first.id)

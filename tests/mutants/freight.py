@@ -53,6 +53,10 @@ FREIGHT_MUTANTS: Final[list[Mutant]] = [
             "    if not number and len(parcels) > 2:\n",
         ),
         more_is_paid_than_is_asked_for=("    if agreed > asked:\n", "    if agreed > 2 * asked:\n"),
+    ),
+    *faults_in(
+        f"{HUB}objects/references.py",
+        CHARGES,
         carriers_share_their_numbers=("    if system != code:\n", "    if not system:\n"),
     ),
     *faults_in(

@@ -45,6 +45,10 @@ RETURN_LABEL_MUTANTS: Final[list[Mutant]] = [
             "    return other.root_id != record.root_id and other.state not in",
             "    return other.id == record.id and other.state not in",
         ),
+        a_parcel_is_known_by_who_told_of_it=(
+            '    return ("reference", *_reference(parcel))\n',
+            '    return ("reference", "", *_reference(parcel)[1:])\n',
+        ),
         one_box_brings_one_return_alone=(
             "    return other.root_id != record.root_id and other.state not in",
             "    return other.id != record.id and other.state not in",

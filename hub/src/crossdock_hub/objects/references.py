@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Sequence
+from hashlib import sha256
 
 from google.protobuf.message import Message
 
@@ -62,3 +64,14 @@ def add_references(unit: Unit, kind: str, object_id: str, keys: list[tuple[str, 
             unit.satisfy(f"{type_}:{value}")
             added = True
     return added
+
+
+def carrier_system(carrier_code: str) -> str:
+    """The system of keys that a carrier gives; carriers are no endpoints, and their codes have any
+    letters."""
+    code = carrier_code.lower()
+    system = re.sub(r"[^a-z0-9_.-]", "-", code).lstrip("_.-")
+    if system != code:
+        # Letters were lost: two carriers must not come to be one.
+        system = f"{system or 'carrier'}.{sha256(code.encode()).hexdigest()[:8]}"
+    return system

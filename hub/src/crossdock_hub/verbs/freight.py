@@ -7,10 +7,8 @@ once that is disputed, and replaces nothing before.
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from decimal import Decimal, localcontext
-from hashlib import sha256
 from typing import Any
 
 from crossdock.errors import Violation
@@ -20,6 +18,7 @@ from crossdock.types.v1 import types_pb2
 
 from crossdock_hub.delivery.emission import emit
 from crossdock_hub.objects import lifecycle, resources
+from crossdock_hub.objects.references import carrier_system
 from crossdock_hub.records import ObjectRecord, ParcelRecord, ReferenceRecord
 from crossdock_hub.refusals import invalid, not_found, stale, taken, transition
 from crossdock_hub.unit import Key, NotYet, Unit
@@ -346,13 +345,8 @@ def _told(unit: Unit, record: ObjectRecord) -> freight_service_pb2.RecordFreight
 
 
 def _invoice_key(carrier: str, number: str) -> tuple[str, str, str]:
-    """By which an invoice is known; carriers are no endpoints, and their codes have any letters."""
-    code = carrier.lower()
-    system = re.sub(r"[^a-z0-9_.-]", "-", code).lstrip("_.-")
-    if system != code:
-        # Letters were lost: two carriers must not come to be one.
-        system = f"{system or 'carrier'}.{sha256(code.encode()).hexdigest()[:8]}"
-    return system, INVOICE_TYPE, number
+    """By which an invoice is known."""
+    return carrier_system(carrier), INVOICE_TYPE, number
 
 
 def _awaited_dispute(charge_id: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from crossdock.returns.v1 import return_pb2
 
 from crossdock_hub.objects import lifecycle, receipts, resources
+from crossdock_hub.objects.references import carrier_system
 from crossdock_hub.records import ObjectRecord, ParcelRecord, ReferenceRecord
 from crossdock_hub.refusals import taken
 from crossdock_hub.unit import Key, Unit
@@ -41,9 +42,7 @@ def check_parcels(
     """
     keys: list[Key] = [("parcel", each.carrier_code, each.tracking_number) for each in parcels]
     numbers = [each.tracking_number for each in parcels]
-    leads: list[Key] = [
-        ("reference", unit.caller.endpoint, PARCEL_REFERENCE, number) for number in numbers
-    ]
+    leads: list[Key] = [("reference", *_reference(each)) for each in parcels]
     unit.require([*keys, *leads])
     known: list[ReferenceRecord | None] = [unit.get(lead) for lead in leads]
     unit.require(("object", KIND, each.object_id) for each in known if each is not None)
@@ -70,7 +69,7 @@ def found_by(
     """Let the numbers of parcels lead to the return, but for those that lead to another one: of the
     same box, or of years ago, as carriers use numbers again. One that is on its way back by now
     brings the return at once."""
-    keys = [(unit.caller.endpoint, PARCEL_REFERENCE, each.tracking_number) for each in parcels]
+    keys = [_reference(each) for each in parcels]
     unit.require(("reference", *key) for key in keys)
     free, its = [], []
     for key, parcel in zip(keys, parcels, strict=True):
@@ -115,19 +114,19 @@ def note(unit: Unit, before: ObjectRecord, after: ObjectRecord) -> ObjectRecord:
         return after
     key = ("parcel", sold.carrier_code, sold.tracking_number)
     if sold != labels[0]:
-        _check_free(unit, after, sold.tracking_number, unit.get(key))
+        _check_free(unit, after, sold, unit.get(key))
     if unit.get(key) is None:
         unit.put(key, _scanned(after, sold))
         unit.satisfy(f"parcel:{sold.carrier_code}/{sold.tracking_number}")
     return found_by(unit, after, [sold])
 
 
-def _check_free(unit: Unit, record: ObjectRecord, number: str, parcel: ParcelRecord | None) -> None:
+def _check_free(
+    unit: Unit, record: ObjectRecord, sold: return_pb2.ReturnParcel, parcel: ParcelRecord | None
+) -> None:
     """A number is the return's own, or that of its order's way out. parcel: that has it by now."""
     if parcel is None:
-        known: ReferenceRecord | None = unit.get(
-            ("reference", unit.caller.endpoint, PARCEL_REFERENCE, number)
-        )
+        known: ReferenceRecord | None = unit.get(("reference", *_reference(sold)))
         other = None if known is None else unit.object(KIND, known.object_id)
         # Carriers use numbers again: what a return had that has ended is free.
         if other is None or other.id == record.id or other.state in lifecycle.ENDED_RETURNS:
@@ -141,7 +140,8 @@ def _check_free(unit: Unit, record: ObjectRecord, number: str, parcel: ParcelRec
         kind, owner = "shipment", parcel.shipment_id
     else:
         return
-    raise taken(kind, f"{KIND}.label.tracking_number", number, owner, _TAKEN_ADVICE)
+    field, number = f"{KIND}.label.tracking_number", sold.tracking_number
+    raise taken(kind, field, number, owner, _TAKEN_ADVICE)
 
 
 def void(unit: Unit, parcel: ParcelRecord) -> bool:
@@ -210,15 +210,20 @@ def move(unit: Unit, parcels: Sequence[ParcelRecord]) -> None:
             _bring(unit, record, brought)
 
 
-def way_back_key(unit: Unit, parcel: ParcelRecord) -> Key:
+def _reference(parcel: return_pb2.ReturnParcel | ParcelRecord) -> tuple[str, str, str]:
+    """By which a parcel leads to its return, whoever told of it: carriers may use one number."""
+    return carrier_system(parcel.carrier_code), PARCEL_REFERENCE, parcel.tracking_number
+
+
+def way_back_key(parcel: ParcelRecord) -> Key:
     """By which a parcel that had left leads to its return."""
-    return ("reference", unit.caller.endpoint, PARCEL_REFERENCE, parcel.tracking_number)
+    return ("reference", *_reference(parcel))
 
 
 def way_back_keys(unit: Unit, parcel: ParcelRecord) -> set[Key]:
     """What has to be read to move the return that a parcel comes back with, as far as it is known
     by now: a report asks with all of its parcels at once, and again for what they lead to."""
-    leads = way_back_key(unit, parcel)
+    leads = way_back_key(parcel)
     if not unit.knows(leads):
         return {leads}
     known: ReferenceRecord | None = unit.get(leads)
@@ -231,7 +236,7 @@ def move_on_the_way_back(unit: Unit, parcel: ParcelRecord) -> None:
     """A parcel that had left is coming back: the return that its number leads to, if any, is in
     transit with it."""
     unit.require(way_back_keys(unit, parcel))
-    known: ReferenceRecord | None = unit.get(way_back_key(unit, parcel))
+    known: ReferenceRecord | None = unit.get(way_back_key(parcel))
     if known is None or known.kind != KIND:
         return
     record = unit.object(KIND, known.object_id)
