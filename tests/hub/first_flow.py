@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crossdock.confirmation.v1 import confirmation_service_pb2
+from crossdock.confirmation.v1 import confirmation_pb2, confirmation_service_pb2
 from crossdock.customer.v1 import customer_service_pb2
 from crossdock.fulfillment.v1 import fulfillment_pb2, fulfillment_service_pb2
 from crossdock.item.v1 import item_service_pb2
@@ -233,13 +233,23 @@ class Flow(Company):  # type: ignore[misc]
         answer = self.call(f"{TRACKING}/ReportTrackingEvents", request, caller)
         return list(answer.receipts)
 
-    def prove(self, number: str = "1Z1", time: int | None = None) -> Any:
+    def prove(
+        self,
+        number: str = "1Z1",
+        time: int | types_pb2.SourceTime | None = None,
+        signed_by: str = "ADA",
+        **more: Any,
+    ) -> Any:
+        """Proof of delivery. more: further fields of it."""
         request = confirmation_service_pb2.CreateDeliveryConfirmationRequest(
             request_id=request_id()
         )
         proof = request.delivery_confirmation
-        proof.carrier_code, proof.tracking_number, proof.signed_by = "UPSN", number, "ADA"
-        proof.delivered_time.CopyFrom(at(self.now if time is None else time))
+        proof.MergeFrom(confirmation_pb2.DeliveryConfirmation(**more))
+        proof.carrier_code, proof.tracking_number, proof.signed_by = "UPSN", number, signed_by
+        if not isinstance(time, types_pb2.SourceTime):
+            time = at(self.now if time is None else time)
+        proof.delivered_time.CopyFrom(time)
         return self.call(f"{CONFIRMATIONS}/CreateDeliveryConfirmation", request, CARRIER)
 
     def labelled(self, packages: int = 1) -> shipment_pb2.Shipment:

@@ -161,8 +161,9 @@ def test_a_full_list_of_parcels_is_not_written_anew(flow: ReturnedFlow) -> None:
 
 @pytest.mark.parametrize("scanned", [False, True])
 def test_a_proof_of_the_way_back_is_kept_as_its_scan(flow: ReturnedFlow, scanned: bool) -> None:
-    """Proves that a proof for the parcel of a return confirms no delivery, and that who signed is
-    kept with the scans of the parcel, once, and moves the return; a scan may say it already."""
+    """Proves that a proof for the parcel of a return confirms no delivery, and that who signed and
+    where it was left is kept with the scans of the parcel, once, and moves the return; a scan that
+    names who signed is enough where the proof says no more."""
     made = flow.initiate(customer_return(flow.shipped()))
     sell(flow, made)
     before = len(flow.scans)
@@ -174,7 +175,7 @@ def test_a_proof_of_the_way_back_is_kept_as_its_scan(flow: ReturnedFlow, scanned
     proof.delivery_confirmation.carrier_code = "UPSN"
     proof.delivery_confirmation.tracking_number = BACK
     proof.delivery_confirmation.signed_by = "DOCK 4"
-    proof.delivery_confirmation.left_at = "gate"
+    proof.delivery_confirmation.left_at = "" if scanned else "gate"
     proof.delivery_confirmation.delivered_time.CopyFrom(at(flow.now))
     told = []
     for _ in range(2):
@@ -189,6 +190,10 @@ def test_a_proof_of_the_way_back_is_kept_as_its_scan(flow: ReturnedFlow, scanned
     assert not flow.all("delivery_confirmation")
     assert not flow.held()
     assert flow.state("customer_return", made.id) == "IN_TRANSIT"
+    time = flow.now
+    for more in ({"signed_by": "DOCK 5"}, {"signed_by": "DOCK 4", "left_at": "ramp"}):
+        for receipt in ("APPLIED", "ALREADY_KNOWN"):
+            assert outcome(flow.prove(BACK, time, **more).receipt) == receipt
 
 
 def test_what_is_said_of_a_label_after_the_end_is_kept(flow: ReturnedFlow) -> None:

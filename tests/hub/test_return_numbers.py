@@ -203,9 +203,7 @@ def test_two_carriers_may_use_one_number(flow: ReturnedFlow, first: str, second:
 
 @pytest.mark.parametrize("first", ["label", "parcel"])
 @pytest.mark.parametrize("second", ["label", "parcel"])
-def test_a_parcel_is_the_same_whoever_tells_it(
-    flow: ReturnedFlow, first: str, second: str
-) -> None:
+def test_a_parcel_is_the_same_whoever_tells_it(flow: ReturnedFlow, first: str, second: str) -> None:
     """Proves that a number of a carrier which one endpoint told of a return is refused for another
     order's, as label or as parcel, when another endpoint tells it."""
     flow.employ(DESK)

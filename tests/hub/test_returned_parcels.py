@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import pytest
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
+from crossdock.types.v1 import types_pb2
 from crossdock_hub.config import Limits
 from crossdock_hub.objects import lifecycle
 from crossdock_hub.records import ScanRecord
@@ -121,6 +123,55 @@ def test_a_proof_of_a_parcel_that_goes_back_is_kept_and_moves_nothing(
     assert (flow.told(), flow.held(), flow.all("delivery_confirmation")) == (told, [], [])
     flow.report(scan("DELIVERED", base + seconds(30)))
     assert flow.state("shipment", shipment.id) == "RETURNED"
+
+
+PROOFS: list[dict[str, Any]] = [
+    {"signed_by": "ADA"},
+    {"signed_by": "GRACE"},
+    {"signed_by": "ADA", "left_at": "gate"},
+    {"signed_by": "ADA", "left_at": "gate", "condition": "wet"},
+    {"signed_by": "ADA", "left_at": "gate", "place": types_pb2.Place(city="Reno")},
+]
+SAID = [
+    ("ADA", "", ""),
+    ("GRACE", "", ""),
+    ("ADA", "gate", ""),
+    ("ADA", "gate; wet", ""),
+    ("ADA", "gate", "Reno"),
+]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (3, 0, 4, 1, 2)])
+def test_no_proof_of_a_parcel_that_goes_back_is_lost(order: tuple[int, ...]) -> None:
+    """Proves that of proofs for one parcel that goes back each is kept that says who signed, where
+    it was left, in which condition or where, when no other said it, and none twice."""
+    flow = Flow()
+    flow.labelled()
+    base = flow.now
+    flow.report(scan("RETURNED", base + seconds(30)))
+    for index in order:
+        flow.prove("1Z1", base + seconds(30), **PROOFS[index])
+    for index in order:
+        again = flow.prove("1Z1", base + seconds(30), **PROOFS[index])
+        assert outcome(again.receipt) == "ALREADY_KNOWN"
+    scans = [tracking_pb2.TrackingEvent.FromString(each.body) for each in flow.scans[1:]]
+    kept = {(each.signed_by, each.description, each.place.city) for each in scans}
+    assert len(kept) == len(scans)
+    for signed_by, words, city in SAID:
+        assert any((signed_by, words or each[1], city or each[2]) == each for each in kept), (
+            f"{signed_by}, {words}, {city} is in none of {kept}"
+        )
+
+
+def test_proofs_without_an_instant_are_told_apart_by_their_local_time() -> None:
+    """Proves that of two proofs of which only the local time is known both are kept."""
+    flow = Flow()
+    flow.labelled()
+    flow.report(scan("RETURNED", flow.now))
+    for local in ("2025-06-01T10:00:00", "2025-06-01T11:00:00"):
+        time = types_pb2.SourceTime(local=local)
+        for receipt in ("APPLIED", "ALREADY_KNOWN"):
+            assert outcome(flow.prove("1Z1", time).receipt) == receipt
 
 
 def test_a_return_is_known_after_its_scans_are_gone() -> None:

@@ -113,7 +113,7 @@ def _kept_as_scan(
         tracking_number=parcel.tracking_number,
         milestone=milestone,
         status_code=PROOF_CODE,
-        description="; ".join(filter(None, (proof.left_at, proof.condition)))[:DESCRIPTION_MAX],
+        description=_words(proof),
         event_time=proof.delivered_time,
         place=proof.place if proof.HasField("place") else None,
         signed_by=proof.signed_by,
@@ -127,13 +127,30 @@ def _kept_as_scan(
 def _says(
     record: ScanRecord, parcel: ParcelRecord, proof: confirmation_pb2.DeliveryConfirmation
 ) -> bool:
-    """Whether a scan tells of the same signature. A parcel of a sale may have been signed for by
-    its customer before it went back, so that there the time counts, too."""
+    """Whether a scan tells of the same signature, and all else that the proof says. A parcel of a
+    sale may have been signed for by its customer before it went back, so that there the time
+    counts, too; and of two proofs it always does."""
     scan = tracking_pb2.TrackingEvent.FromString(record.body)
-    if record.milestone not in lifecycle.ENDED_MILESTONES and scan.status_code != PROOF_CODE:
+    of_a_proof = scan.status_code == PROOF_CODE
+    if record.milestone not in lifecycle.ENDED_MILESTONES and not of_a_proof:
         return False
-    at_once = record.event_time == resources.instant_of(proof.delivered_time)
-    return scan.signed_by == proof.signed_by and (at_once or parcel.comes_back)
+    if scan.signed_by != proof.signed_by or _words(proof) not in ("", scan.description):
+        return False
+    if parcel.comes_back and not of_a_proof:
+        return True
+    elsewhere = of_a_proof and proof.HasField("place") and proof.place != scan.place
+    return not elsewhere and _moment(scan.event_time) == _moment(proof.delivered_time)
+
+
+def _moment(time: types_pb2.SourceTime) -> int | str:
+    """When something was: the instant, and the local time where that is all."""
+    instant = resources.instant_of(time)
+    return time.local if instant is None else instant
+
+
+def _words(proof: confirmation_pb2.DeliveryConfirmation) -> str:
+    """What a proof says of how the parcel was left, in the carrier's words."""
+    return "; ".join(filter(None, (proof.left_at, proof.condition)))[:DESCRIPTION_MAX]
 
 
 @decides("confirmation.v1.ConfirmationService/UpdateDeliveryConfirmation")

@@ -19,6 +19,7 @@ from crossdock_hub.records import ParcelRecord, ScanOutboxRecord, ScanRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.unit import Key, NotYet, Unit
 from crossdock_hub.verbs import return_labels, scan_meanings
+from crossdock_hub.verbs.confirmations import PROOF_CODE
 from crossdock_hub.verbs.orders import derive_progress
 from crossdock_hub.verbs.registering import (
     ALREADY_KNOWN,
@@ -53,7 +54,8 @@ MILESTONE_EVENTS: dict[str, type[Any]] = {
 
 
 def dedupe_key(scan: Any) -> bytes:
-    """Sixteen bytes over what makes a scan the same scan; text and channel do not count.
+    """Sixteen bytes over what makes a scan the same scan; text and channel do not count, but for
+    the text of a proof of delivery.
 
     The first four are the minute it happened: scans arrive roughly in order, so that neighbours in
     time are neighbours in the index, and a batch writes few of its pages.
@@ -63,7 +65,7 @@ def dedupe_key(scan: Any) -> bytes:
 
 def _key(scan: Any, time: int | None) -> bytes:
     place = scan.place
-    parts = (
+    parts: tuple[str, ...] = (
         scan.carrier_code,
         scan.tracking_number,
         scan.status_type,
@@ -74,6 +76,9 @@ def _key(scan: Any, time: int | None) -> bytes:
         place.country_code,
         place.site_code,
     )
+    if scan.status_code == PROOF_CODE:
+        # A proof is what it says: who signed and how it was left are no words beside a code.
+        parts += (scan.signed_by, scan.description)
     minute = max(0, time or 0) // MINUTE_MICROSECONDS & 0xFFFF_FFFF
     digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=12).digest()
     return minute.to_bytes(4, "big") + digest
