@@ -10,6 +10,7 @@ SAP: Final = "adapters/src/crossdock_adapters/sap/"
 SALESFORCE: Final = "adapters/src/crossdock_adapters/salesforce/"
 SPLITS: Final = ("tests/hub/test_split_lines.py",)
 WITHDRAWN: Final = ("tests/hub/test_withdrawn_cartons.py",)
+SEVERAL: Final = ("tests/hub/test_packed_in_several.py",)
 PICKS: Final = ("tests/hub/test_pick_reports.py",)
 REPEATS: Final = (
     "tests/adapters/test_salesforce_shipments.py",
@@ -31,12 +32,12 @@ VOID_MUTANTS: Final[list[Mutant]] = [
             "            found[key] = max(sum(parts, NOTHING), at_least[key])\n",
         ),
         what_was_voided_is_missing=(
-            "        found = _more(found, amounts) if rank == _VOIDED else _less(found, amounts)\n",
-            "        found = found if rank == _VOIDED else _less(found, amounts)\n",
+            "        found = _more(found, goods) if rank == _VOIDED else _less(found, goods)\n",
+            "        found = found if rank == _VOIDED else _less(found, goods)\n",
         ),
         what_was_packed_since_the_void_is_awaited=(
-            "        found = _more(found, amounts) if rank == _VOIDED else _less(found, amounts)\n",
-            "        found = _more(found, amounts) if rank == _VOIDED else found\n",
+            "        found = _more(found, goods) if rank == _VOIDED else _less(found, goods)\n",
+            "        found = _more(found, goods) if rank == _VOIDED else found\n",
         ),
         what_is_at_a_dock_is_missing=(
             "        if without is None or each.id != without.id\n",
@@ -57,6 +58,26 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         what_other_shipments_cancel_is_still_to_leave_there=(
             "    missing = _missing(requested, shipments, told_is_of_it=True, without=shipment)\n",
             "    missing = _missing(requested, shipments, told_is_of_it=False, without=shipment)\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}objects/shortages.py",
+        SEVERAL,
+        a_request_is_shipped_though_goods_are_to_be_packed=(
+            " or len(gone) < len(packed) or still_to_pack(request, packed):\n",
+            " or len(gone) < len(packed):\n",
+        ),
+        a_request_is_shipped_though_a_shipment_is_at_the_dock=(
+            " or len(gone) < len(packed) or still_to_pack(request, packed):\n",
+            " or still_to_pack(request, packed):\n",
+        ),
+        goods_in_another_unit_are_awaited=(
+            "            found |= dict.fromkeys(_in_other_units(found, goods), NOTHING)\n",
+            "            found |= dict.fromkeys((), NOTHING)\n",
+        ),
+        what_was_taken_out_of_a_carton_is_short_twice=(
+            "_less(_more(gone, cancelled_amounts(shipment)), held))\n",
+            "cancelled_amounts(shipment))\n",
         ),
     ),
     *faults_in(

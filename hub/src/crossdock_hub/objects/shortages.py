@@ -8,15 +8,18 @@ missing; then the line is short of what one confirm says of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
+from crossdock.fulfillment.v1 import fulfillment_pb2
 from crossdock.shipment.v1 import shipment_pb2
 
 from crossdock_hub.objects.departures import (
     Amounts,
+    amounts,
     cancelled_amounts,
     contents,
+    nothing_more_to_come,
     shipped_amounts,
     still_at_dock,
 )
@@ -24,6 +27,7 @@ from crossdock_hub.objects.departures import (
 NOTHING = Decimal(0)
 # In which order moments of one time are looked at: what is decided in one batch has one time.
 _PACKED_BEFORE, _VOIDED, _PACKED_SINCE = range(3)
+_ARRIVED = frozenset({shipment_pb2.SHIPMENT_STATE_DELIVERED, shipment_pb2.SHIPMENT_STATE_RETURNED})
 
 
 def short_at_docks(
@@ -35,14 +39,14 @@ def short_at_docks(
     line's, voided ones too: what these had is to be packed again, and is not missing until then.
     """
     told = [cancelled_amounts(each) for each in shipments if not is_voided(each)]
-    keys = {key for amounts in told for key in amounts}
+    keys = {key for each in told for key in each}
     if not keys:
         return {}
     may_be = _missing(ordered, shipments, told_is_of_it=True)
     at_least = _missing(ordered, shipments, told_is_of_it=False)
     found: Amounts = defaultdict(Decimal)
     for key in keys:
-        parts = [amounts.get(key, NOTHING) for amounts in told]
+        parts = [each.get(key, NOTHING) for each in told]
         found[key] = sum(parts, NOTHING)
         if key in ordered and found[key] > may_be[key]:
             found[key] = max(*parts, at_least[key])
@@ -76,6 +80,46 @@ def stay_for_good(
             for key in contents([package])
         )
     ]
+
+
+def still_to_pack(
+    request: fulfillment_pb2.FulfillmentRequest, shipments: Sequence[shipment_pb2.Shipment]
+) -> Amounts:
+    """What of each line of a fulfillment request is in no carton and nobody said is short.
+
+    Nothing of a line that is packed or short in another unit than it was asked for in: nobody says
+    how much of it that is. shipments: of the request.
+    """
+    requested = amounts(request.lines)
+    packed: Amounts = {}
+    beyond: Amounts = {}
+    for shipment in shipments:
+        if is_voided(shipment):
+            continue
+        held = contents(shipment.packages)
+        gone = shipped_amounts(shipment) if has_left(shipment) else {}
+        packed = _more(packed, held)
+        # What is cancelled beside what stays behind of a carton was never packed.
+        beyond = _more(beyond, _less(_more(gone, cancelled_amounts(shipment)), held))
+    at_pick = amounts(request.short)
+    short = {key: max(at_pick[key], beyond.get(key, NOTHING)) for key in {*at_pick, *beyond}}
+    accounted = _more(packed, short)
+    unknown = _in_other_units(requested, accounted)
+    missing = _less(requested, accounted)
+    return {key: each for key, each in missing.items() if each and key not in unknown}
+
+
+def state_of_request(
+    request: fulfillment_pb2.FulfillmentRequest, shipments: Sequence[shipment_pb2.Shipment]
+) -> str:
+    """How far a fulfillment request has come by all of its shipments; "" before all of it left."""
+    packed = [shipment for shipment in shipments if not is_voided(shipment)]
+    gone = [each for each in packed if nothing_more_to_come(each) or each.state in _ARRIVED]
+    if not packed or len(gone) < len(packed) or still_to_pack(request, packed):
+        return ""
+    states = {shipment.state for shipment in packed}
+    kept = shipment_pb2.SHIPMENT_STATE_DELIVERED in states
+    return "DELIVERED" if kept and states <= _ARRIVED else "SHIPPED"
 
 
 def is_awaited(
@@ -142,8 +186,8 @@ def _missing(
         if without is None or each.id != without.id
     ]
     accounted.append(_to_be_packed_again(shipments, told_is_of_it=told_is_of_it))
-    for amounts in accounted:
-        for key, quantity in amounts.items():
+    for each in accounted:
+        for key, quantity in each.items():
             missing[key] -= quantity
     return missing
 
@@ -168,8 +212,11 @@ def _to_be_packed_again(
             packed = _more(packed, cancelled_amounts(shipment))
         moments.append((packed_at, rank, packed))
     found: Amounts = defaultdict(Decimal)
-    for _, rank, amounts in sorted(moments, key=lambda moment: moment[:2]):
-        found = _more(found, amounts) if rank == _VOIDED else _less(found, amounts)
+    for _, rank, goods in sorted(moments, key=lambda moment: moment[:2]):
+        found = _more(found, goods) if rank == _VOIDED else _less(found, goods)
+        if rank != _VOIDED:
+            # In another unit it takes the place of all that waits: nobody says how much it is.
+            found |= dict.fromkeys(_in_other_units(found, goods), NOTHING)
     return found
 
 
@@ -178,6 +225,15 @@ def _voided_at(shipment: shipment_pb2.Shipment) -> int:
     if shipment.HasField("void_time"):
         return shipment.void_time.ToMicroseconds()
     return shipment.update_time.ToMicroseconds()
+
+
+def _in_other_units(keys: Iterable[tuple[int, str]], told: Amounts) -> set[tuple[int, str]]:
+    """Those of keys of whose line something is told in another unit."""
+    units: dict[int, set[str]] = defaultdict(set)
+    for (line, unit), quantity in told.items():
+        if quantity:
+            units[line].add(unit)
+    return {(line, unit) for line, unit in keys if units[line] - {unit}}
 
 
 def _more(left: Amounts, right: Amounts) -> Amounts:

@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from crossdock.quantities import plain
 from crossdock.tracking.v1 import tracking_pb2
 
 from crossdock_hub.delivery.postings import Posting, postings
 from crossdock_hub.objects.departures import still_at_dock
 from crossdock_hub.objects.lifecycle import ENDED_MILESTONES, ENDED_RETURNS
 from crossdock_hub.objects.resources import microseconds
+from crossdock_hub.objects.shortages import still_to_pack
 from crossdock_hub.reading.chain import Chain
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.verbs.scan_meanings import milestone_name
 from crossdock_hub.wording import clock, duration, listed
+
+# Lines of a request that are named in a sentence.
+LINES_NAMED_MAX: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,11 +263,35 @@ def _next_step(
     for shipment in shipments:
         if shipment.state == "PACKED":
             return _packed(shipment, now)
+    unpacked = _unpacked(chain, shipments, now)
+    if unpacked is not None:
+        return unpacked
     for shipment in shipments:
         if shipment.state in ("MANIFESTED", "IN_TRANSIT"):
             return _carried(shipment, now)
     since = duration(now - order.updated_at)
     return Judgement("UNDER_WAY", f"Under way: {_called(order)} is {order.state} since {since}.")
+
+
+def _unpacked(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judgement | None:
+    """A warehouse that has packed some of a request and has said nothing of the rest."""
+    for request in chain.objects:
+        if request.kind != "fulfillment_request" or request.state != "PACKED":
+            continue
+        message: Any = request.message
+        packed: list[Any] = [shipment.message for shipment in shipments]
+        own = [each for each in packed if each.fulfillment_request_id == request.id]
+        rest = still_to_pack(message, own)
+        if rest:
+            words = [f"{plain(q)} {unit} of line {line}" for (line, unit), q in rest.items()]
+            named = listed(words) if len(words) <= LINES_NAMED_MAX else f"{len(words)} lines"
+            return Judgement(
+                "UNDER_WAY",
+                f"Under way: warehouse {message.ship_from_location_number} has to pack the rest of "
+                f"{request.number} ({named}), or to say that it is short, since "
+                f"{duration(now - request.updated_at)}.",
+            )
+    return None
 
 
 def _packed(shipment: ObjectRecord, now: int) -> Judgement:

@@ -21,6 +21,7 @@ from crossdock_hub.refusals import taken
 from crossdock_hub.unit import Unit
 from crossdock_hub.verbs.orders import derive_progress
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
+from crossdock_hub.verbs.shipments import settle_request
 
 
 @decides("fulfillment.v1.FulfillmentService/UpdateFulfillmentRequest")
@@ -67,9 +68,12 @@ def report_pick(
     if picks.quantities(found) != picks.quantities(known) or after.state != record.state:
         event = fulfillment_events_pb2.FulfillmentPickCompleted(fulfillment_request=after.message)
         emit(unit, event, after, event_time=resources.instant_of(request.pick_time))
+        # What is short by now may have been all that its shipments waited for.
+        settle_request(unit, after.id)
         derive_progress(unit, after.root_id)
+    settled = unit.object("fulfillment_request", after.id) or after
     return fulfillment_service_pb2.ReportPickResponse(
-        receipt=APPLIED, fulfillment_request=after.message
+        receipt=APPLIED, fulfillment_request=settled.message
     )
 
 

@@ -136,41 +136,36 @@ def _staying(unit: Unit, shipment: Any) -> list[str]:
     if request is None:
         return []
     message: Any = request.message
-    shipments = [shipment, *(each.message for each in _mates(unit, shipment))]
-    return shortages.stay_for_good(shipment, departures.amounts(message.lines), shipments)
+    mates = [each.message for each in _of_request(unit, request) if each.id != shipment.id]
+    requested = departures.amounts(message.lines)
+    return shortages.stay_for_good(shipment, requested, [shipment, *mates])
 
 
-def _mates(unit: Unit, shipment: Any) -> list[ObjectRecord]:
-    """The other shipments of the same fulfillment request."""
+def _of_request(unit: Unit, request: ObjectRecord) -> list[ObjectRecord]:
+    """The shipments of a fulfillment request."""
     found = []
-    for record in unit.children("shipment", shipment.order_id):
+    for record in unit.children("shipment", request.root_id):
         message: Any = record.message
-        if message.fulfillment_request_id == shipment.fulfillment_request_id:
+        if message.fulfillment_request_id == request.id:
             found.append(record)
-    return [record for record in found if record.id != shipment.id]
+    return found
 
 
 def _end(unit: Unit, confirmed: ObjectRecord) -> None:
     """What a confirm means for what is around its shipment. Another one of the request may have
     cartons at the dock of which nobody knew until now that they stay there."""
-    _advance_by(unit, confirmed)
-    for mate in _mates(unit, confirmed.message):
+    source: Any = confirmed.message
+    request = unit.object("fulfillment_request", source.fulfillment_request_id)
+    for mate in [] if request is None else _of_request(unit, request):
         message: Any = mate.message
-        if mate.state == "VOIDED" or not departures.still_at_dock(message):
+        other = mate.id != confirmed.id and mate.state != "VOIDED"
+        if not other or not departures.still_at_dock(message):
             continue
         stay = _staying(unit, message)
         if stay:
-            edit = partial(_withdraw, stay=stay)
-            _advance_by(unit, resources.change(unit, mate, edit))
+            resources.change(unit, mate, partial(_withdraw, stay=stay))
+    settle_request(unit, source.fulfillment_request_id)
     derive_progress(unit, confirmed.root_id)
-
-
-def _advance_by(unit: Unit, shipment: ObjectRecord) -> None:
-    """Move the request behind a shipment as far as that has come."""
-    if departures.nothing_more_to_come(shipment.message):
-        advance_request(unit, shipment, "SHIPPED")
-    if shipment.state == "DELIVERED":
-        advance_request(unit, shipment, "DELIVERED")
 
 
 @decides("shipment.v1.ShipmentService/VoidShipment")
@@ -191,19 +186,23 @@ def void_shipment(
         resources.stamp(shipment.void_time, unit.now)
 
     after = resources.change(unit, record, edit)
-    event = shipment_events_pb2.ShipmentVoided(shipment=after.message)
+    message: Any = after.message
+    event = shipment_events_pb2.ShipmentVoided(shipment=message)
     emit(unit, event, after, event_time=unit.now)
+    settle_request(unit, message.fulfillment_request_id)
     derive_progress(unit, after.root_id)
-    return shipment_service_pb2.VoidShipmentResponse(shipment=after.message)
+    return shipment_service_pb2.VoidShipmentResponse(shipment=message)
 
 
-def advance_request(unit: Unit, shipment: ObjectRecord, state: str) -> None:
-    """Move the fulfillment request behind a shipment forward."""
-    message: Any = shipment.message
-    record = unit.object("fulfillment_request", message.fulfillment_request_id)
+def settle_request(unit: Unit, request_id: str) -> None:
+    """Move a fulfillment request as far as all of its shipments have come."""
+    record = unit.object("fulfillment_request", request_id)
     if record is None:
         return
-    reached = lifecycle.advance("fulfillment_request", record.state, state)
+    request: Any = record.message
+    shipments: list[Any] = [each.message for each in _of_request(unit, record)]
+    state = shortages.state_of_request(request, shipments)
+    reached = lifecycle.advance("fulfillment_request", record.state, state or record.state)
     if reached != record.state:
         resources.change(unit, record, lambda m: resources.set_state(m, reached))
 

@@ -38,7 +38,7 @@ from crossdock_hub.verbs.retracing import (
     scans_key,
 )
 from crossdock_hub.verbs.scan_meanings import Reported, milestone_name, wanted
-from crossdock_hub.verbs.shipments import advance_request, progress_of, settle_state
+from crossdock_hub.verbs.shipments import progress_of, settle_request, settle_state
 
 MINUTE_MICROSECONDS = 60_000_000
 
@@ -419,8 +419,8 @@ def _move_shipment(unit: Unit, shipment_id: str, moves: list[Move]) -> None:
         if kind is not None and (move.step.further or _opens(move)):
             event = kind(tracking_event=move.scan, shipment=after.message)
             emit(unit, event, after, event_time=move.step.reported.time)
-    if after.state == "DELIVERED" and record.state != "DELIVERED":
-        advance_request(unit, after, "DELIVERED")
+    if after.state != record.state:
+        settle_request(unit, getattr(after.message, "fulfillment_request_id", ""))
     derive_progress(unit, after.root_id)
 
 
