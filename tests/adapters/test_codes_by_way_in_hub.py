@@ -1,7 +1,7 @@
 """Codes that nobody has mapped, by each way into a real hub, until somebody does.
 
 Items by staging table and by SOAP are in test_legacy_items_hub, records by REST in
-test_netsuite_codes. Flat files bring in none: what an ERP says there is of our documents alone.
+test_netsuite_codes. Flat files bring none in: of them it is a word that has no code to be sent.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from crossdock.fulfillment.v1 import fulfillment_pb2, fulfillment_service_pb2
 from crossdock.mapping.v1 import mapping_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_service_pb2
+from crossdock_adapters.legacy_file.adapter import ADAPTER as FILE
+from crossdock_adapters.legacy_file.sandbox import LegacyFileSandbox
 from crossdock_adapters.ltl_freight import conformance as freight
 from crossdock_adapters.ltl_freight.adapter import ADAPTER as LTL
 from crossdock_adapters.ltl_freight.sandbox import LtlFreightSandbox
@@ -39,8 +41,10 @@ from crossdock_adapters.ups.adapter import ADAPTER as UPS
 from crossdock_adapters.ups.sandbox import UpsSandbox
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
+from hosted_adapter import hosted
 from sdk_ledger_hub import Queue
-from story import CARRIER_CODE, DOCK, ITEM, Story, label, unique
+from story import CARRIER_CODE, CUSTOMER, DOCK, ITEM, Story, create_order, label, order, unique
+from test_legacy_file_hub import settings as file_settings
 from typed_commands import typed
 from ups_world import ACCOUNT, CALLBACK_CREDENTIAL, SANDBOX_SETTINGS
 
@@ -87,7 +91,7 @@ async def waiting(story: Story, kind: str, endpoint: str) -> int:
     request = mapping_service_pb2.GetMappingCoverageRequest(endpoint_kind=kind)
     answer = await story.operator.mappings.GetMappingCoverage(request)
     ours = [each for each in answer.unmapped_codes if each.endpoint == endpoint]
-    return sum(each.quarantined for each in ours)
+    return sum(each.quarantined + each.parked_deliveries for each in ours)
 
 
 async def scanned(story: Story, number: str) -> list[Any]:
@@ -225,3 +229,35 @@ async def test_a_pick_by_pub_sub_waits_for_its_unit(
             await eventually(written, "the pick is told", WAIT_SECONDS)
             assert (await requested()).state == fulfillment_pb2.FULFILLMENT_STATE_PICKED
             assert await waiting(story, "manhattan", lane.wms) == 0
+
+
+async def test_an_order_by_file_waits_for_its_unit(
+    hub: RunningHub, lane: Lane, tmp_path: Path
+) -> None:
+    """Proves that an order in a unit which the ERP by flat file has no word for is parked and
+    counted, no file of it out, and goes once `crossdock map set` says the word."""
+    example = LegacyFileSandbox.example_settings(tmp_path)
+    config = SandboxConfig(
+        "legacy-file", settings={**example, "items": [ITEM], "customers": [CUSTOMER]}
+    )
+    create = "create_sales_order"
+    async with (
+        LegacyFileSandbox(config) as sandbox,
+        Story(hub, lane) as story,
+        hosted(hub, lane.erp, FILE, file_settings(sandbox, tmp_path)),
+    ):
+        message = order(lane.business_unit)
+        message.lines[0].quantity.unit = "STI"
+        made = (await story.oms.orders.CreateOrder(create_order(message))).order
+        await story.approve(made.id)
+
+        async def is_(state: str) -> bool:
+            return await story.state(made.id, create) == state
+
+        await eventually(lambda: is_("PARKED"), "the order waits", WAIT_SECONDS)
+        assert await waiting(story, "legacy-file", lane.erp) == 1
+        assert sandbox.books()["sales_orders"] == []
+        words = ("map", "set", "legacy-file", "UNIT", "ZQ", "--means", "STI", "--preferred")
+        await typed(hub, *words, *REASON)
+        await eventually(lambda: is_("CONFIRMED"), "the order is booked", WAIT_SECONDS)
+        assert await waiting(story, "legacy-file", lane.erp) == 0

@@ -148,8 +148,9 @@ async def words_waited_for(connection: AsyncConnection) -> set[str]:
 
 def _parked(prefix: str) -> list[ColumnElement[bool]]:
     d = t.deliveries.c
-    # The first condition is the index's own, by which it is found.
-    begins = [d.awaits_word != "", d.awaits_word > prefix]
+    # The first condition is the index's own, by which it is found. Of a word whose vendor has no
+    # tables the whole text is what it begins with.
+    begins = [d.awaits_word != "", d.awaits_word >= prefix]
     return [*begins, d.awaits_word < prefix[:-1] + _AFTER[prefix[-1]], d.state == "PARKED"]
 
 
