@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -208,6 +208,21 @@ async def test_a_parcel_of_somebody_else_is_not_adopted(
         await adapter.find_label(world.packed(attempt=9), world.client)
     with pytest.raises(NeedsPerson, match="of OTHER as well"):
         await adapter.find_label(world.packed(attempt=10), world.client)
+
+
+async def test_a_parcel_of_before_the_purchase_is_not_printed(world: World) -> None:
+    """Proves that a parcel which is older than the event that asked for it is neither adopted nor
+    printed again, which would end the label on it; one of the same day is adopted."""
+    await world.bought()
+    work = world.packed(attempt=9)
+    work.event.metadata.record_time.FromDatetime(datetime.now(UTC) + timedelta(days=3))
+    with pytest.raises(OutcomeUnknown, match="already"):
+        await adapter.find_label(work, world.client)
+    with pytest.raises(NeedsPerson, match=f"already, under {REFERENCE}: look at GLS"):
+        await adapter.find_label(replace(work, attempt=10), world.client)
+    assert "reprint" not in [call.operation for call in world.sandbox.calls]
+    work.event.metadata.record_time.FromDatetime(datetime.now(UTC))
+    assert isinstance(await adapter.find_label(work, world.client), Confirmed)
 
 
 async def test_parcels_that_never_fit_are_for_a_person(

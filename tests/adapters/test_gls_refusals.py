@@ -73,7 +73,8 @@ async def test_a_label_that_is_printed_again_may_have_another_number(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Proves that a parcel whose old label GLS cancelled is ours by the reference that it carries,
-    whatever its number, and that one of somebody else is not."""
+    whatever its number, and that one of somebody else is not, nor one whose reference only begins
+    like ours."""
     parcel = {"TrackID": "00NEW001", "ParcelNumber": 42249028960,
               "ShipmentUnitReference": f"{REFERENCE}-1"}  # fmt: skip
     sheet = {"Data": "XlhB\nXlha", "LabelFormat": "ZEBRA"}
@@ -83,9 +84,11 @@ async def test_a_label_that_is_printed_again_may_have_another_number(
         return Answer(200, {}, vendor_json.dumps(answer))
 
     monkeypatch.setattr(world.client._http, "post", printed)
-    shown = await world.client.reprint("00OLD001", "2026-03-04", {}, REFERENCE)
+    own = (REFERENCE, f"{REFERENCE}-1")
+    shown = await world.client.reprint("00OLD001", "2026-03-04", {}, own)
     assert (shown.track_id, shown.number, shown.label.image) == (
         "00NEW001", "42249028960", b"^XA^XZ",
     )  # fmt: skip
-    with pytest.raises(OutcomeUnknown, match="00NEW001"):
-        await world.client.reprint("00OLD001", "2026-03-04", {}, "ANOTHER")
+    for others in (("ANOTHER",), (REFERENCE[:-1], f"{REFERENCE[:-1]}-1"), (REFERENCE,)):
+        with pytest.raises(OutcomeUnknown, match="00NEW001"):
+            await world.client.reprint("00OLD001", "2026-03-04", {}, others)

@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -136,6 +136,7 @@ async def find_label(work: Work, vendor: GlsClient) -> Confirmed | NotFound:
     booked = len(work.event.shipment.packages)
     if len(valid) < booked:
         raise _too_few(work, [str(each["unitno"]) for each in valid], booked)
+    _none_is_older(work, valid)
     parcels = await _all_printed_again(work, vendor, valid)
     for parcel in parcels:
         if parcel.shipment and work.reference not in parcel.shipment:
@@ -353,13 +354,28 @@ def _too_few(work: Work, numbers: Sequence[str], booked: int) -> OutcomeUnknown 
     )
 
 
+def _none_is_older(work: Work, found: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses parcels of before the purchase was asked for: they are somebody else's, and a label
+    that is printed again would end the one on them. A day is left for zones and clocks."""
+    metadata = work.event.metadata
+    if not metadata.HasField("record_time"):
+        return
+    asked_for = metadata.record_time.ToDatetime(UTC).date() - timedelta(days=1)
+    for parcel in found:
+        made_on = translate.day_made(parcel, "")
+        if made_on and made_on < asked_for.isoformat():
+            number = parcel["unitno"]
+            raise _unclear(work, f"the search shows parcel {number} of {made_on} already")
+
+
 async def _printed_again(work: Work, vendor: GlsClient, found: Mapping[str, Any]) -> Parcel:
     """A parcel that tracking shows, with its label. NeedsPerson: GLS does not print it any more."""
     number = str(found["unitno"])
     made_on = translate.day_made(found, _now(work.settings).date().isoformat())
     labels = ship_rules(work.settings, work.event.shipment).labels
     try:
-        return await vendor.reprint(number, made_on, labels, work.reference)
+        own = (work.reference, *_units(work))
+        return await vendor.reprint(number, made_on, labels, own)
     except OutcomeUnknown as outcome:
         if work.attempt < ATTEMPTS_FOR_LABEL:
             raise

@@ -8,7 +8,7 @@ read without them. Everything that no row names is unknown once a call may have 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -92,11 +92,11 @@ class GlsClient:
             raise OutcomeUnknown("create: the answer shows no parcels that can be read") from error
 
     async def reprint(
-        self, number: str, created_on: str, labels: Mapping[str, str], reference: str
+        self, number: str, created_on: str, labels: Mapping[str, str], references: Collection[str]
     ) -> Parcel:
         """A parcel once more, with its label; the one printed before is cancelled, so the number
-        may be another one where the parcel carries our reference. OutcomeUnknown: GLS does not show
-        it."""
+        may be another one where the parcel carries exactly one of our references, of its shipment
+        or of one of its parcels. OutcomeUnknown: GLS does not show it."""
         is_track_id = len(number) == TRACK_ID_CHARACTERS or not number.isdecimal()
         request = {
             ("TrackID" if is_track_id else "ParcelNumber"): number,
@@ -108,7 +108,7 @@ class GlsClient:
             (parcel,) = read_created(body)
         except (KeyError, TypeError, ValueError) as error:
             raise OutcomeUnknown(f"reprint: the answer does not show {number}") from error
-        ours = any(each.startswith(reference) for each in (*parcel.units, *parcel.shipment))
+        ours = not {*parcel.units, *parcel.shipment}.isdisjoint(references)
         if number not in (parcel.track_id, parcel.number) and not ours:
             raise OutcomeUnknown(f"reprint: GLS answers with parcel {parcel.track_id}")
         return parcel
