@@ -12,7 +12,7 @@ from crossdock_adapters.sdk.carrier_scans import read_offset
 from crossdock_adapters.sdk.mappings import FILE_NAME, Code, Topic, read_file
 from crossdock_adapters.ups import status_codes, tracking_number
 from crossdock_adapters.ups.scan_times import read_scan_time, read_time
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 TABLE = status_codes.shipped_table()
@@ -141,8 +141,8 @@ X_CODES = {
     "IN_TRANSIT": "DA 2X 5R 89 6R",
     "DELIVERY_ATTEMPTED": "48 C4 GB G3 G7 KX L1 FM 55 49 AY G8 IR IQ YD ZM 52",
     "READY_FOR_COLLECTION": "I5 ZP 5G 6B",
-    "RETURNING": "UF DL KP O4 3N 6C H8 90 RV I1 XU 8H",
-    "RETURNED": "UA PP TU 4S YJ YK",
+    "RETURNING": "UF DL KP O4 3N 6C H8 90 RV I1 XU 8H YJ YK",
+    "RETURNED": "UA PP TU 4S",
     "EXCEPTION": "KT KR KS AM AN AP AQ AS KQ KI KZ 51 45 HR TV 13 HD HE S9 TJ UO F8 UP A5 A6 A7 A8 "
     "A9 AA AB AC AD AE AF AG AK AL AV AW DS H1 H2 H3 H4 H5 E1 39 O5 O8 S7 UE VN T3 MF 1F OR OT "
     "D0 CP CN G4 G5 KY",
@@ -225,6 +225,16 @@ def test_a_code_of_a_delivery_is_one_only_where_the_type_says_so(code: str) -> N
     assert TABLE.resolve("X", code, "011").milestone == "DELIVERED"
 
 
+def test_no_code_of_doubtful_meaning_ends_a_parcel() -> None:
+    """Proves that returned and void are what the vendor's own table says alone, and that a delivery
+    of less certain meaning is one only where UPS's type says delivered beside it."""
+    statuses = [row for row in FILE.rows if row.topic is Topic.STATUS]
+    ends = [row for row in statuses if row.meaning.canonical in ("RETURNED", "VOIDED", "DELIVERED")]
+    doubtful = [row for row in ends if row.confidence != "H"]
+    assert {(row.code.type, row.meaning.canonical) for row in doubtful} == {("D", "DELIVERED")}
+    assert TABLE.resolve("X", "", "081").milestone == "RETURNING"
+
+
 @pytest.mark.parametrize(("kind", "listed"), [("X", X_CODES), ("D", D_CODES)])
 def test_the_tables_of_exceptions_and_deliveries_are_whole(
     kind: str, listed: dict[str, str]
@@ -248,7 +258,9 @@ def test_the_tables_of_exceptions_and_deliveries_are_whole(
 def test_a_known_three_digit_code_decides_alone(
     kind: str, code: str, number: int, zeros: int
 ) -> None:
-    """Zero padding, type and pair change nothing once the three-digit code is known."""
+    """Zero padding, type and pair change nothing once the three-digit code is known, unless that
+    says "ready" of what is an exception or a delivery."""
+    assume(number != status_codes.READY or kind not in status_codes.AFTER_READY)
     written = "0" * zeros + str(number)
     (row,) = (each for each in FILE.rows if each.code == Code("three_digit", f"{number:03d}"))
     found = TABLE.resolve(kind, code, written)

@@ -27,6 +27,8 @@ DOMESTIC = frozenset({"US", "PR"})
 # Where a service has another code than from the US: types of the service rows in mappings.toml.
 ABROAD, UNION = "INTL", "EU"
 SERVICE_TABLES = ("CA", "PL", UNION, ABROAD)
+# Ground to a home is no service of UPS's own: the same code, and the address is said to be a home.
+GROUND, RESIDENTIAL_GROUND = "GROUND", "GROUND_RESIDENTIAL"
 UNION_COUNTRIES = frozenset([
     "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU",
     "IE", "IT", "LT", "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
@@ -106,7 +108,7 @@ def ship_request(
     body: dict[str, Any] = {
         "Description": "Merchandise",
         "Shipper": {**_party(shipment.ship_from, "ship from"), "ShipperNumber": account},
-        "ShipTo": _party(shipment.ship_to, "ship to"),
+        "ShipTo": _ship_to(shipment),
         "PaymentInformation": {"ShipmentCharge": [bill]},
         "Service": {
             "Code": service_code(
@@ -142,6 +144,8 @@ def return_request(
     account = body["Shipper"]["ShipperNumber"]
     body["Shipper"] = {**_party(shipment.ship_to, "ship to"), "ShipperNumber": account}
     body["ShipFrom"] = _party(shipment.ship_from, "ship from")
+    # A warehouse is no home, by whichever service it is sent to.
+    body["ShipTo"] = _party(shipment.ship_to, "ship to")
     body["ReturnService"] = {"Code": PRINT_RETURN_LABEL}
     body["Description"] = f"Return {shipment.number}"[:MAX_DESCRIPTION]
     # UPS takes a description of the contents of each package of a return.
@@ -159,15 +163,13 @@ def service_code(
 
     Looks for "CA:GROUND", then in the tables of the origin: from the US and PR alone "GROUND", from
     elsewhere "EU:GROUND" within the Union and "INTL:INTL_EXPRESS" of what goes abroad. A UPS code
-    passes. `choices`: by the same names, all the codes that UPS has for a word.
+    passes; ground to a home without a code of its own is ground. `choices`: by the same names, all
+    the codes that UPS has for a word.
     """
     wanted = service.strip().upper()
     own = _own_tables(origin_country)
-    names = [f"{origin_country}:{wanted}"]
-    if origin_country in DOMESTIC:
-        names.append(wanted)
-    else:
-        names += [f"{table}:{wanted}" for table in (*own, ABROAD)]
+    words = (wanted, GROUND) if wanted == RESIDENTIAL_GROUND else (wanted,)
+    names = [name for word in words for name in _names(word, origin_country)]
     found = next((services[name] for name in names if name in services), None)
     if found is None and SERVICE_CODE.fullmatch(wanted):
         found = wanted
@@ -184,6 +186,14 @@ def service_code(
     types = own if origin_country in DOMESTIC else (*own, ABROAD)
     unsent = UnsentWord(Topic.SERVICE_LEVEL, wanted, types)
     raise Untranslatable.for_want_of(unsent, KIND, problem, codes[0] if codes else "CODE")
+
+
+def _names(word: str, origin_country: str) -> list[str]:
+    """Under which names a word of the contract is looked up, in their order."""
+    if origin_country in DOMESTIC:
+        return [f"{origin_country}:{word}", word]
+    tables = (origin_country, *_own_tables(origin_country), ABROAD)
+    return [f"{table}:{word}" for table in tables]
 
 
 def _own_tables(origin_country: str) -> tuple[str, ...]:
@@ -210,6 +220,14 @@ def _label_specification(label_format: str) -> dict[str, Any]:
     if label_format == "GIF":
         specification["HTTPUserAgent"] = "Mozilla/4.5"
     return specification
+
+
+def _ship_to(shipment: shipment_pb2.Shipment) -> dict[str, Any]:
+    """Where to; a home where the address says so, or the service that was ordered."""
+    found = _party(shipment.ship_to, "ship to")
+    if shipment.service_code.strip().upper() == RESIDENTIAL_GROUND:
+        found["Address"]["ResidentialAddressIndicator"] = ""
+    return found
 
 
 def _party(party: types_pb2.Party, role: str) -> dict[str, Any]:
