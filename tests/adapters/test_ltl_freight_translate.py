@@ -270,6 +270,22 @@ def test_the_most_exact_place_gives_the_zone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("state", "country", "instant"),
+    [("NV", "US", "2026-03-05T17:05:00Z"), ("ON", "CA", ""), ("JA", "", "")],
+)
+def test_a_place_without_its_country_is_where_its_state_is(
+    state: str, country: str, instant: str
+) -> None:
+    """Proves that a province of Canada is no state of the USA where the carrier leaves out the
+    country, whose zone its local time would have, and that other places are in no country."""
+    body = conformance.status(1, "AF", "0905", zone="LT").decode()
+    (found,) = told(body.replace("PORTLAND*OR*US~", f"TOWN*{state}~").encode())
+    (event,) = found.events
+    assert event.place.country_code == country
+    assert instants(found) == [instant]
+
+
+@pytest.mark.parametrize(
     ("old", "new", "place"),
     [
         ("B10*412345678*", "B10**", r"segment 4 \(B10\), element 1: is missing"),

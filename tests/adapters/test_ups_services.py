@@ -18,10 +18,15 @@ def code_of(word: str, origin: str) -> str:
 @pytest.mark.parametrize(
     ("origin", "codes"),
     [
-        ("US", "GROUND 03 GROUND_RESIDENTIAL 03 NEXT_DAY 01 INTL_EXPRESS 07 INTL_GROUND 11 INTL_EXPEDITED 08"),
+        (
+            "US",
+            "GROUND 03 GROUND_RESIDENTIAL 03 NEXT_DAY 01 INTL_EXPRESS 07 INTL_GROUND 11 "
+            "INTL_EXPEDITED 08",
+        ),
         (
             "CA",
-            "GROUND 11 GROUND_RESIDENTIAL 11 TWO_DAY 02 NEXT_DAY 01 NEXT_DAY_SAVER 13 NEXT_DAY_EARLY 14 INTL_EXPRESS 07 "
+            "GROUND 11 GROUND_RESIDENTIAL 11 TWO_DAY 02 NEXT_DAY 01 NEXT_DAY_SAVER 13 "
+            "NEXT_DAY_EARLY 14 INTL_EXPRESS 07 "
             "INTL_EXPEDITED 08 INTL_EXPRESS_EARLY 54 INTL_EXPRESS_SAVER 65 INTL_GROUND 11",
         ),
         (

@@ -44,6 +44,16 @@ _UNSIGNED: Final = re.compile(
     re.IGNORECASE,
 )
 COUNTRIES: Final[Mapping[str, str]] = {"USA": "US", "CAN": "CA", "MEX": "MX"}
+# Of a place whose country is left out its state or province says it; no code is of both.
+STATES: Final = frozenset([
+    "AK", "AL", "AR", "AZ", "CA", "CO", "CT", "DC", "DE", "FL", "GA", "HI", "IA", "ID",
+    "IL", "IN", "KS", "KY", "LA", "MA", "MD", "ME", "MI", "MN", "MO", "MS", "MT", "NC",
+    "ND", "NE", "NH", "NJ", "NM", "NV", "NY", "OH", "OK", "OR", "PA", "RI", "SC", "SD",
+    "TN", "TX", "UT", "VA", "VT", "WA", "WI", "WV", "WY",
+])  # fmt: skip
+PROVINCES: Final = frozenset([
+    "AB", "BC", "MB", "NB", "NL", "NS", "NT", "NU", "ON", "PE", "QC", "SK", "YT",
+])  # fmt: skip
 # Time codes of X12 (data element 623): hours ahead of UTC; 01 to 24 are offsets, from 13 on behind.
 OFFSETS: Final[Mapping[str, str]] = {
     "UT": "+00:00", "GM": "+00:00",
@@ -248,8 +258,14 @@ def _place(where: Segment | None) -> tuple[str, str, str]:
     country = where.text(3).upper()
     country = COUNTRIES.get(country, country)
     state = where.text(2).upper()
-    # Who leaves out the country means the United States, where the state is one of theirs.
-    return where.text(1), state, country or ("US" if len(state) == 2 else "")
+    return where.text(1), state, country or _country_of(state)
+
+
+def _country_of(state: str) -> str:
+    """The country of a state or province; "" where it is of neither country, or of none."""
+    if state in STATES:
+        return "US"
+    return "CA" if state in PROVINCES else ""
 
 
 def _time(status: Segment, zone: str) -> types_pb2.SourceTime:
