@@ -97,6 +97,25 @@ def test_a_unit_of_a_row_is_read_and_sent_at_once() -> None:
     assert known.unit_in("BX") == "XBX"
 
 
+def test_a_carrier_is_called_as_the_warehouse_calls_it() -> None:
+    """Proves that a row says at once what the warehouse calls a carrier, and that one without a row
+    goes by the contract's code."""
+    mappings = Mappings(file_of("crossdock_adapters.manhattan"))
+    known = names(mappings=mappings)
+    request = fulfillment_request()
+    request.carrier_code = "UPS"
+    order = translate.original_order(request, FACILITY, "X", known)
+    assert order["DesignatedCarrierId"] == "UPS"
+    word = Meaning("UPS", preferred=True)
+    row = Told(Topic.CARRIER_CODE, Code("", "UPSN"), word, by_deployment=True)
+    mappings.replace([*mappings.of_file(), row])
+    order = translate.original_order(request, FACILITY, "X", known)
+    assert order["DesignatedCarrierId"] == "UPSN"
+    request.carrier_code = "GLS"
+    order = translate.original_order(request, FACILITY, "X", known)
+    assert order["DesignatedCarrierId"] == "GLS"
+
+
 def test_every_unit_is_sent_and_read_as_the_same() -> None:
     """Proves that for each unit of the rows one word is sent, and means the same when read."""
     file = file_of("crossdock_adapters.manhattan")

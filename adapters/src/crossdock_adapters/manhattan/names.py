@@ -140,6 +140,10 @@ class Names:
         own = {ours: word for word, ours in self.units.items()}
         return own.get(code) or self.mappings.natives(Topic.UNIT).get(code)
 
+    def carrier_out(self, code: str) -> str:
+        """What the warehouse calls a carrier; without a row what the contract calls it."""
+        return self.mappings.natives(Topic.CARRIER_CODE).get(code, code)
+
     def put(self, record: dict[str, Any], name: str, value: Any) -> None:
         """Set a field by our name; dots in the vendor's name make nested objects."""
         *parents, last = self.fields[name].split(".")

@@ -43,7 +43,7 @@ def original_order(
     names.put(order, "order.type", order_type)
     names.put(order, "order.host_id", request.id)
     names.put(order, "order.host_order", request.order_number)
-    _put_text(order, "order.carrier", request.carrier_code, names)
+    _put_text(order, "order.carrier", names.carrier_out(request.carrier_code), names)
     _put_text(order, "order.service", request.service_code, names)
     _put_text(order, "order.instructions", request.instructions, names)
     if request.ship_by.HasField("start"):
