@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from crossdock_hub.objects import picks
 from crossdock_hub.unit import Refused
 from decisions import WMS, outcome, request_id
 from first_flow import FULFILLMENTS, Flow, at, each, order, seconds
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 LINES = 3
@@ -84,6 +85,85 @@ def test_reports_of_picks_may_come_in_any_order(
         assert progress(flow) == {line: totals[line] for line in range(1, LINES + 1)}
         newest = flow.object("fulfillment_request", request).pick_time
         assert newest == at(start + seconds(numbers[-1]))
+
+
+@dataclass(frozen=True)
+class Told:
+    """A report as it comes. second: of its pick; None: nobody says when."""
+
+    pick: str
+    second: int | None
+    said: Said
+
+
+TOLD = st.builds(Told, st.sampled_from(["", "A", "B"]), st.none() | st.integers(0, 5), SAID)
+
+
+def stored_before(flow: Flow, request: str, said: Said, time: int) -> None:
+    """Give a request rows as an earlier version kept them: without pick and time of each."""
+    tell(flow, report(request, said, time=time))
+    message = flow.object("fulfillment_request", request)
+    for row in (*message.picked, *message.short):
+        row.ClearField("pick_time")
+
+
+def newest_words(
+    before: tuple[int, Said] | None, reports: list[Told]
+) -> dict[int, tuple[int, int]]:
+    """Picked and short of each line that was told, by the plain rule. before: what an earlier
+    version had stored, and when; that is of any pick."""
+    kept: dict[tuple[str, int], tuple[int | None, tuple[int, int]]] = {}
+    if before is not None:
+        kept = {("any", line): (before[0], amounts) for line, amounts in before[1].items()}
+    for told in reports:
+        for line, amounts in told.said.items():
+            known = kept.get(("any", line), kept.get((told.pick, line)))
+            when = None if known is None else known[0]
+            if when is not None and told.second is not None and told.second < when:
+                continue
+            kept.pop(("any", line), None)
+            kept[told.pick, line] = (told.second, amounts)
+    totals: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for (_, line), (_, (picked, short)) in kept.items():
+        totals[line] = (totals[line][0] + picked, totals[line][1] + short)
+    return totals
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.none() | st.tuples(st.integers(0, 5), SAID), st.lists(TOLD, min_size=1, max_size=6))
+@example((3, {1: (4, 0), 2: (2, 0)}), [Told("A", 4, {1: (4, 0)}), Told("", 1, {2: (1, 0)})])
+@example((3, {1: (4, 0), 2: (2, 0)}), [Told("A", 4, {1: (4, 0)}), Told("A", 4, {2: (2, 0)})])
+@example((1, {1: (4, 0), 2: (2, 0)}), [Told("A", 5, {1: (4, 0)}), Told("", 3, {2: (1, 0)})])
+def test_reports_with_and_without_time_and_number_may_be_mixed(
+    before: tuple[int, Said] | None, reports: list[Told]
+) -> None:
+    """Proves that of one pick and line the newest time counts, and what came last where one of two
+    has none, that picks add up whether or not they have numbers, and that rows of an earlier
+    version give way, line by line, to the first report of a line that is not older than they are,
+    whatever was told of other lines since."""
+    flow = Flow()
+    _, (request,) = flow.released(order(lines=LINES))
+    start = flow.now
+    if before is not None:
+        stored_before(flow, request, before[1], start + seconds(before[0]))
+    for told in reports:
+        time = None if told.second is None else start + seconds(told.second)
+        tell(flow, report(request, told.said, pick=told.pick, time=time))
+    words = newest_words(before, reports)
+    assert progress(flow) == {line: words[line] for line in range(1, LINES + 1)}
+
+
+def test_an_older_word_writes_nothing_of_what_was_stored_before() -> None:
+    """Proves that a report which is older than rows of an earlier version is known, and changes
+    neither them nor the request."""
+    flow = Flow()
+    _, (request,) = flow.released()
+    start = flow.now
+    stored_before(flow, request, {1: (8, 2)}, start)
+    known = flow.object("fulfillment_request", request)
+    older = report(request, {1: (1, 0)}, pick="A", time=start - seconds(60))
+    assert tell(flow, older) == "ALREADY_KNOWN"
+    assert flow.object("fulfillment_request", request) == known
 
 
 def test_a_second_report_takes_no_line_of_the_first_away() -> None:

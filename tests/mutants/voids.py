@@ -104,16 +104,24 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}objects/picks.py",
         PICKS,
         a_report_takes_the_lines_of_others_away=(
-            "if row.line_number not in lines or not (before or",
-            "if not (before or",
+            "if row.line_number not in lines or not _gives_way(row, report)]\n",
+            "if not _gives_way(row, report)]\n",
         ),
         picks_do_not_add_up=(
-            "not (before or row.pick_number == report.pick_number)\n",
-            "not True\n",
+            "    return bool(row.of_all_picks or row.pick_number == report.pick_number)\n",
+            "    return True\n",
         ),
         an_older_report_counts=(
-            "    lines -= _told_later(known, report)\n",
+            "    lines -= _told_later([*picked, *short], report)\n",
             "",
+        ),
+        what_was_stored_before_is_told_twice=(
+            "            kept.of_all_picks = True\n",
+            "",
+        ),
+        what_was_stored_before_has_no_time=(
+            "            kept = _as_of(row, request)\n",
+            "            kept = _as_of(row, Row())\n",
         ),
     ),
     *faults_in(

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from crossdock.errors import Violation
 from crossdock.fulfillment.v1 import fulfillment_pb2, fulfillment_service_pb2
+from crossdock.types.v1 import types_pb2
 
 from crossdock_hub.objects.resources import is_older
 from crossdock_hub.refusals import invalid
@@ -29,12 +30,12 @@ def with_report(
 
     Refused: more rows than a request keeps.
     """
+    picked, short = _rows(known, "picked"), _rows(known, "short")
     lines = {row.line_number for row in chain(report.picked, report.short)}
-    lines -= _told_later(known, report)
-    before = _stored_before(known)
+    lines -= _told_later([*picked, *short], report)
     after = fulfillment_pb2.FulfillmentRequest(
-        picked=_merged(known.picked, report.picked, report, lines, before=before),
-        short=_merged(known.short, report.short, report, lines, before=before),
+        picked=_merged(picked, report.picked, report, lines),
+        short=_merged(short, report.short, report, lines),
         pick_time=known.pick_time if known.HasField("pick_time") else None,
     )
     if report.HasField("pick_time") and not is_older(report.pick_time, known.pick_time):
@@ -54,7 +55,7 @@ def has_same_rows(
     left: fulfillment_pb2.FulfillmentRequest, right: fulfillment_pb2.FulfillmentRequest
 ) -> bool:
     """Whether both say the same of each line and pick, as of the same times."""
-    return list(left.picked) == list(right.picked) and list(left.short) == list(right.short)
+    return all(_rows(left, name) == _rows(right, name) for name in ("picked", "short"))
 
 
 def quantities(request: fulfillment_pb2.FulfillmentRequest) -> list[tuple[Any, ...]]:
@@ -66,26 +67,46 @@ def quantities(request: fulfillment_pb2.FulfillmentRequest) -> list[tuple[Any, .
     ]
 
 
-def _stored_before(known: fulfillment_pb2.FulfillmentRequest) -> bool:
-    """Whether an earlier version stored the rows: it kept neither pick nor time of any, and the
-    time of the request is that of all. A row that was told without a time gives it none."""
-    rows = chain(known.picked, known.short)
-    of_none = not any(row.HasField("pick_time") or row.pick_number for row in rows)
-    return of_none and known.HasField("pick_time")
+def _rows(request: fulfillment_pb2.FulfillmentRequest, name: str) -> list[Row]:
+    """The picked or the short rows. Of an earlier version, which kept neither pick nor time of any,
+    each is all that was known of its line as of the time of the request."""
+    found = []
+    for row in getattr(request, name):
+        kept = row
+        if not (row.pick_number or row.HasField("pick_time")):
+            kept = _as_of(row, request)
+            kept.of_all_picks = True
+        found.append(kept)
+    return found
+
+
+def _as_of(
+    row: Row,
+    told: fulfillment_pb2.FulfillmentRequest | fulfillment_service_pb2.ReportPickRequest,
+) -> Row:
+    """A copy of a row with the time at which it was told; one of which nobody said when says so."""
+    copy = Row()
+    copy.CopyFrom(row)
+    copy.pick_time.CopyFrom(told.pick_time)
+    if not told.HasField("pick_time"):
+        copy.pick_time.zone = types_pb2.TIME_ZONE_SOURCE_UNKNOWN
+    return copy
 
 
 def _told_later(
-    known: fulfillment_pb2.FulfillmentRequest, report: fulfillment_service_pb2.ReportPickRequest
+    known: Iterable[Row], report: fulfillment_service_pb2.ReportPickRequest
 ) -> set[int]:
     """Lines of which the report's pick told something newer already."""
-    found = set()
-    before = _stored_before(known)
-    for row in chain(known.picked, known.short):
-        time = known.pick_time if before else row.pick_time
-        of_it = before or row.pick_number == report.pick_number
-        if of_it and is_older(report.pick_time, time):
-            found.add(row.line_number)
-    return found
+    return {
+        row.line_number
+        for row in known
+        if _gives_way(row, report) and is_older(report.pick_time, row.pick_time)
+    }
+
+
+def _gives_way(row: Row, report: fulfillment_service_pb2.ReportPickRequest) -> bool:
+    """Whether a report of a row's line is of the same goods, so that the newer of both counts."""
+    return bool(row.of_all_picks or row.pick_number == report.pick_number)
 
 
 def _merged(
@@ -93,23 +114,12 @@ def _merged(
     told: Iterable[Row],
     report: fulfillment_service_pb2.ReportPickRequest,
     lines: set[int],
-    *,
-    before: bool,
 ) -> list[Row]:
-    """By line and pick. lines: of which the report is the newest word of its pick. before: rows of
-    an earlier version are all that was known of a line, so that any report takes their place."""
-    rows = [
-        row
-        for row in known
-        if row.line_number not in lines or not (before or row.pick_number == report.pick_number)
-    ]
+    """By line and pick. lines: of which the report is the newest word of its pick."""
+    rows = [row for row in known if row.line_number not in lines or not _gives_way(row, report)]
     for row in told:
         if row.line_number in lines:
-            added = Row()
-            added.CopyFrom(row)
-            added.pick_number = report.pick_number
-            added.ClearField("pick_time")
-            if report.HasField("pick_time"):
-                added.pick_time.CopyFrom(report.pick_time)
+            added = _as_of(row, report)
+            added.pick_number, added.of_all_picks = report.pick_number, False
             rows.append(added)
     return sorted(rows, key=lambda row: (row.line_number, row.pick_number))

@@ -36,9 +36,9 @@ class _FulfillmentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fulf
     FULFILLMENT_STATE_PACKED: _FulfillmentState.ValueType  # 3
     """Packed; a shipment exists."""
     FULFILLMENT_STATE_SHIPPED: _FulfillmentState.ValueType  # 4
-    """Left the dock."""
+    """All of it left the dock, but for what is short."""
     FULFILLMENT_STATE_DELIVERED: _FulfillmentState.ValueType  # 5
-    """Arrived."""
+    """All of that arrived, or some of it and the rest came back."""
     FULFILLMENT_STATE_CANCELLED: _FulfillmentState.ValueType  # 6
     """Cancelled before it left."""
 
@@ -54,9 +54,9 @@ FULFILLMENT_STATE_PICKED: FulfillmentState.ValueType  # 2
 FULFILLMENT_STATE_PACKED: FulfillmentState.ValueType  # 3
 """Packed; a shipment exists."""
 FULFILLMENT_STATE_SHIPPED: FulfillmentState.ValueType  # 4
-"""Left the dock."""
+"""All of it left the dock, but for what is short."""
 FULFILLMENT_STATE_DELIVERED: FulfillmentState.ValueType  # 5
-"""Arrived."""
+"""All of that arrived, or some of it and the rest came back."""
 FULFILLMENT_STATE_CANCELLED: FulfillmentState.ValueType  # 6
 """Cancelled before it left."""
 Global___FulfillmentState: _TypeAlias = FulfillmentState  # noqa: Y015
@@ -104,19 +104,24 @@ class FulfillmentLineQuantity(_message.Message):
     REASON_CODE_FIELD_NUMBER: _builtins.int
     PICK_NUMBER_FIELD_NUMBER: _builtins.int
     PICK_TIME_FIELD_NUMBER: _builtins.int
+    OF_ALL_PICKS_FIELD_NUMBER: _builtins.int
     line_number: _builtins.int
     """The order's line number."""
     reason_code: _builtins.str
     """Why, for a shortage; the warehouse's code."""
     pick_number: _builtins.str
     """The pick that it is of, where the request was picked in several; set by the hub."""
+    of_all_picks: _builtins.bool
+    """True: told when the hub kept no picks apart, so that it was all that was known of the line; any
+    newer report of the line takes its place. Set by the hub.
+    """
     @_builtins.property
     def quantity(self) -> _types_pb2.Quantity:
         """How much."""
 
     @_builtins.property
     def pick_time(self) -> _types_pb2.SourceTime:
-        """When that was; set by the hub, absent where nobody said."""
+        """When that was; set by the hub, of an unknown zone and without an instant where nobody said."""
 
     def __init__(
         self,
@@ -126,10 +131,11 @@ class FulfillmentLineQuantity(_message.Message):
         reason_code: _builtins.str = ...,
         pick_number: _builtins.str = ...,
         pick_time: _types_pb2.SourceTime | None = ...,
+        of_all_picks: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pick_time", b"pick_time", "quantity", b"quantity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_number", b"line_number", "pick_number", b"pick_number", "pick_time", b"pick_time", "quantity", b"quantity", "reason_code", b"reason_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["line_number", b"line_number", "of_all_picks", b"of_all_picks", "pick_number", b"pick_number", "pick_time", b"pick_time", "quantity", b"quantity", "reason_code", b"reason_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
