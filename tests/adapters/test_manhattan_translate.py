@@ -220,6 +220,16 @@ def test_a_retrigger_is_the_same_fact(name: str) -> None:
     assert one(name, elsewhere).request_id != told.request_id
 
 
+@pytest.mark.parametrize("name", ["pick", "pack", "ship"])
+def test_a_message_that_is_told_otherwise_by_now_is_another_fact(name: str) -> None:
+    """The same transaction, read with a zone that was not known before or by a version that tells
+    more, never meets the hub's word about the id of what was told before."""
+    unplaced = Context("manhattan", NAMES, dict.fromkeys(CONTEXT.zones))
+    told, again = facts(payload(name), unplaced)[0], one(name)
+    assert told != again
+    assert told.request_id != again.request_id
+
+
 def test_without_a_sequence_the_content_makes_the_id() -> None:
     """An interface that numbers nothing still tells the same pick once, and a changed one anew."""
     message = payload("pick")

@@ -1,8 +1,8 @@
 """From the warehouse's messages to facts of the contract: picks, packs, ship confirms. Pure.
 
 A message is told under an id derived from what it says, never from how it came: (endpoint,
-message type, business key, transaction sequence). A redelivery or a re-trigger by hand is the
-same fact again.
+message type, business key, transaction sequence, content). A redelivery or a re-trigger by hand
+is the same fact again.
 """
 
 from __future__ import annotations
@@ -263,11 +263,11 @@ def _id(
     kind: str, business_key: str, payload: Mapping[str, Any], fact: Message, context: Context
 ) -> str:
     sequence = context.names.get(payload, "message.sequence")
-    version = str(sequence) if sequence not in (None, "") else ""
-    if not version:
-        # Without a sequence only the same content is the same fact.
-        version = hashlib.sha256(fact.SerializeToString(deterministic=True)).hexdigest()
-    return request_id(context.endpoint, f"{kind}:{business_key}", version)
+    told = "" if sequence is None else str(sequence)
+    # The content counts, too: a message that comes again may be told otherwise, after an upgrade
+    # or where its facility has a zone by now, and the hub knows what is the same goods.
+    content = hashlib.sha256(fact.SerializeToString(deterministic=True)).hexdigest()
+    return request_id(context.endpoint, f"{kind}:{business_key}", f"{told}:{content}")
 
 
 def _request_of(order: Mapping[str, Any], context: Context) -> str:
