@@ -46,6 +46,19 @@ async def test_an_allocated_order_is_placed_approved_and_released(desk: Desk) ->
     assert not desk.held
 
 
+async def test_the_unit_of_a_row_goes_before_that_of_its_product(desk: Desk) -> None:
+    """Proves that a row that says its own unit is ordered in that, and one whose own word has no
+    row is held with the place of that word."""
+    await desk.order("FO-1", lines=[["SKU-1", "2", "Each", "Dozen"], ["SKU-2", "3", "Each"]])
+    await desk.run()
+    created: Any = next(iter(desk.stage.hub.notebook.facts.values()))
+    assert [line.quantity.unit for line in created.order.lines] == ["DZN", "EA"]
+    await desk.order("FO-2", lines=[["SKU-1", "2", "Each", "Firkin"]])
+    await desk.run()
+    ((_, _, reason, _),) = desk.held
+    assert "/QuantityUnitOfMeasure: unit 'Firkin' has no row" in reason
+
+
 async def test_a_place_is_kept_only_once_the_facts_are(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ LINES = [["SKU-1", "5", "Each"], ["SKU-2", "2", "Each"]]
 PARTLY = order_pb2.ORDER_STATE_PARTIALLY_SHIPPED
 # Of a shipment for which the adapter asks the hub.
 KNOWN_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000d1"
+ANOTHER_ID = "0190f7a2-3c4d-7e5f-8a6b-0000000000d2"
 
 
 @pytest_asyncio.fixture
@@ -28,7 +29,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         yield found
 
 
-def shipment(*packed: tuple[str, int, str, str, tuple[str, ...]], id_: str = "s-1") -> Any:
+def shipment(*packed: tuple[str, int, str, str, tuple[str, ...]], id_: str = KNOWN_ID) -> Any:
     """Package, line, quantity, lot, serial numbers."""
     made = shipment_pb2.Shipment(id=id_, order_id=HUB_ID, carrier_code="UPS")
     made.ship_to.name = "R. Okonkwo"
@@ -79,11 +80,11 @@ async def test_each_carton_has_its_lines_however_often_it_is_told(desk: Desk) ->
         await desk.do("confirm_shipment", left(shipment(*TWO_CARTONS)))
     await desk.do("confirm_shipment", left(shipment(*TWO_CARTONS)))
     assert items(desk) == {
-        "s-1-C-1": {
-            "s-1-C-1-1": (Decimal(3), "lot L-1, lot L-2"),
-            "s-1-C-1-2": (Decimal(1), "serial S-1"),
+        f"{KNOWN_ID}-C-1": {
+            f"{KNOWN_ID}-C-1-1": (Decimal(3), "lot L-1, lot L-2"),
+            f"{KNOWN_ID}-C-1-2": (Decimal(1), "serial S-1"),
         },
-        "s-1-C-2": {"s-1-C-2-1": (Decimal(1), "lot L-1")},
+        f"{KNOWN_ID}-C-2": {f"{KNOWN_ID}-C-2-1": (Decimal(1), "lot L-1")},
     }
     products = {
         line["Product2"]["StockKeepingUnit"]: line["Product2Id"]
@@ -92,9 +93,12 @@ async def test_each_carton_has_its_lines_however_often_it_is_told(desk: Desk) ->
     }
     told = desk.sandbox.books()["shipments"][0]
     first = told["items"]
-    assert first["s-1-C-1-1"]["Product2Id"] == products["SKU-1"]
-    assert first["s-1-C-1-2"]["Product2Id"] == products["SKU-2"]
-    assert (told["TrackingNumber"], "TrackingNumber" in first["s-1-C-1-2"]) == ("1Z-C-1", False)
+    assert first[f"{KNOWN_ID}-C-1-1"]["Product2Id"] == products["SKU-1"]
+    assert first[f"{KNOWN_ID}-C-1-2"]["Product2Id"] == products["SKU-2"]
+    assert (told["TrackingNumber"], "TrackingNumber" in first[f"{KNOWN_ID}-C-1-2"]) == (
+        "1Z-C-1",
+        False,
+    )
 
 
 @pytest.mark.parametrize("field", ["TrackingNumber", "ExpectedDeliveryDate"])
@@ -119,7 +123,7 @@ async def test_a_split_shipment_says_what_left_each_time(desk: Desk) -> None:
         row = departure.shipped.add(line_number=1)
         row.quantity.value, row.quantity.unit = quantity, "EA"
         await desk.do("confirm_shipment", left(made))
-    await desk.do("confirm_shipment", left(shipment(("C-9", 1, "1", "", ()), id_="s-2")))
+    await desk.do("confirm_shipment", left(shipment(("C-9", 1, "1", "", ()), id_=ANOTHER_ID)))
     told = [quantity for rows in items(desk).values() for quantity, _ in rows.values()]
     assert told == [Decimal(2), Decimal(1), Decimal(1)]
 
@@ -158,7 +162,7 @@ async def test_a_void_takes_its_own_shipments_back_once(desk: Desk, cartons: int
     await desk.known_order(state=PARTLY, lines=LINES)
     made = shipment(*TWO_CARTONS[: 2 if cartons == 1 else 4])
     await desk.do("confirm_shipment", left(made))
-    await desk.do("confirm_shipment", left(shipment(("C-1", 1, "1", "", ()), id_="s-10")))
+    await desk.do("confirm_shipment", left(shipment(("C-1", 1, "1", "", ()), id_=ANOTHER_ID)))
     calls = len(desk.sandbox.calls)
     operation = "delete_shipment" if cartons == 1 else "composite"
     desk.sandbox.faults.add({"kind": "reply_lost", "operation": operation, "count": 1})
@@ -166,9 +170,24 @@ async def test_a_void_takes_its_own_shipments_back_once(desk: Desk, cartons: int
         await desk.do("reverse_shipment", voided(made))
     again = await desk.do("reverse_shipment", voided(made))
     assert "nothing to take back" in again.note
-    assert list(items(desk)) == ["s-10-C-1"]
+    assert list(items(desk)) == [f"{ANOTHER_ID}-C-1"]
     effects = [call.operation for call in desk.sandbox.calls[calls:] if call.effect]
     assert effects == [operation]
+
+
+async def test_a_first_attempt_after_the_void_writes_nothing(desk: Desk) -> None:
+    """Proves that a delivery which is made anew when the void is over and done leaves no shipment
+    behind that nobody would take back, where more of the order is still to leave."""
+    await desk.known_order(state=PARTLY, lines=LINES)
+    made = shipment(*TWO_CARTONS)
+    gone = shipment_pb2.Shipment()
+    gone.CopyFrom(made)
+    gone.state = shipment_pb2.SHIPMENT_STATE_VOIDED
+    desk.stage.hub.notebook.learn([gone])
+    await desk.do("reverse_shipment", voided(gone))
+    done = await desk.do("confirm_shipment", left(made))
+    assert "voided" in done.note
+    assert items(desk) == {}
 
 
 @pytest.mark.parametrize("earlier", ["nothing", "everything"])
@@ -177,7 +196,7 @@ async def test_a_repeat_after_the_void_writes_nothing(desk: Desk, earlier: str) 
     no item, no status and no invoice, says why, and that the void behind it takes back whatever an
     earlier call wrote."""
     await desk.known_order(state=PARTLY, lines=LINES)
-    made = shipment(*TWO_CARTONS, id_=KNOWN_ID)
+    made = shipment(*TWO_CARTONS)
     before = 0
     if earlier == "everything":
         desk.sandbox.faults.add({"kind": "reply_lost", "operation": "composite", "count": 1})
@@ -216,7 +235,7 @@ async def test_a_fulfilled_order_is_not_taken_back_in_silence(desk: Desk) -> Non
     """Proves that the void of an order that is fulfilled and invoiced is for a person, who is told
     of the invoice, and goes through once that person has set it back."""
     order_id = await desk.known_order(lines=LINES)
-    made = shipment(*TWO_CARTONS, id_=KNOWN_ID)
+    made = shipment(*TWO_CARTONS)
     await desk.do("confirm_shipment", left(made))
     (invoice,) = desk.sandbox.books()["invoices"]
     with pytest.raises(NeedsPerson, match=f"and has invoice {invoice['Id']}"):

@@ -158,6 +158,17 @@ async def test_what_a_person_reversed_is_not_posted_again_by_a_look_up(tmp_path:
             await desk.look_up("post_goods_issue", manifested())
 
 
+async def test_a_departure_that_is_resubmitted_after_its_void_posts_nothing(tmp_path: Path) -> None:
+    """Proves that the first attempt of a delivery which was made anew goes by what the shipment is
+    in it, and posts nothing of one that is voided."""
+    async with running(tmp_path) as desk:
+        await desk.do("create_sales_order", approved({}))
+        event = manifested()
+        event.shipment.state = shipment_pb2.SHIPMENT_STATE_VOIDED
+        done = await desk.do("post_goods_issue", event)
+        assert ("voided" in done.note, desk.documents(), desk.deliveries()) == (True, [], [])
+
+
 async def test_a_repeat_after_the_void_posts_nothing(tmp_path: Path) -> None:
     """Proves that a departure which was claimed and not posted, and whose shipment is voided by
     the time of the repeat, is not posted anew, and that its void finds nothing to reverse."""

@@ -127,7 +127,7 @@ async def confirm_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
 
     Each part is the same again when it is repeated: rows are upserted by a key of ours, what has
     not left is taken out by what is there then, and a fulfillment order has one invoice. One that
-    was voided by its turn is left to its void, at a repeat and wherever it would be fulfilled.
+    was voided by its turn is left to its void, which may be over by now: nothing is written.
     """
     shipment: shipment_pb2.Shipment = work.event.shipment
     ours = await _order(work, shipment.order_id)
@@ -138,8 +138,7 @@ async def confirm_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
     async with vendor.turn(ours.summary_id):
         # Within the turn: what was voided while this one waited for it counts.
         ours = await _as_of_now(work, ours)
-        # A first attempt that fulfils nothing writes only what the void behind it takes back.
-        if (work.attempt > 1 or ours.has_all_left) and await is_voided(work):
+        if await is_voided(work):
             return Confirmed(note=VOIDED_SINCE)
         found = await _read_open(work, vendor, ours.id)
         items = _items(work, vendor, found, shipment)

@@ -44,6 +44,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "line.quantity": "Quantity",
     "line.original_quantity": "OriginalQuantity",
     "line.sku": "Product2.StockKeepingUnit",
+    # The row's own unit, in which its quantity is; where it says none, its product's.
+    "line.own_unit": "QuantityUnitOfMeasure",
     "line.unit": "Product2.QuantityUnitOfMeasure",
     "line.item": "OrderItemSummaryId",
     "line.product": "Product2Id",
@@ -78,7 +80,7 @@ FIELDS: Final[Mapping[str, str]] = {
 # answers are shown to people as excerpts.
 STATE: Final = frozenset({
     "order.status", "order.category", "order.invoice", "order.life_cycle", "line.quantity",
-    "line.original_quantity", "line.unit", "line.item", "line.product",
+    "line.original_quantity", "line.own_unit", "line.unit", "line.item", "line.product",
 })  # fmt: skip
 
 

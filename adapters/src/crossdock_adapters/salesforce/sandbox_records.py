@@ -133,11 +133,14 @@ class Records:
             "SystemModstamp": now,
         }
         self.orders[order_id] = order
-        for sku, quantity, unit in given.get("lines", [["SKU-1001", "2", "Each"]]):
-            self._add_line(order_id, str(sku), Decimal(str(quantity)), str(unit))
+        for sku, quantity, unit, *own in given.get("lines", [["SKU-1001", "2", "Each"]]):
+            self._add_line(order_id, str(sku), Decimal(str(quantity)), str(unit), *own)
         return order
 
-    def _add_line(self, order_id: str, sku: str, quantity: Decimal, unit: str) -> None:
+    def _add_line(
+        self, order_id: str, sku: str, quantity: Decimal, unit: str, own_unit: str | None = None
+    ) -> None:
+        """unit: the product's; own_unit: the row's, where it says one."""
         line_id = self.new_id("0a4")
         order = self.orders[order_id]
         item_id = f"10u{line_id[3:]}"
@@ -157,6 +160,7 @@ class Records:
             "Product2Id": f"01t{line_id[3:]}",
             "Quantity": quantity,
             "OriginalQuantity": quantity,
+            "QuantityUnitOfMeasure": own_unit,
             "UnitPrice": Decimal("12.50"),
             "Product2": {"StockKeepingUnit": sku, "QuantityUnitOfMeasure": unit},
         }

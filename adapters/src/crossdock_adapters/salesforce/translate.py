@@ -431,15 +431,17 @@ def _lines(found: Found, rules: Rules, location: str) -> list[order_pb2.OrderLin
 
 
 def unit_of(row: Mapping[str, Any], rules: Rules) -> str:
-    """The unit of a row in the contract's words. Unreadable: its word has no row of mappings."""
-    told = rules.names.get(row, "line.unit")
-    if told in (None, ""):
+    """The unit of a row, its own or its product's, in the contract's words. Unreadable: that has no
+    row of mappings."""
+    name = next((each for each in ("line.own_unit", "line.unit") if rules.names.get(row, each)), "")
+    if not name:
         return rules.default_unit
+    told = rules.names.get(row, name)
     code = rules.unit(str(told))
     if code is None:
         raise Unreadable(
             f"unit {str(told)[:64]!r} has no row; say what it means: crossdock map set",
-            rules.names.pointer("line.unit"),
+            rules.names.pointer(name),
             UnreadCodes(Topic.UNIT, (Code("", str(told)),)),
         )
     return code

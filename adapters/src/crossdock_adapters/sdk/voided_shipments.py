@@ -13,7 +13,7 @@ from crossdock_adapters.sdk.work import Work
 HUB_RETRY_SECONDS: Final = 1.0
 VOIDED_SINCE: Final = (
     "the shipment was voided since: nothing was written, and what an earlier call may have written "
-    "is taken back by the void, which comes next"
+    "is taken back by the void"
 )
 
 
@@ -38,6 +38,10 @@ async def is_repeated_in_vain(work: Work) -> bool:
     For operations whose reversal finds nothing without a fuss, and takes back all that they write.
     A first attempt does not ask: what was voided before it began, the hub has dropped, and what is
     voided while it runs, or waits within the adapter, is taken back by the void, which waits for
-    it. What writes more than its void takes back asks `is_voided` at each attempt.
+    it. But a delivery that a person resubmits has the shipment as it is by then, and its first
+    attempt may come after the void. What writes more than its void takes back asks `is_voided` at
+    each attempt.
     """
+    if work.event.shipment.state == shipment_pb2.SHIPMENT_STATE_VOIDED:
+        return True
     return work.attempt > 1 and await is_voided(work)
