@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
@@ -185,13 +186,8 @@ async def translate_detail(poll: Poll, held: HeldPayload, vendor: CanadaPostClie
 @ADAPTER.poll("tracking", translate_held=translate_detail)
 async def poll_tracking(poll: Poll, vendor: CanadaPostClient) -> None:
     """Asks about parcels under way, a bounded share in each run: there are no callbacks."""
-
-    async def ask(labels: Sequence[label_pb2.Label]) -> None:
-        await _ask_about(poll, vendor, [label.tracking_number for label in labels])
-
-    parcels = poll.settings.integer("tracking_parcels_per_poll")
-    carrier = poll.settings.text("carrier_code")
-    await carrier_reports.ask_about_moving(poll, carrier, parcels, LABELS_PER_PAGE, ask)
+    ask = partial(_ask_about, poll, vendor)
+    await carrier_reports.ask_about_moving(poll, LABELS_PER_PAGE, ask)
 
 
 def ship_rules(settings: Settings) -> ShipRules:
@@ -231,15 +227,9 @@ def _bought(
     if missing:
         log.warning("label %s: %s", info.tracking_pin, missing)
         notes = [*notes, missing]
-    fact = carrier_labels.label_request(
-        work.endpoint,
-        work.settings.text("carrier_code"),
-        work.event.shipment,
-        work.item,
-        work.reference,
-        Purchase(label, info.shipment_id, due, CURRENCY, bought_at),
-        FORMATS.get(label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED),
-    )
+    purchase = Purchase(label, info.shipment_id, due, CURRENCY, bought_at)
+    form = FORMATS.get(label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED)
+    fact = carrier_labels.sold(work, purchase, form)
     references = [
         Reference("tracking_number", info.tracking_pin),
         Reference("shipment_number", info.shipment_id),
@@ -274,7 +264,9 @@ async def _take_back(
     return [Reference("refund_ticket", ticket)], note
 
 
-async def _ask_about(poll: Poll, vendor: CanadaPostClient, pins: Sequence[str]) -> None:
+async def _ask_about(
+    poll: Poll, vendor: CanadaPostClient, labels: Sequence[label_pb2.Label]
+) -> None:
     """Tracks several parcels at once; one that is refused does not cost the others."""
 
     async def ask(pin: str) -> None:
@@ -286,6 +278,7 @@ async def _ask_about(poll: Poll, vendor: CanadaPostClient, pins: Sequence[str]) 
         if body:
             await _report_history(poll, body, pin)
 
+    pins = [label.tracking_number for label in labels]
     await carrier_reports.each_at_once(pins, PARCELS_ASKED_AT_ONCE, ask)
 
 

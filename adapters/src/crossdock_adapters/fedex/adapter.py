@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from crossdock.label.v1 import label_pb2
@@ -185,13 +186,8 @@ async def translate_result(poll: Poll, held: HeldPayload, vendor: FedexClient) -
 @ADAPTER.poll("tracking", translate_held=translate_result)
 async def poll_tracking(poll: Poll, vendor: FedexClient) -> None:
     """Asks about parcels under way, thirty in a call and a bounded share in each run."""
-
-    async def ask(labels: Sequence[label_pb2.Label]) -> None:
-        await _ask_about(poll, vendor, labels)
-
-    parcels = poll.settings.integer("tracking_parcels_per_poll")
-    carrier = poll.settings.text("carrier_code")
-    await carrier_reports.ask_about_moving(poll, carrier, parcels, MAX_TRACKED_AT_ONCE, ask)
+    ask = partial(_ask_about, poll, vendor)
+    await carrier_reports.ask_about_moving(poll, MAX_TRACKED_AT_ONCE, ask)
 
 
 def ship_rules(settings: Settings) -> ShipRules:
@@ -249,17 +245,8 @@ def _bought(work: Work, booking: Booking, note: str = "") -> Confirmed:
     for package, piece in zip(packages, ordered, strict=True):
         label = piece.label
         purchase = Purchase(label, booking.master_number, piece.amount, piece.currency, now)
-        facts.append(
-            carrier_labels.label_request(
-                work.endpoint,
-                work.settings.text("carrier_code"),
-                shipment,
-                package.id,
-                work.reference,
-                purchase,
-                translate.FORMATS.get(label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED),
-            )
-        )
+        form = translate.FORMATS.get(label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED)
+        facts.append(carrier_labels.sold(work, purchase, form, package.id))
         if package.id == work.item:
             references.append(Reference("tracking_number", label.tracking_number))
     return Confirmed(references, facts, "; ".join(notes))

@@ -183,14 +183,9 @@ async def poll_tracking(poll: Poll, vendor: GlsClient) -> None:
     assert poll.cursors is not None
     if not await vendor.quota.left_for_polling(poll.cursors):
         return
-
-    async def ask(labels: Sequence[label_pb2.Label]) -> None:
-        await _ask_about(poll, vendor, [label.tracking_number for label in labels])
-
-    parcels = poll.settings.integer("tracking_parcels_per_poll")
-    carrier = poll.settings.text("carrier_code")
     try:
-        await carrier_reports.ask_about_moving(poll, carrier, parcels, MAX_TRACKED_AT_ONCE, ask)
+        ask = partial(_ask_about, poll, vendor)
+        await carrier_reports.ask_about_moving(poll, MAX_TRACKED_AT_ONCE, ask)
     except Retry as failed:
         # Repeated as fast as other polls, an hour of failures would spend the day's quota.
         interval = poll.settings.seconds("tracking_interval_seconds")
@@ -404,26 +399,19 @@ def _bought(
             missing = f"printed with {parcels[0].track_id}"
         if missing:
             notes.append(f"{parcel.track_id}: {missing}")
-        fact = carrier_labels.label_request(
-            work.endpoint,
-            work.settings.text("carrier_code"),
-            shipment,
-            package.id,
-            work.reference,
-            Purchase(label, parcel.number, None, "", bought_at),
-            translate.FORMATS.get(label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED),
-        )
-        facts.append(fact)
+        purchase = Purchase(label, parcel.number, None, "", bought_at)
+        form = translate.FORMATS.get(label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED)
+        facts.append(carrier_labels.sold(work, purchase, form, package.id))
         if package.id == work.item:
             references.append(Reference("tracking_number", parcel.track_id))
     return Confirmed(references, facts, "; ".join(notes))
 
 
-async def _ask_about(poll: Poll, vendor: GlsClient, numbers: Sequence[str]) -> None:
+async def _ask_about(poll: Poll, vendor: GlsClient, labels: Sequence[label_pb2.Label]) -> None:
     """Tracks parcels. One that GLS refuses, though not its neighbours, is left out for the day:
     with it a page would be refused each time."""
     refused: list[str] = []
-    asked = vendor.quota.asked_about(numbers)
+    asked = vendor.quota.asked_about([label.tracking_number for label in labels])
     alone = [each for each in vendor.quota.suspects(asked) if vendor.quota.may_split()]
     page = [each for each in asked if each not in alone]
     told = await _ask_in_parts(poll, vendor, page, refused)

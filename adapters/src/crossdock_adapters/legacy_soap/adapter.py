@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from crossdock_adapters.legacy_soap import translate
 from crossdock_adapters.legacy_soap.client import BY_TEXT, ITEMS, LOOK_UP, RESULT, SoapErp
-from crossdock_adapters.legacy_soap.item_changes import Change, ItemChanges
 from crossdock_adapters.legacy_soap.translate import RESUBMIT, Answers, NotPosted, Result
 from crossdock_adapters.sdk import (
     deployed_files,
@@ -23,6 +22,7 @@ from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Document, Rules
 from crossdock_adapters.sdk.error_table import ErrorTable
 from crossdock_adapters.sdk.held_payloads import LeftOut
+from crossdock_adapters.sdk.item_changes import Change, ItemChanges
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,

@@ -17,7 +17,6 @@ from crossdock.errors import (
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
-from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.ltl_freight import (
     agreed_way,
@@ -365,27 +364,14 @@ async def _closed(work: Work) -> None:
 def _confirmed(work: Work, booked: Booked) -> Confirmed:
     """The labels of all handling units of a bill of lading, as facts."""
     shipment: shipment_pb2.Shipment = work.event.shipment
-    bought_at = None
-    if booked.fresh:
-        bought_at = types_pb2.SourceTime(
-            precision=types_pb2.TIME_PRECISION_SECOND, zone=types_pb2.TIME_ZONE_SOURCE_GIVEN
-        )
-        bought_at.instant.FromDatetime(datetime.now(UTC).replace(microsecond=0))
+    bought_at = carrier_reports.bought_now() if booked.fresh else None
     numbers = translate.tracking_numbers(shipment, booked.pro)
     facts = []
     for package, number in zip(shipment.packages, numbers, strict=True):
         label = LabelImage(number, PDF, booked.labels)
-        facts.append(
-            carrier_labels.label_request(
-                work.endpoint,
-                work.settings.text("carrier_code"),
-                shipment,
-                package.id,
-                work.reference,
-                Purchase(label, booked.pro, None, "", bought_at),
-                label_pb2.LABEL_FORMAT_PDF,
-            )
-        )
+        purchase = Purchase(label, booked.pro, None, "", bought_at)
+        form = label_pb2.LABEL_FORMAT_PDF
+        facts.append(carrier_labels.sold(work, purchase, form, package.id))
     missing = carrier_labels.why_no_image(LabelImage(booked.pro, PDF, booked.labels), "the carrier")
     references = [Reference("tracking_number", booked.pro), Reference("pro_number", booked.pro)]
     if booked.confirmation:

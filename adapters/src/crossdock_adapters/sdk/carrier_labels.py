@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 
 from crossdock_adapters.sdk.mappings import Topic, UnsentWord
 from crossdock_adapters.sdk.outcomes import Untranslatable
+from crossdock_adapters.sdk.work import Work
 
 MAX_LABEL_BYTES = 262_144
 
@@ -87,6 +88,21 @@ def label_request(
     describe(label, carrier_code, shipment.service_code, reference, purchase, label_format)
     fact = request_id(endpoint, f"label/{label.tracking_number}", digest(label))
     return label_service_pb2.CreateLabelRequest(request_id=fact, label=label)
+
+
+def sold(
+    work: Work,
+    purchase: Purchase,
+    label_format: label_pb2.LabelFormat.ValueType,
+    package_id: str = "",
+) -> label_service_pb2.CreateLabelRequest:
+    """The same of what a delivery of a shipment bought, by the setting carrier_code. package_id: of
+    which package; "": of the one that the delivery is about."""
+    carrier, package = work.settings.text("carrier_code"), package_id or work.item
+    shipment: shipment_pb2.Shipment = work.event.shipment
+    return label_request(
+        work.endpoint, carrier, shipment, package, work.reference, purchase, label_format
+    )
 
 
 def describe(

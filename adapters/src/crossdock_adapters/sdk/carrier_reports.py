@@ -89,14 +89,15 @@ async def report_or_hold(
         await poll.hold(raw, "; ".join(problems), content_type, key=payload_key(raw))
 
 
-async def ask_about_moving(
-    poll: Poll, carrier_code: str, parcels_max: int, page_size: int, ask: Ask
-) -> None:
-    """Gives `ask` the labels whose parcels are under way, page by page, at most `parcels_max`:
-    those of packages, then those of returns, whoever had them sold.
+async def ask_about_moving(poll: Poll, page_size: int, ask: Ask) -> None:
+    """Gives `ask` the labels whose parcels are under way, page by page: those of packages, then
+    those of returns, whoever had them sold.
 
-    The next run goes on where this one ended: the poll's cursor is the hub's page token.
+    The next run goes on where this one ended: the poll's cursor is the hub's page token. Settings:
+    carrier_code, and tracking_parcels_per_poll, how many one run asks about.
     """
+    carrier_code = poll.settings.text("carrier_code")
+    parcels_max = poll.settings.integer("tracking_parcels_per_poll")
     left, token = parcels_max, poll.cursor.decode()
     may_begin_anew = bool(token)
     # Pages of returns may have none of this carrier.

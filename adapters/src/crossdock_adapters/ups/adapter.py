@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from crossdock.label.v1 import label_pb2
@@ -176,13 +177,8 @@ async def translate_package(poll: Poll, held: HeldPayload, vendor: UpsClient) ->
 @ADAPTER.poll("tracking", translate_held=translate_package)
 async def poll_tracking(poll: Poll, vendor: UpsClient) -> None:
     """The net under Track Alert: asks about parcels under way, a bounded share in each run."""
-
-    async def ask(labels: Sequence[label_pb2.Label]) -> None:
-        await _ask_about(poll, vendor, [label.tracking_number for label in labels])
-
-    parcels = poll.settings.integer("tracking_parcels_per_poll")
-    carrier = poll.settings.text("carrier_code")
-    await carrier_reports.ask_about_moving(poll, carrier, parcels, LABELS_PER_PAGE, ask)
+    ask = partial(_ask_about, poll, vendor)
+    await carrier_reports.ask_about_moving(poll, LABELS_PER_PAGE, ask)
 
 
 @ADAPTER.poll("renew_subscriptions")
@@ -297,15 +293,7 @@ def _bought(purchase: Purchase, notes: Sequence[str], fact: Message) -> Confirme
 
 def _label_fact(work: Work, purchase: Purchase) -> Message:
     """The label of a package, as the hub is told of it."""
-    return carrier_labels.label_request(
-        work.endpoint,
-        work.settings.text("carrier_code"),
-        work.event.shipment,
-        work.item,
-        work.reference,
-        purchase,
-        _format_of(purchase),
-    )
+    return carrier_labels.sold(work, purchase, _format_of(purchase))
 
 
 def _return_fact(work: Work, purchase: Purchase) -> Message:
@@ -336,7 +324,7 @@ async def _void_extra(vendor: UpsClient, number: str) -> tuple[bool, str]:
     return True, f"second label {number} voided"
 
 
-async def _ask_about(poll: Poll, vendor: UpsClient, numbers: Sequence[str]) -> None:
+async def _ask_about(poll: Poll, vendor: UpsClient, labels: Sequence[label_pb2.Label]) -> None:
     """Tracks several parcels at once; one that UPS refuses does not cost the others."""
 
     async def ask(number: str) -> None:
@@ -349,6 +337,7 @@ async def _ask_about(poll: Poll, vendor: UpsClient, numbers: Sequence[str]) -> N
         if package is not None:
             await _report_history(poll, package)
 
+    numbers = [label.tracking_number for label in labels]
     await carrier_reports.each_at_once(numbers, PARCELS_ASKED_AT_ONCE, ask)
 
 

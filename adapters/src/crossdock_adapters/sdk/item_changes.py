@@ -1,4 +1,7 @@
-"""Which change of each item is the newest that can be read: no older one may come after it."""
+"""Of an ERP that tells items by numbered changes: whether one that was held is the newest still.
+
+No older change of an item may come after a newer one.
+"""
 
 from __future__ import annotations
 
