@@ -221,7 +221,8 @@ def _to_be_packed_again(
 
 
 def _voided_at(shipment: shipment_pb2.Shipment) -> int:
-    """Microseconds UTC. One that was voided before that was kept has only its last change."""
+    """Microseconds UTC. One that was archived before that was kept, and put back, has only its last
+    change."""
     if shipment.HasField("void_time"):
         return shipment.void_time.ToMicroseconds()
     return shipment.update_time.ToMicroseconds()
