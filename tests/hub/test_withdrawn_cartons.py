@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,16 +26,21 @@ def released(ordered: dict[int, int]) -> tuple[Flow, str]:
     return flow, request
 
 
-def pack(flow: Flow, request: str, number: str, cartons: dict[str, tuple[int, int]]) -> Any:
+def pack(
+    flow: Flow, request: str, number: str, cartons: dict[str, tuple[int, int]], unit: str = "EA"
+) -> Any:
     """A shipment of cartons, each with so much of a line: number -> (line, quantity)."""
     packages = []
     for name, (line, quantity) in cartons.items():
         packages.append(package(name, line))
         packages[-1].contents[0].quantity.value = str(quantity)
+        packages[-1].contents[0].quantity.unit = unit
     return flow.pack(request, *packages, number=number).shipment
 
 
-def confirm(flow: Flow, number: str, *cartons: str, cancelled: dict[int, int]) -> None:
+def confirm(
+    flow: Flow, number: str, *cartons: str, cancelled: dict[int, int], unit: str = "EA"
+) -> None:
     """A ship confirm of these cartons; none: it only cancels."""
     report = shipment_service_pb2.ManifestShipmentRequest(
         request_id=request_id(),
@@ -46,6 +50,7 @@ def confirm(flow: Flow, number: str, *cartons: str, cancelled: dict[int, int]) -
     )
     for line, quantity in cancelled.items():
         row = shipment_pb2.LineQuantity(line_number=line, quantity=each(str(quantity)))
+        row.quantity.unit = unit
         report.cancelled.append(row)
     flow.call(f"{SHIPMENTS}/ManifestShipment", report, WMS)
 
@@ -194,6 +199,49 @@ def test_what_was_packed_in_the_batch_of_a_void_came_after_it(apart: int) -> Non
     assert shortages.is_awaited(ordered, [voided])
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_carton_in_another_unit_stays_by_its_own_shipments_word(beside: bool) -> None:
+    """Proves that a carton of cases, of a line that pieces were asked for, or of pieces beside
+    cases, is withdrawn when its own shipment's confirm cancels all of it, and not before."""
+    flow, request = released({1: 24})
+    unit = "EA" if beside else "CS"
+    if beside:
+        pack(flow, request, "SHP-0", {"01": (1, 1)}, "CS")
+    pack(flow, request, "SHP-A", {"A1": (1, 2), "A2": (1, 2)}, unit)
+    if beside:
+        confirm(flow, "SHP-0", "01", cancelled={})
+    confirm(flow, "SHP-A", "A1", cancelled={1: 1}, unit=unit)
+    assert (withdrawn(flow), order_state(flow)) == (set(), "PARTIALLY_SHIPPED")
+    confirm(flow, "SHP-A", cancelled={1: 2}, unit=unit)
+    assert (withdrawn(flow), order_state(flow)) == ({"A2"}, "SHIPPED")
+
+
+def test_a_confirm_reckons_as_often_for_many_shipments_as_for_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that a confirm works out what is missing of a request as often beside many shipments
+    that have left in part as beside two."""
+    counts = []
+    reckoned = shortages.reckoned
+    for others in (2, 9):
+        flow, request = released({1: 100})
+        for number in range(others + 1):
+            cartons = {f"A{number}": (1, 3), f"B{number}": (1, 2)}
+            pack(flow, request, f"SHP-{number}", cartons)
+        for number in range(others):
+            confirm(flow, f"SHP-{number}", f"A{number}", cancelled={})
+        calls: list[int] = []
+
+        def counted(requested: Any, shipments: Any, calls: list[int] = calls) -> Any:
+            calls.append(len(shipments))
+            return reckoned(requested, shipments)
+
+        monkeypatch.setattr(shortages, "reckoned", counted)
+        confirm(flow, f"SHP-{others}", f"A{others}", cancelled={})
+        counts.append(len(calls))
+    assert counts[0] == counts[1]
+
+
 @dataclass(frozen=True)
 class Carton:
     """line, quantity, and whether it leaves; else it is cancelled."""
@@ -211,49 +259,102 @@ CARTONS = st.lists(
 SHORT = st.fixed_dictionaries({line: st.integers(0, 2) for line in LINES})
 
 
-@settings(max_examples=80, deadline=None)
+VOIDS_MAX = 3
+
+
+class Dock:
+    """Shipments of a request that are packed, leave carton by carton, are voided and packed again.
+
+    stays: cartons that are cancelled, of shipments that are not voided.
+    """
+
+    def __init__(self, flow: Flow, request: str) -> None:
+        self.flow, self.request = flow, request
+        self.packed: dict[str, tuple[list[Carton], dict[int, int]]] = {}
+        self.waiting: dict[str, list[str]] = {}
+        self.to_pack: list[tuple[list[Carton], dict[int, int]]] = []
+        self.stays: set[str] = set()
+        self.voided: set[str] = set()
+        self.count = 0
+
+    def pack(self, cartons: list[Carton], told: dict[int, int]) -> None:
+        number = f"SHP-{self.count}"
+        self.count += 1
+        names = [f"{number}-{place}" for place in range(len(cartons))]
+        named = dict(zip(names, cartons, strict=True))
+        pack(self.flow, self.request, number, {n: (c.line, c.quantity) for n, c in named.items()})
+        self.packed[number] = cartons, told
+        self.waiting[number] = [name for name, carton in named.items() if carton.leaves]
+        self.stays |= {name for name, carton in named.items() if not carton.leaves}
+
+    def leave(self, number: str, *, says: bool) -> None:
+        """The next carton leaves; with the last of them what is short is said in any case."""
+        carton = self.waiting[number].pop(0)
+        told = self.packed[number][1] if says or not self.waiting[number] else {}
+        confirm(self.flow, number, carton, cancelled=told)
+
+    def void(self, number: str) -> None:
+        (shipment,) = (each for each in self.flow.all("shipment") if each.number == number)
+        self.flow.void(shipment.id)
+        names = {carton.number for carton in shipment.packages}
+        self.voided |= names
+        self.stays -= names
+        self.to_pack.append(self.packed.pop(number))
+        del self.waiting[number]
+
+    @property
+    def open(self) -> list[str]:
+        """Shipments of which cartons are still to leave."""
+        return sorted(number for number, cartons in self.waiting.items() if cartons)
+
+    @property
+    def withdrawn(self) -> set[str]:
+        return withdrawn(self.flow) - self.voided
+
+
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(CARTONS, SHORT), min_size=1, max_size=4), st.data())
 def test_only_what_is_cancelled_is_withdrawn_and_all_of_it(
     shipments: list[tuple[list[Carton], dict[int, int]]], data: st.DataObject
 ) -> None:
     """Proves that of cartons of two lines in several shipments, which leave one by one or are
-    cancelled, beside what was short at the pick, in any order, none that leaves is ever withdrawn,
-    and that all that were cancelled are in the end, when the order is shipped, and not before."""
+    cancelled, are voided and packed again, beside what was short at the pick, in any order, none
+    that leaves is ever withdrawn, and that all that were cancelled are in the end, when the order
+    is shipped, and not before."""
     # A shipment of which nothing leaves is voided, not confirmed.
     shipments = [(cartons, short) for cartons, short in shipments if any(c.leaves for c in cartons)]
     if not shipments:
         return
     ordered: dict[int, int] = dict.fromkeys(LINES, 0)
-    told: dict[int, dict[int, int]] = {}
-    waiting: dict[int, list[str]] = defaultdict(list)
-    stays: set[str] = set()
-    for number, (cartons, short) in enumerate(shipments):
-        told[number] = dict(short)
-        for place, carton in enumerate(cartons):
+    parts: list[tuple[list[Carton], dict[int, int]]] = []
+    for cartons, short in shipments:
+        told = dict(short)
+        for carton in cartons:
             ordered[carton.line] += carton.quantity
-            if carton.leaves:
-                waiting[number].append(f"C{number}-{place}")
-            else:
-                stays.add(f"C{number}-{place}")
-                told[number][carton.line] += carton.quantity
+            told[carton.line] += 0 if carton.leaves else carton.quantity
         for line, amount in short.items():
             ordered[line] += amount
+        parts.append((cartons, told))
     for line in LINES:
         if not ordered[line]:
             # Nothing of it was found at the pick.
-            ordered[line] = told[0][line] = 1
-    flow, request = released(ordered)
-    for number, (cartons, _) in enumerate(shipments):
-        named = {f"C{number}-{place}": (c.line, c.quantity) for place, c in enumerate(cartons)}
-        pack(flow, request, f"SHP-{number}", named)
-    while waiting:
-        assert order_state(flow) in ("RELEASED", "PARTIALLY_SHIPPED")
-        number = data.draw(st.sampled_from(sorted(waiting)))
-        leaving = waiting[number].pop(0)
-        says = not waiting[number] or data.draw(st.booleans())
-        confirm(flow, f"SHP-{number}", leaving, cancelled=told[number] if says else {})
-        assert withdrawn(flow) <= stays
-        if not waiting[number]:
-            del waiting[number]
-    assert withdrawn(flow) == stays
-    assert order_state(flow) == "SHIPPED"
+            ordered[line] = parts[0][1][line] = 1
+    dock = Dock(*released(ordered))
+    for cartons, told in parts:
+        dock.pack(cartons, told)
+    voids = 0
+    while dock.open or dock.to_pack:
+        assert order_state(dock.flow) in ("RELEASED", "PARTIALLY_SHIPPED")
+        steps = ["leave"] * bool(dock.open) + ["pack"] * bool(dock.to_pack)
+        steps += ["void"] * (bool(dock.packed) and voids < VOIDS_MAX)
+        step = data.draw(st.sampled_from(steps))
+        if step == "leave":
+            dock.leave(data.draw(st.sampled_from(dock.open)), says=data.draw(st.booleans()))
+        elif step == "pack":
+            dock.pack(*dock.to_pack.pop(0))
+        else:
+            dock.void(data.draw(st.sampled_from(sorted(dock.packed))))
+            voids += 1
+        assert dock.withdrawn <= dock.stays
+    assert dock.withdrawn == dock.stays
+    assert order_state(dock.flow) == "SHIPPED"

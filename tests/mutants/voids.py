@@ -40,8 +40,8 @@ VOID_MUTANTS: Final[list[Mutant]] = [
             "        found = _more(found, goods) if rank == _VOIDED else found\n",
         ),
         what_is_at_a_dock_is_missing=(
-            "        if without is None or each.id != without.id\n",
-            "        if False\n",
+            "still_to_leave(each, told_is_of_it=told_is_of_it) for each in shipments]\n",
+            "still_to_leave(each, told_is_of_it=told_is_of_it) for each in ()]\n",
         ),
         a_new_pack_of_less_than_was_voided_is_not_short=(
             "            packed = _more(packed, cancelled_amounts(shipment))\n",
@@ -52,12 +52,16 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}objects/shortages.py",
         WITHDRAWN,
         a_carton_is_withdrawn_though_one_piece_is_missing=(
-            "            key in requested and missing[key] <= short.get(key, NOTHING)\n",
-            "            missing[key] <= short.get(key, NOTHING) + 1\n",
+            "        return missing <= request.short.get(key, NOTHING)\n",
+            "        return missing <= request.short.get(key, NOTHING) + 1\n",
+        ),
+        a_carton_in_another_unit_stays_without_a_word=(
+            "            return told[key] >= held[key] + request.again.get(key, NOTHING)\n",
+            "            return True\n",
         ),
         what_other_shipments_cancel_is_still_to_leave_there=(
-            "    missing = _missing(requested, shipments, told_is_of_it=True, without=shipment)\n",
-            "    missing = _missing(requested, shipments, told_is_of_it=False, without=shipment)\n",
+            "        _missing(requested, shipments, told_is_of_it=True),\n",
+            "        _missing(requested, shipments, told_is_of_it=False),\n",
         ),
     ),
     *faults_in(
@@ -92,7 +96,7 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}verbs/shipments.py",
         WITHDRAWN,
         a_confirm_shows_nothing_of_other_shipments=(
-            "        stay = _staying(unit, message)\n",
+            "        stay = shortages.stay_for_good(message, by_all)\n",
             "        stay: list[str] = []\n",
         ),
         what_has_arrived_is_not_delivered_when_the_rest_is_cancelled=(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
 from crossdock.fulfillment.v1 import fulfillment_pb2
@@ -53,33 +54,55 @@ def short_at_docks(
     return found
 
 
-def stay_for_good(
-    shipment: shipment_pb2.Shipment,
-    requested: Mapping[tuple[int, str], Decimal],
-    shipments: Sequence[shipment_pb2.Shipment],
-) -> list[str]:
-    """Ids of packages at the dock that will not leave: of each line in them nothing is missing
-    without them but what is short.
+@dataclass(frozen=True, slots=True)
+class Reckoning:
+    """What is said of the lines of a request by all of its shipments together.
 
-    requested: what the fulfillment request of the shipment asks for. shipments: all of that
-    request, this one among them.
+    missing: of what has neither left, stands at a dock, nor was voided. again: of what was voided
+    and is to be packed again. incomparable: lines that are packed in another unit than was asked
+    for, of which nobody can say what is missing.
+    """
+
+    short: Amounts
+    missing: Amounts
+    again: Amounts
+    incomparable: frozenset[int]
+
+
+def reckoned(
+    requested: Mapping[tuple[int, str], Decimal], shipments: Sequence[shipment_pb2.Shipment]
+) -> Reckoning:
+    """requested: what a fulfillment request asks for. shipments: all of that request."""
+    packed = [contents(each.packages) for each in shipments if not is_voided(each)]
+    return Reckoning(
+        short_at_docks(requested, shipments),
+        _missing(requested, shipments, told_is_of_it=True),
+        _to_be_packed_again(shipments, told_is_of_it=True),
+        frozenset(key[0] for each in packed for key in each if key not in requested),
+    )
+
+
+def stay_for_good(shipment: shipment_pb2.Shipment, request: Reckoning) -> list[str]:
+    """Ids of packages at the dock that will not leave: of each line in them nothing is missing
+    without them but what is short. Of a line that nobody can compare the shipment's own confirms
+    say so.
+
+    request: of the shipment's fulfillment request, with this shipment.
     """
     staying = still_at_dock(shipment)
     if not staying:
         return []
-    short = short_at_docks(requested, shipments)
-    missing = _missing(requested, shipments, told_is_of_it=True, without=shipment)
     # What is cancelled may be what was voided: a carton is not let go of by the same word.
-    for key, quantity in _to_be_packed_again(shipments, told_is_of_it=True).items():
-        missing[key] += quantity
-    return [
-        package.id
-        for package in staying
-        if all(
-            key in requested and missing[key] <= short.get(key, NOTHING)
-            for key in contents([package])
-        )
-    ]
+    beside = _more(still_to_leave(shipment, told_is_of_it=True), request.again)
+    told, held = cancelled_amounts(shipment), contents(staying)
+
+    def is_done(key: tuple[int, str]) -> bool:
+        if key[0] in request.incomparable:
+            return told[key] >= held[key] + request.again.get(key, NOTHING)
+        missing = request.missing[key] + beside.get(key, NOTHING)
+        return missing <= request.short.get(key, NOTHING)
+
+    return [package.id for package in staying if all(map(is_done, contents([package])))]
 
 
 def still_to_pack(
@@ -168,11 +191,8 @@ def _missing(
     shipments: Sequence[shipment_pb2.Shipment],
     *,
     told_is_of_it: bool,
-    without: shipment_pb2.Shipment | None = None,
 ) -> Amounts:
     """What was ordered of a line and has not left, is not at a dock, and is not to be packed again.
-
-    without: a shipment of which nothing more is expected to leave.
 
     told_is_of_it: that a confirm cancels what is in cartons at the dock or was to be packed again.
     It may, or may speak of other goods: nobody says. So what is missing is no more with True, and
@@ -180,11 +200,7 @@ def _missing(
     """
     missing: Amounts = defaultdict(Decimal, ordered)
     accounted = [shipped_amounts(each) for each in shipments if has_left(each)]
-    accounted += [
-        still_to_leave(each, told_is_of_it=told_is_of_it)
-        for each in shipments
-        if without is None or each.id != without.id
-    ]
+    accounted += [still_to_leave(each, told_is_of_it=told_is_of_it) for each in shipments]
     accounted.append(_to_be_packed_again(shipments, told_is_of_it=told_is_of_it))
     for each in accounted:
         for key, quantity in each.items():

@@ -135,10 +135,13 @@ def _staying(unit: Unit, shipment: Any) -> list[str]:
     request = unit.object("fulfillment_request", shipment.fulfillment_request_id)
     if request is None:
         return []
-    message: Any = request.message
     mates = [each.message for each in _of_request(unit, request) if each.id != shipment.id]
-    requested = departures.amounts(message.lines)
-    return shortages.stay_for_good(shipment, requested, [shipment, *mates])
+    return shortages.stay_for_good(shipment, _reckoned(request, [shipment, *mates]))
+
+
+def _reckoned(request: ObjectRecord, shipments: list[Any]) -> shortages.Reckoning:
+    message: Any = request.message
+    return shortages.reckoned(departures.amounts(message.lines), shipments)
 
 
 def _of_request(unit: Unit, request: ObjectRecord) -> list[ObjectRecord]:
@@ -152,20 +155,31 @@ def _of_request(unit: Unit, request: ObjectRecord) -> list[ObjectRecord]:
 
 
 def _end(unit: Unit, confirmed: ObjectRecord) -> None:
-    """What a confirm means for what is around its shipment. Another one of the request may have
-    cartons at the dock of which nobody knew until now that they stay there."""
+    """What a confirm means for what is around its shipment."""
     source: Any = confirmed.message
     request = unit.object("fulfillment_request", source.fulfillment_request_id)
-    for mate in [] if request is None else _of_request(unit, request):
-        message: Any = mate.message
-        other = mate.id != confirmed.id and mate.state != "VOIDED"
-        if not other or not departures.still_at_dock(message):
-            continue
-        stay = _staying(unit, message)
-        if stay:
-            resources.change(unit, mate, partial(_withdraw, stay=stay))
-    settle_request(unit, source.fulfillment_request_id)
+    if request is not None:
+        _withdraw_elsewhere(unit, request, confirmed.id)
+        settle_request(unit, request.id)
     derive_progress(unit, confirmed.root_id)
+
+
+def _withdraw_elsewhere(unit: Unit, request: ObjectRecord, confirmed_id: str) -> None:
+    """Other shipments of the request may have cartons at the dock of which nobody knew until this
+    confirm that they stay there."""
+    records = _of_request(unit, request)
+    shipments: dict[str, Any] = {each.id: each.message for each in records}
+    by_all = _reckoned(request, list(shipments.values()))
+    for mate in records:
+        message: Any = mate.message
+        if mate.id == confirmed_id or mate.state == "VOIDED":
+            continue
+        stay = shortages.stay_for_good(message, by_all)
+        if stay:
+            after = resources.change(unit, mate, partial(_withdraw, stay=stay))
+            # What stays behind there is missing to the others.
+            shipments[mate.id] = after.message
+            by_all = _reckoned(request, list(shipments.values()))
 
 
 @decides("shipment.v1.ShipmentService/VoidShipment")
