@@ -18,6 +18,7 @@ from crossdock_adapters.sdk.layout_files import Row
 from crossdock_adapters.sdk.layout_values import Field, FieldProblem, Value
 from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Retry, Unreachable
 from crossdock_adapters.sdk.settings import SettingsError
+from crossdock_adapters.sdk.staging_tables import Again, ClaimedRow
 from crossdock_adapters.sdk.table_layout import Column, Place
 from fixtures_postgres import session_server
 from sqlalchemy import text
@@ -196,6 +197,34 @@ async def test_an_old_row_that_is_mended_does_not_come_after_a_newer_one(house: 
     assert [row.id for row in again] == [other.id]
     flags = house.column("SELECT FLAG FROM OUTBOX ORDER BY ID")
     assert [flag.rstrip() for flag in flags] == ["Y", "Y", "C"]
+
+
+async def test_a_row_that_failed_is_claimed_again_in_its_place(house: House) -> None:
+    """Proves that a row which nobody could read is given out once more, but neither beside nor
+    after a newer one of its item, nor before an older one that is ready; and that what is no such
+    row any more is left as it is."""
+    house.fill_outbox(["A", "A", "A", "B", "B"])
+    for number, flag in enumerate("HHNNH", start=1):
+        house.run(f"UPDATE OUTBOX SET FLAG = '{flag}   ' WHERE ID = {number}")
+    erp = house.database()
+
+    async def again(number: int) -> tuple[Again, ClaimedRow | None]:
+        return await staging_tables.claim_again(erp, OUTBOX, number, f"token {number}", LATER)
+
+    came, row = await again(2)
+    assert came is Again.OURS and row is not None
+    assert (row.id, row.values["name"]) == (2, "n2")
+    assert await again(1) == (Again.BUSY, None)
+    assert await again(5) == (Again.BUSY, None)
+    # The newest of its item waits for the one that is claimed again.
+    claimed = await staging_tables.claim(erp, OUTBOX, "poll", SOON, LATER, 9)
+    assert [each.id for each in claimed] == [4]
+    assert await staging_tables.settle(erp, OUTBOX, row, "token 2", "Y")
+    assert await again(1) == (Again.OVERTAKEN, None)
+    for number, expected in ((1, Again.ELSEWHERE), (3, Again.ELSEWHERE), (9, Again.GONE)):
+        assert await again(number) == (expected, None)
+    flags = house.column("SELECT FLAG FROM OUTBOX ORDER BY ID")
+    assert [flag.rstrip() for flag in flags] == ["Y", "Y", "N", "C", "H"]
 
 
 async def test_a_layout_that_does_not_fit_is_told_before_anything_is_written(house: House) -> None:

@@ -1,0 +1,67 @@
+"""What an ERP that numbers its changes told newer of an item than one that was held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from crossdock_adapters.sdk import item_changes
+from crossdock_adapters.sdk.item_changes import Change, ItemChanges
+from crossdock_adapters.sdk.outcomes import Retry
+from hypothesis import given
+from hypothesis import strategies as st
+
+PAGE = 3
+CHANGES = st.lists(st.tuples(st.sampled_from("ABC"), st.booleans()), min_size=1, max_size=30)
+
+
+class Log:
+    """An ERP's changes, numbered from 1, some of which nobody can read."""
+
+    def __init__(self, told: Sequence[tuple[str, bool]]) -> None:
+        self.told = list(told)
+        self.questions = 0
+
+    async def behind(self, after: int) -> Sequence[Change]:
+        self.questions += 1
+        page = enumerate(self.told[after : after + PAGE], start=after + 1)
+        return [(number, item, can_be_read) for number, (item, can_be_read) in page]
+
+
+@given(CHANGES, st.lists(st.integers(0, 29), min_size=1, max_size=6))
+async def test_a_newer_one_counts_where_it_can_be_read(
+    told: list[tuple[str, bool]], asked: list[int]
+) -> None:
+    """Proves of any log, and whatever is asked about in which order, that a held change gives way
+    to a later one of its item that can be read, and to nothing else."""
+    changes = ItemChanges(Log(told).behind)
+    for position in (each % len(told) for each in asked):
+        item = told[position][0]
+        later = any(of == item and readable for of, readable in told[position + 1 :])
+        assert await changes.has_newer(item, position + 1) == later
+
+
+async def test_what_was_read_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that a long log is read in several looks, each of which goes on behind the last one,
+    that what was read is kept for the next payload, and that what comes later is seen."""
+    monkeypatch.setattr(item_changes, "MAX_PAGES_AT_ONCE", 2)
+    log = Log([("A", True), *[("B", True)] * 9])
+    changes = ItemChanges(log.behind)
+    with pytest.raises(Retry, match="at change 7"):
+        await changes.has_newer("A", 1)
+    assert not await changes.has_newer("A", 1)
+    before = log.questions
+    assert await changes.has_newer("B", 2)
+    assert log.questions == before + 1
+    log.told.append(("A", True))
+    assert await changes.has_newer("A", 1)
+
+
+async def test_more_items_than_are_remembered_are_not_guessed_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that a log of more items than are kept ends in no answer, and never in a wrong one."""
+    monkeypatch.setattr(item_changes, "MAX_ITEMS", 2)
+    changes = ItemChanges(Log([(each, True) for each in "ABCDEA"]).behind)
+    with pytest.raises(Retry, match="more than 2 items changed since A was held"):
+        await changes.has_newer("A", 1)
