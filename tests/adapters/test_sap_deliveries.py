@@ -58,6 +58,45 @@ async def test_a_delivery_of_saps_job_with_no_key_at_all_is_taken(tmp_path: Path
         assert len(desk.deliveries()) == 1
 
 
+def kit_of(desk: Desk) -> None:
+    """Item 10 of the order is a kit of two of a part each, which is a kit itself."""
+    (document,) = desk.sandbox._books.orders.values()
+    head = document.items["000010"]
+    for place, higher, quantity in (("000011", "10", 2), ("000012", "11", 6)):
+        ordered = head["RequestedQuantity"] * quantity
+        part = {"SalesOrderItem": place, "HigherLevelItem": higher, "RequestedQuantity": ordered}
+        document.items[place] = {**head, **part, "Material": "SKU-1005"}
+
+
+@pytest.mark.parametrize("made_by", ["us", "SAP's job"])
+async def test_parts_of_a_kit_leave_with_it(tmp_path: Path, made_by: str) -> None:
+    """Proves that items that SAP made for a line that left are posted with what SAP has of them,
+    and neither taken out nor told as a difference, whoever made the delivery."""
+    async with running(tmp_path) as desk:
+        await desk.do("create_sales_order", order((10, "SKU-1001", "2")))
+        kit_of(desk)
+        if made_by != "us":
+            await made_by_sap(desk)
+        await desk.do("post_goods_issue", manifested((10, "SKU-1001", "2")))
+        moved = [(each["Material"], each["QuantityInEntryUnit"]) for each in desk.documents()]
+        assert moved == [("SKU-1001", 2), ("SKU-1005", 4), ("SKU-1005", 12)]
+
+
+async def test_part_of_a_kit_that_leaves_is_for_a_person(tmp_path: Path) -> None:
+    """Proves that nobody guesses how many parts one kit of two has, and that a kit of which nothing
+    left takes its parts along."""
+    async with running(tmp_path) as desk:
+        await desk.do("create_sales_order", order((10, "SKU-1001", "2"), (20, "SKU-1002", "1")))
+        kit_of(desk)
+        document = await made_by_sap(desk)
+        event = manifested((10, "SKU-1001", "1"), (20, "SKU-1002", "1"))
+        with pytest.raises(NeedsPerson, match="items 000030 are parts of it"):
+            await desk.do("post_goods_issue", event)
+        document.fields["DeliveryDocumentBySupplier"] = ""
+        await desk.do("post_goods_issue", manifested((20, "SKU-1002", "1")))
+        assert [each["Material"] for each in desk.documents()] == ["SKU-1002"]
+
+
 async def test_a_key_that_sap_does_not_keep_posts_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

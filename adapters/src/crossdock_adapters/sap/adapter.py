@@ -32,8 +32,14 @@ from crossdock_adapters.sap.client import (
     Stale,
     client_certificate,
 )
-from crossdock_adapters.sap.deliveries import RETURNED, Deliveries, DeliveryRules
-from crossdock_adapters.sap.delivery import Delivery, Preceding, refuse_unproven, released
+from crossdock_adapters.sap.deliveries import Deliveries, DeliveryRules
+from crossdock_adapters.sap.delivery import (
+    RETURNED,
+    Delivery,
+    Preceding,
+    refuse_unproven,
+    released,
+)
 from crossdock_adapters.sap.orders import ORDER, ORDERS
 from crossdock_adapters.sap.returns import CustomerReturn, ReturnRules
 from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Shipped

@@ -25,8 +25,10 @@ from crossdock_adapters.sap.client import (
 from crossdock_adapters.sap.delivery import (
     OUR_KEY,
     OUR_KEYS,
+    OUTBOUND,
     Delivery,
     DeliveryItem,
+    Kind,
     Preceding,
     differences,
     in_base_unit,
@@ -34,6 +36,8 @@ from crossdock_adapters.sap.delivery import (
     item_of,
     not_moved,
     odd_status,
+    parts_of,
+    refuse_kit,
     refuse_others,
     refuse_unproven,
     released,
@@ -60,39 +64,6 @@ TRIES: Final = 4
 LOOK_PAUSE_SECONDS: Final = 0.2
 NOT_CREATED_PAUSE_SECONDS: Final = 60.0
 STALE_PAUSE_SECONDS: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a kind of delivery is called. moved: what its goods did, in a sentence."""
-
-    header: str
-    item: str
-    post: str
-    posting: str
-    moved: str
-    reference: str
-    preceding: str
-
-
-OUTBOUND: Final = Kind(
-    "A_OutbDeliveryHeader",
-    "A_OutbDeliveryItem",
-    "PostGoodsIssue",
-    "goods issue",
-    "left",
-    "outbound_delivery",
-    "sales order",
-)
-RETURNED: Final = Kind(
-    "A_ReturnsDeliveryHeader",
-    "A_ReturnsDeliveryItem",
-    "PostGoodsReceipt",
-    "goods receipt",
-    "came",
-    "returns_delivery",
-    "customer return",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +308,9 @@ class Deliveries:
         self._refuse_unless_open(delivery)
         refuse_others(delivery)
         by_item = {line.item: line for line in lines}
-        for number in [item.number for item in delivery.items if not item.main_item]:
+        parts = parts_of(delivery, lines)
+        own = [item for item in delivery.items if not item.main_item and item.number not in parts]
+        for number in [item.number for item in own]:
             item = next(each for each in delivery.items if each.number == number)
             if await self._item_ready(delivery, item, by_item.get(item.order_item)):
                 # Every write makes a new version of the whole delivery.
@@ -380,6 +353,8 @@ class Deliveries:
             )
         rest = wanted - sum((each.quantity for each in splits), Decimal(0))
         if item.quantity != rest:
+            if line is not None:
+                refuse_kit(delivery, item)
             body["ActualDeliveryQuantity"] = odata.decimal_text(rest)
         if len(lots) == 1 and item.batch not in lots:
             body["Batch"] = next(iter(lots))

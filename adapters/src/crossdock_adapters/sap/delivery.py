@@ -21,6 +21,39 @@ OUR_KEYS: Final = re.compile(r"[0-9A-F]{32}(-[0-9]+)?")
 RELEASED_KEYS: Final = re.compile(r"V[0-9A-F]{31}(-[0-9]+)?")
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a kind of delivery is called. moved: what its goods did, in a sentence."""
+
+    header: str
+    item: str
+    post: str
+    posting: str
+    moved: str
+    reference: str
+    preceding: str
+
+
+OUTBOUND: Final = Kind(
+    "A_OutbDeliveryHeader",
+    "A_OutbDeliveryItem",
+    "PostGoodsIssue",
+    "goods issue",
+    "left",
+    "outbound_delivery",
+    "sales order",
+)
+RETURNED: Final = Kind(
+    "A_ReturnsDeliveryHeader",
+    "A_ReturnsDeliveryItem",
+    "PostGoodsReceipt",
+    "goods receipt",
+    "came",
+    "returns_delivery",
+    "customer return",
+)
+
+
 class Preceding(Protocol):
     """What deliveries are of: a sales order, or a customer return."""
 
@@ -32,8 +65,9 @@ class Preceding(Protocol):
 @dataclass(frozen=True, slots=True)
 class DeliveryItem:
     """An item as it was read. order, order_item: what it delivers, without zeros before it and with
-    six digits. main_item: of a batch split, the item that was split. serial_count: of its serial
-    numbers. to_base: so many of the base unit are so many of the unit."""
+    six digits. main_item: of a batch split, the item that was split. higher: of what SAP made for
+    another item, such as a part of a kit, that item; "" for one of its own. serial_count: of its
+    serial numbers. to_base: so many of the base unit are so many of the unit."""
 
     number: str
     order: str
@@ -42,6 +76,7 @@ class DeliveryItem:
     unit: str
     batch: str
     main_item: str
+    higher: str
     etag: str
     serial_count: int
     base_unit: str
@@ -77,6 +112,7 @@ def item_of(row: Mapping[str, Any]) -> DeliveryItem:
         odata.said(row, "DeliveryQuantityUnit"),
         odata.said(row, "Batch"),
         odata.item_number(row.get("HigherLvlItmOfBatSpltItm")),
+        odata.item_number(row.get("HigherLevelItem")),
         etag_of(row),
         int(odata.number(row.get("NumberOfSerialNumbers") or 0)),
         str(row.get("BaseUnit") or row.get("DeliveryQuantityUnit") or ""),
@@ -157,14 +193,44 @@ def refuse_unproven(
             )
 
 
+def parts_of(delivery: Delivery, lines: Sequence[Shipped]) -> set[str]:
+    """Numbers of the items that SAP made for items of these lines, however deep: they move with
+    them, by quantities of SAP's own."""
+    moved = {line.item for line in lines}
+    there = {item.number: item for item in delivery.items}
+    found: set[str] = set()
+    for item in delivery.items:
+        above, seen = there.get(item.higher), {item.number}
+        while above is not None and above.number not in seen:
+            seen.add(above.number)
+            if above.order_item in moved and item.order_item not in moved:
+                found.add(item.number)
+            above = there.get(above.higher)
+    return found | {item.number for item in delivery.items if item.main_item in found}
+
+
+def refuse_kit(delivery: Delivery, item: DeliveryItem) -> None:
+    """NeedsPerson: the item has parts, and what becomes of them when its quantity changes, nobody
+    knows."""
+    parts = [each.number for each in delivery.items if each.higher == item.number]
+    if parts:
+        raise NeedsPerson(
+            f"item {item.number} of delivery {delivery.number} has "
+            f"{odata.decimal_text(item.quantity)}, and another quantity moved; items "
+            f"{', '.join(parts)} are parts of it: set their quantities in SAP, then retry"
+        )
+
+
 def differences(delivery: Delivery, lines: Sequence[Shipped], moved: str) -> str:
     """What a delivery has other than what moved, by quantity and lot; "" when it is the same."""
     odd = []
     wanted = {line.item: line for line in lines}
-    for place in sorted({item.order_item for item in delivery.items} | set(wanted)):
+    parts = parts_of(delivery, lines)
+    items = [item for item in delivery.items if item.number not in parts]
+    for place in sorted({item.order_item for item in items} | set(wanted)):
         line = wanted.get(place)
         lots: dict[str, Decimal] = {}
-        for item in delivery.items:
+        for item in items:
             if item.order_item == place and item.quantity:
                 lots[item.batch] = lots.get(item.batch, Decimal(0)) + item.quantity
         quantity = sum(lots.values(), Decimal(0))

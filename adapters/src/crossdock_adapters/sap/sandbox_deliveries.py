@@ -53,7 +53,7 @@ def create_delivery(books: Books, body: Mapping[str, Any]) -> Document:
     wanted = odata.inner(body, "to_DeliveryDocumentItem")
     if not wanted:
         raise refusal(400, "VL/001", "A delivery needs an item")
-    items = [_item_from_order(books, item) for item in wanted]
+    items = _with_parts(books, [_item_from_order(books, item) for item in wanted])
     number = books.next_number("delivery", FIRST_DELIVERY)
     moment = books.clock()
     document = Document(
@@ -70,8 +70,47 @@ def create_delivery(books: Books, body: Mapping[str, Any]) -> Document:
     for index, item in enumerate(items, start=1):
         place = f"{index * 10:06d}"
         document.items[place] = {"DeliveryDocument": number, "DeliveryDocumentItem": place, **item}
+    _put_below(books, document)
     books.deliveries[number] = document
     return document
+
+
+def _with_parts(books: Books, items: list[Fields]) -> list[Fields]:
+    """With the parts of kits, which leave with them: so many of each as the order has for one."""
+    found: list[Fields] = []
+    asked = {item["ReferenceSDDocumentItem"] for item in items}
+    for item in items:
+        found.append(item)
+        ordered = books.orders[item["ReferenceSDDocument"]].items
+        of_one = (
+            item["ActualDeliveryQuantity"]
+            / ordered[item["ReferenceSDDocumentItem"]]["RequestedQuantity"]
+        )
+        parts = [
+            {
+                "ReferenceSDDocument": item["ReferenceSDDocument"],
+                "ReferenceSDDocumentItem": place,
+                "ActualDeliveryQuantity": f"{part['RequestedQuantity'] * of_one:f}",
+            }
+            for place, part in ordered.items()
+            if odata.item_number(part["HigherLevelItem"]) == item["ReferenceSDDocumentItem"]
+            and place not in asked
+        ]
+        found += _with_parts(books, [_item_from_order(books, part) for part in parts])
+    return found
+
+
+def _put_below(books: Books, document: Document) -> None:
+    """Say of each item which one of the delivery it is a part of."""
+    places = {
+        (item["ReferenceSDDocument"], item["ReferenceSDDocumentItem"]): place
+        for place, item in document.items.items()
+    }
+    for item in document.items.values():
+        order = item["ReferenceSDDocument"]
+        ordered = books.orders[order].items[item["ReferenceSDDocumentItem"]]
+        above = odata.item_number(ordered["HigherLevelItem"])
+        item["HigherLevelItem"] = places.get((order, above), "000000")
 
 
 def _item_from_order(books: Books, body: Mapping[str, Any]) -> Fields:
