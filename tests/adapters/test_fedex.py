@@ -254,40 +254,6 @@ async def test_any_service_type_that_fedex_publishes_can_be_ordered(world: World
     assert translate.service_type(shipment, rules.services) == "FEDEX_INTERNATIONAL_CONNECT_PLUS"
 
 
-# Cancelling
-
-
-async def test_cancelling_twice_is_one_and_after_a_scan_none(world: World) -> None:
-    """Proves that a repeated cancellation succeeds, and that a success which says "not cancelled"
-    is a refusal."""
-    await world.buy(world.packed())
-    for _ in range(2):
-        done = await adapter.void_label(world.voided(), world.client)
-        assert [each.type for each in done.references] == ["voided_tracking_number"]
-    assert world.books["shipments_cancelled"] == 1
-    world.hub.stored.clear()
-    await world.buy(world.packed("another"))
-    await world.handed_over()
-    with pytest.raises(Reject) as refused:
-        await adapter.void_label(world.voided(), world.client)
-    assert refused.value.code == "not_cancelled"
-
-
-async def test_cancelled_before_is_known_by_tracking_too(tmp_path: Path) -> None:
-    """Proves that an unknown word for "cancelled before" is no refusal when tracking says so."""
-    async with fedex(tmp_path, already_cancelled_codes=["SOMETHING.ELSE"]) as world:
-        await world.buy(world.packed())
-        for _ in range(2):
-            await adapter.void_label(world.voided(), world.client)
-        assert world.books["shipments_cancelled"] == 1
-
-
-async def test_nothing_bought_is_nothing_to_cancel(world: World) -> None:
-    """Proves that a package without a label needs no call."""
-    done = await adapter.void_label(world.voided(), world.client)
-    assert (done.facts, world.calls("cancel")) == ((), 0)
-
-
 # Errors
 
 

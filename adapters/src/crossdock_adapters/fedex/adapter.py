@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from crossdock.label.v1 import label_pb2
+from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock.returns.v1 import return_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
@@ -112,18 +112,36 @@ async def buy_return_label(work: Work, vendor: FedexClient) -> Confirmed:
 
 @ADAPTER.operation("void_label")
 async def void_label(work: Work, vendor: FedexClient) -> Confirmed:
-    """Cancels the shipment of a package's label; cancelling twice is one, after a scan no more."""
+    """Cancels the shipment of a package's label; cancelling twice is one, after a scan no more.
+
+    With it go the labels of all packages that were sold together, which is told of each: the hub
+    may have dropped the purchase and the void of another package untouched.
+    """
     shipment: shipment_pb2.Shipment = work.event.shipment
-    label = await carrier_reports.label_of(work.hub, shipment.id, work.item)
+    carrier = work.settings.text("carrier_code")
+    labels = await _labels_of(work, carrier)
+    valid = [each for each in labels if each.state != label_pb2.LABEL_STATE_VOIDED]
+    label = next((each for each in valid if each.package_id == work.item), None)
+    void = [each.tracking_number for each in labels if each.package_id == work.item]
+    if label is None and void:
+        # The void of another package told it.
+        note = "its label is void already: its shipment is cancelled"
+        return Confirmed([Reference("voided_tracking_number", void[-1])], note=note)
     number = carrier_labels.tracking_number_of(shipment, work.item)
     number = number if label is None else label.tracking_number
     if not number:
         return Confirmed(note="no label was bought for this package: nothing to cancel")
     master = "" if label is None else label.carrier_shipment_number
     account = ship_rules(work.settings).account_for(shipment.ship_from_location_number)
+    together = (
+        each.tracking_number
+        for each in valid
+        if (master or number) in (each.tracking_number, each.carrier_shipment_number)
+    )
+    numbers = dict.fromkeys([number, *together])
     await _cancel(vendor, number, master, account, shipment.ship_from)
-    fact = carrier_labels.void_request(work.endpoint, work.settings.text("carrier_code"), number)
-    return Confirmed([Reference("voided_tracking_number", number)], [fact])
+    facts = [carrier_labels.void_request(work.endpoint, carrier, each) for each in numbers]
+    return Confirmed([Reference("voided_tracking_number", number)], facts)
 
 
 @ADAPTER.operation("void_return_label")
@@ -280,6 +298,15 @@ def _notes_of(booking: Booking, note: str) -> list[str]:
             log.warning("label %s: %s", piece.label.tracking_number, missing)
             notes.append(missing)
     return notes
+
+
+async def _labels_of(work: Work, carrier: str) -> list[label_pb2.Label]:
+    """Every label of ours of the delivery's shipment, void ones too."""
+    request = label_service_pb2.ListLabelsRequest(
+        page_size=carrier_reports.MAX_LABELS_OF_A_SHIPMENT, shipment_id=work.event.shipment.id
+    )
+    listed = (await work.hub.labels.ListLabels(request)).labels
+    return [each for each in listed if each.carrier_code == carrier]
 
 
 async def _cancel(
