@@ -201,6 +201,28 @@ async def test_each_receipt_is_posted_on_a_delivery_of_its_own(desk: Desk) -> No
     assert int(after) - int(before) == 2
 
 
+@pytest.mark.parametrize("lost", [False, True])
+async def test_goods_are_put_away_before_their_receipt(tmp_path: Path, lost: bool) -> None:
+    """Proves that where SAP wants what came put away first, that is said once, and a lost answer to
+    it posts nothing twice; and that a deployment in which somebody else says it waits."""
+    async with running(tmp_path, put_away_first=True) as desk:
+        await desk.do("create_sales_order", approved({}))
+        await desk.do("open_return", initiated({}))
+        if lost:
+            desk.fault("reply_lost", operation="put_away_all_items", count=1)
+            with pytest.raises(OutcomeUnknown):
+                await desk.do("post_return_receipt", received({}))
+        await desk.do("post_return_receipt", received({}))
+        assert [each["GoodsMovementType"] for each in desk.documents()] == ["653"]
+        assert desk.calls("put_away_all_items") == len(receipts(desk)) == 1
+    async with running(tmp_path, put_away_first=True, puts_away=False) as desk:
+        await desk.do("create_sales_order", approved({}))
+        await desk.do("open_return", initiated({}))
+        with pytest.raises(NeedsPerson, match="The goods are not put away"):
+            await desk.do("post_return_receipt", received({}))
+        assert desk.documents() == []
+
+
 @pytest.mark.parametrize("call", ["create_return_delivery", "post_goods_receipt"])
 async def test_a_lost_answer_ends_in_one_receipt(desk: Desk, call: str) -> None:
     """Proves that a receipt whose answer is lost, at the create or at the posting, is found or

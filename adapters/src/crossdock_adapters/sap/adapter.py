@@ -442,9 +442,10 @@ def delivery_rules(settings: Settings) -> DeliveryRules:
 
 
 def receipt_rules(settings: Settings) -> DeliveryRules:
-    """The same for returns deliveries, which the adapter creates and nobody picks."""
-    service = settings.text("return_delivery_service")
-    return replace(delivery_rules(settings), service=service, creates=True, picks=False)
+    """The same for returns deliveries, which the adapter creates, and puts away where a setting
+    says so."""
+    service, puts_away = settings.text("return_delivery_service"), settings.flag("puts_away")
+    return replace(delivery_rules(settings), service=service, creates=True, picks=puts_away)
 
 
 def return_rules(settings: Settings) -> ReturnRules:

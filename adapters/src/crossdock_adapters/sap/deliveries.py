@@ -69,6 +69,7 @@ STALE_PAUSE_SECONDS: Final = 2.0
 @dataclass(frozen=True, slots=True)
 class DeliveryRules:
     """creates: the adapter creates deliveries; else SAP's own job does, and it waits for them.
+    picks: it takes their quantities as picked, or as put away.
     documents_by: "delivery" (the material document service) or "document_flow".
     document_seconds: how long the document number may take to show after the posting.
     """
@@ -317,11 +318,11 @@ class Deliveries:
                 delivery = await self.read(delivery.number)
         if self._rules.picks and delivery.picking in ("A", "B"):
             parameters = {"DeliveryDocument": odata.text(delivery.number)}
-            await self._checked("PickAllItems", parameters, delivery)
+            await self._checked(self._kind.take_all, parameters, delivery)
             delivery = await self.read(delivery.number)
         if self._rules.picks and delivery.confirmation in ("A", "B"):
             parameters = {"DeliveryDocument": odata.text(delivery.number)}
-            await self._checked("ConfirmPickingAllItems", parameters, delivery)
+            await self._checked(self._kind.confirm_all, parameters, delivery)
             delivery = await self.read(delivery.number)
         differs = {
             name: value for name, value in header.items() if delivery.fields.get(name) != value

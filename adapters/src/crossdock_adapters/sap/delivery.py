@@ -23,12 +23,15 @@ RELEASED_KEYS: Final = re.compile(r"V[0-9A-F]{31}(-[0-9]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a kind of delivery is called. moved: what its goods did, in a sentence."""
+    """What a kind of delivery is called. moved: what its goods did, in a sentence. take_all,
+    confirm_all: what takes its quantities as picked or put away, and confirms that."""
 
     header: str
     item: str
     post: str
     posting: str
+    take_all: str
+    confirm_all: str
     moved: str
     reference: str
     preceding: str
@@ -39,6 +42,8 @@ OUTBOUND: Final = Kind(
     "A_OutbDeliveryItem",
     "PostGoodsIssue",
     "goods issue",
+    "PickAllItems",
+    "ConfirmPickingAllItems",
     "left",
     "outbound_delivery",
     "sales order",
@@ -48,6 +53,8 @@ RETURNED: Final = Kind(
     "A_ReturnsDeliveryItem",
     "PostGoodsReceipt",
     "goods receipt",
+    "PutawayAllItems",
+    "ConfirmPutawayAllItems",
     "came",
     "returns_delivery",
     "customer return",

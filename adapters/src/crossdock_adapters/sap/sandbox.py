@@ -74,8 +74,8 @@ class SapSandbox(Sandbox):
 
     Settings: user, password, session_seconds, page_size, items, customers, plants, batch_items,
     serial_items, stock (of each item in each plant), document_delay_seconds (until a material
-    document is visible), creates_deliveries (as the tenant's own background job does), events_user,
-    events_password.
+    document is visible), creates_deliveries (as the tenant's own background job does),
+    put_away_first (what comes back, before its goods receipt), events_user, events_password.
     """
 
     name: ClassVar[str] = "sap"
@@ -108,7 +108,8 @@ class SapSandbox(Sandbox):
             self._books.serial_materials,
         )  # fmt: skip
         self._bills = Bills(self._books)
-        self._returned = Returned(self._books, self._bills.returns)
+        first = bool(given.get("put_away_first", False))
+        self._returned = Returned(self._books, self._bills.returns, put_away_first=first)
         self._subscriber = ""
         self._events_sent = 0
         self._page_size = int(given.get("page_size", DEFAULT_PAGE))

@@ -45,11 +45,15 @@ Routes = list[tuple[str, str, Handler]]
 
 @dataclass(slots=True)
 class Returned:
-    """Customer returns, which are opened at the bills' service, and their deliveries."""
+    """Customer returns, which are opened at the bills' service, and their deliveries.
+
+    put_away_first: no goods receipt before the goods are put away.
+    """
 
     books: Books
     returns: list[Fields]
     deliveries: dict[str, Document] = field(default_factory=dict)
+    put_away_first: bool = False
 
     def routes(self, feed: Feed) -> tuple[Routes, Routes, Routes]:
         """GET, POST and PATCH: path, operation in the call log, handler."""
@@ -83,6 +87,8 @@ class Returned:
         ]
         posts: Routes = [
             (f"{deliveries}/{HEADER}", "create_return_delivery", self._create),
+            (f"{deliveries}/PutawayAllItems", "put_away_all_items", self._put_away),
+            (f"{deliveries}/ConfirmPutawayAllItems", "confirm_put_away", self._put_away),
             (f"{deliveries}/PostGoodsReceipt", "post_goods_receipt", self._post),
         ]
         patches: Routes = [
@@ -156,7 +162,8 @@ class Returned:
             {
                 "DeliveryDocument": number, "DeliveryDocumentBySupplier": "", "BillOfLading": "",
                 "ActualGoodsMovementDate": None, "OverallGoodsMovementStatus": "A",
-                "OverallPickingStatus": "", "OverallPickingConfStatus": "",
+                "OverallPickingStatus": "A" if self.put_away_first else "",
+                "OverallPickingConfStatus": "",
                 "LastChangeDateTime": moment,
             }
         )  # fmt: skip
@@ -190,6 +197,7 @@ class Returned:
             "ActualDeliveryQuantity": wanted, "DeliveryQuantityUnit": line["RequestedQuantityUnit"],
             "Batch": str(body.get("Batch", "")), "HigherLvlItmOfBatSpltItm": "000000",
             "serials": [each["SerialNumber"] for each in odata.inner(line, "to_SerialNumber")],
+            "picked": Decimal(0),
         }  # fmt: skip
 
     def _refuse_more(self, number: str, line: Mapping[str, Any], wanted: Decimal) -> None:
@@ -235,11 +243,21 @@ class Returned:
         changed(self.books, document)
         return Response(status_code=204)
 
+    async def _put_away(self, request: Request, call: Call) -> Response:
+        """Take the delivery quantity of each item as put away."""
+        document = self._delivery(parameter(request, "DeliveryDocument"))
+        call.key = document.fields["DeliveryDocumentBySupplier"]
+        fits(request, delivery_etag(document))
+        sandbox_deliveries.pick_all(self.books, document)
+        return json_response({"d": {"results": []}})
+
     async def _post(self, request: Request, call: Call) -> Response:
         document = self._delivery(parameter(request, "DeliveryDocument"))
         call.key = document.fields["DeliveryDocumentBySupplier"]
         fits(request, delivery_etag(document))
         self._refuse_posted(document)
+        if document.fields["OverallPickingStatus"] in ("A", "B"):
+            raise refusal(400, "VL/019", "The goods are not put away")
         day = document.fields["ActualGoodsMovementDate"] or self.books.clock().date()
         self.books.refuse_closed(day)
         moving = [item for item in document.items.values() if item["ActualDeliveryQuantity"] > 0]
