@@ -117,6 +117,14 @@ def test_a_gateway_error_page_is_unknown_for_a_write(body: bytes) -> None:
         judge(answer, effect=True, earlier_effect=False)
 
 
+@pytest.mark.parametrize("code", ["UNEXPECTED_ERROR", "SSS_TIME_LIMIT_EXCEEDED"])
+def test_a_failure_that_comes_as_a_400_rejects_nothing(code: str) -> None:
+    """Proves that a code which says that NetSuite failed is one under the status of a refusal."""
+    body = json.dumps({"status": 400, "o:errorDetails": [{"detail": "x", "o:errorCode": code}]})
+    with pytest.raises(OutcomeUnknown):
+        judge(Answer(400, {}, body.encode()), effect=True, earlier_effect=False)
+
+
 def test_a_gateways_400_rejects_no_order() -> None:
     """A page of something in between is no word of NetSuite's about the order: unknown."""
     with pytest.raises(OutcomeUnknown):

@@ -195,6 +195,23 @@ def test_words_of_a_lock_are_retries(code: str, text: str) -> None:
     assert ANSWERS.verdict(problem).word == "retry"
 
 
+def test_a_warning_beside_an_error_is_no_reason() -> None:
+    """Proves that what was said of the same document, and not against the call, neither rejects it
+    nor makes it a retry."""
+    details = [
+        {"code": "V1/600", "message": "Item 20 is rejected", "severity": "warning"},
+        {"code": "V1/311", "message": "It is locked by nobody", "severity": "info"},
+        {"code": "ZZ/007", "message": "Not now", "severity": "error"},
+    ]
+    error = {"code": "SY/530", "message": {"value": "Error"}, "innererror": {}}
+    error["innererror"] = {"errordetails": details}
+    problem = client.problem_of(Answer(400, CIMultiDict(), vendor_json.dumps({"error": error})))
+    assert ANSWERS.verdict(problem).word == "person"
+    details[2]["code"] = "M7/021"
+    problem = client.problem_of(Answer(400, CIMultiDict(), vendor_json.dumps({"error": error})))
+    assert (ANSWERS.verdict(problem).word, problem.code) == ("rejected", "M7/021")
+
+
 def test_messages_of_a_call_that_worked() -> None:
     """Proves that warnings of the header are found, and that what is no JSON is kept as it is."""
     header = (PAYLOADS / "sap_message.json").read_text().strip()

@@ -44,6 +44,13 @@ class Problem:
         details = [each.code for each in self.messages[1:] if each.severity in ("", "error")]
         return next((code for code in [*details, *self._codes()] if code), "")
 
+    @property
+    def errors(self) -> tuple[Message, ...]:
+        """What was said against the call: SAP lists warnings and news of the same document beside
+        it, which are no reason."""
+        found = tuple(each for each in self.messages if each.severity in ("", "error"))
+        return found or self.messages
+
     def _codes(self) -> list[str]:
         return [each.code for each in self.messages]
 
@@ -67,10 +74,10 @@ class Row:
         """Whether everything that the row names is in the answer."""
         if problem.status not in self.statuses:
             return False
-        found = [each.code for each in problem.messages]
+        found = [each.code for each in problem.errors]
         if self.codes and not any(p.fullmatch(code) for p in self.codes for code in found):
             return False
-        said = [each.text.lower() for each in problem.messages]
+        said = [each.text.lower() for each in problem.errors]
         return not self.texts or any(part in text for part in self.texts for text in said)
 
 
