@@ -208,7 +208,7 @@ async def test_recorded_answers_are_read(
         bols._http, http = Answering(name, status), bols._http
         booked = await bols.book({"referenceNumbers": {"pro": FIRST_PRO}})
         assert (booked.pro, booked.labels) == (FIRST_PRO, labels)
-        with pytest.raises(OutcomeUnknown, match="answers with PRO"):
+        with pytest.raises(NeedsPerson, match=f"made this under PRO {FIRST_PRO}, not under 7"):
             await bols.book({"referenceNumbers": {"pro": "7"}})
         bols._http = Answering("bol_pro_taken", 422)
         assert await bols.book({"referenceNumbers": {"pro": FIRST_PRO}}) is Taken.PRO

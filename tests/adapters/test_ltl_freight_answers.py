@@ -99,6 +99,9 @@ async def test_a_bill_of_lading_that_passed_is_made(tmp_path: Path, body: Any, n
         (201, ["100 - Information all is well"], OutcomeUnknown, "all is well"),
         (200, [{"code": "200", "message": "class is looked at"}], OutcomeUnknown, "class is"),
         (201, [{"code": "10000000", "message": "created"}], OutcomeUnknown, "created"),
+        (201, made("071-4455", status="PASS"), NeedsPerson, "under PRO 071-4455, not under 5"),
+        (201, made(None, status="PASS"), OutcomeUnknown, "names no PRO"),
+        (201, made("-", status="PASS"), OutcomeUnknown, "names no PRO"),
         (200, ["200 - Warning mind", "500 - Failure Business Logic Error no"], Reject, "500"),
     ],
 )  # fmt: skip
@@ -107,7 +110,8 @@ async def test_a_refusal_is_read_in_each_of_its_forms(
 ) -> None:
     """Proves that a list of result codes refuses as a status does, that a carrier's own code goes
     to a person with its words, and that what is no refusal, though it shows no bill of lading
-    either, proves nothing: a list of warnings, or of the carrier's own codes under a success."""
+    either, proves nothing: a list of warnings, or of the carrier's own codes under a success. One
+    that it made under a number of its own is a person's: asked again it would make another."""
     async with running(tmp_path) as world:
         bols: Any = world.vendor.bols
         bols._http = Answering(status, body)

@@ -102,7 +102,10 @@ class BolClient:
         await self._http.close()
 
     async def book(self, request: Mapping[str, Any]) -> Booked | Taken:
-        """Create a bill of lading under the request's PRO; or what of it is taken."""
+        """Create a bill of lading under the request's PRO; or what of it is taken.
+
+        NeedsPerson: it is made, under a number of the carrier's own.
+        """
         pro = str(request["referenceNumbers"]["pro"])
         answer = await self._http.post(
             self._bols, json=request, headers=self._key(), auth=self._tokens
@@ -121,9 +124,10 @@ class BolClient:
         numbers = found.get("referenceNumbers")
         told = numbers.get("pro") if isinstance(numbers, dict) else None
         # Some print a dash in it, or write it as a number.
+        if not isinstance(numbers, dict) or not plain(str(told or "")):
+            raise OutcomeUnknown(f"the carrier's answer names no PRO, not even {pro}")
         if plain(str(told)) != plain(pro):
-            raise OutcomeUnknown(f"the carrier answers with PRO {str(told)[:MAX_TOLD]!r}")
-        assert isinstance(numbers, dict)
+            raise NeedsPerson(_own_number(str(told)[:MAX_TOLD], pro))
         confirmation = numbers.get("shipmentConfirmationNumber")
         confirmed = confirmation if isinstance(confirmation, (str, int)) else ""
         told_of = remarked or said.warned or code in (*WITHOUT_IMAGE, WARNED)
@@ -223,6 +227,15 @@ def _meaning(answer: Answer, said: Said, code: str, *, effect: bool) -> Exceptio
     wish = answer.wish_seconds()
     status = 0 if known else answer.status
     return ERRORS.meaning(status, code, words, effect=effect, wish_seconds=wish)
+
+
+def _own_number(told: str, pro: str) -> str:
+    """What to do where the carrier made it under a number of its own: asked again with ours, it
+    would make another one."""
+    return (
+        f"the carrier made this under PRO {told}, not under {pro}: resolve this delivery with that "
+        "number, or cancel it there; see with the carrier that it takes the PROs of our range"
+    )
 
 
 def _image(images: Any) -> bytes:
