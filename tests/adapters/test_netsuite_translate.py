@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -287,6 +288,19 @@ def test_a_package_without_a_label_gets_no_other_parcels_number() -> None:
 
 def a_sales_order(*lines: object, status: str = "B") -> dict[str, object]:
     return {"tranId": "SO1", "orderStatus": {"id": status}, "item": {"items": list(lines)}}
+
+
+def test_an_order_of_which_not_all_lines_are_told_is_nobodys_guess() -> None:
+    """Proves that a page of an order's lines is neither shipped, which would ship the others whole,
+    nor closed, which would leave the others open."""
+    for told in ({"hasMore": True}, {"totalResults": 2}):
+        record: Any = a_sales_order({"line": 1, "quantity": 1})
+        assert len(translate.open_lines(record, RULES)) == 1
+        record["item"] |= told
+        with pytest.raises(Untranslatable, match="of them at once"):
+            translate.open_lines(record, RULES)
+        with pytest.raises(Untranslatable, match="of them at once"):
+            cancellation(record, "")
 
 
 def test_what_left_of_an_order_is_not_cancelled_by_whoever_closed_the_rest() -> None:

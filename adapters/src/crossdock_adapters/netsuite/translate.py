@@ -21,6 +21,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from crossdock_adapters.netsuite.order_lines import lines_of
 from crossdock_adapters.sdk import departures, measures
 from crossdock_adapters.sdk.departures import LineThatLeft
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Reference, Untranslatable
@@ -204,11 +205,7 @@ def sales_order_lines(
 
 
 def open_lines(record: Mapping[str, Any], rules: BookingRules) -> list[OpenLine]:
-    """The lines of a sales order that was read with its sublists."""
-    block = record.get("item")
-    items = block.get("items") if isinstance(block, Mapping) else None
-    if not isinstance(items, list):
-        raise Untranslatable("the sales order was read without its lines")
+    """The lines of a sales order that was read with its sublists. Untranslatable: not all are."""
     return [
         OpenLine(
             key=int(line["line"]),
@@ -216,7 +213,7 @@ def open_lines(record: Mapping[str, Any], rules: BookingRules) -> list[OpenLine]
             item_id=_reference_id(line.get("item")),
             unit_id=_reference_id(line.get("units")),
         )
-        for line in items
+        for line in lines_of(record)
     ]
 
 

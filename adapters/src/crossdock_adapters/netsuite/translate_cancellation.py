@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from crossdock_adapters.netsuite.order_lines import lines_of
 from crossdock_adapters.netsuite.translate import status_of
 from crossdock_adapters.sdk.outcomes import Reject, Untranslatable
 
@@ -19,9 +20,8 @@ def cancellation(record: Mapping[str, Any], status: str) -> dict[str, Any]:
 
     Reject: something of it is picked or shipped. Untranslatable: it was read without its lines.
     """
-    block = record.get("item")
-    lines = block.get("items") if isinstance(block, Mapping) else None
-    if not isinstance(lines, list) or not lines:
+    lines = lines_of(record)
+    if not lines:
         raise Untranslatable("the sales order was read without its lines")
     for place, line in enumerate(lines):
         if not isinstance(line, Mapping) or not isinstance(line.get("line"), int):
