@@ -208,6 +208,8 @@ def cel_breaker(cel: Any) -> Change:
         return CEL_BREAKERS[cel.id]
     if cel.id.endswith(".not_empty"):
         return lambda m: m.Clear()
+    if cel.id.endswith(".quantity_not_negative"):
+        return lambda m: setattr(m.quantity, "value", "-1")
     numbered = _NUMBERED.match(cel.expression)
     if numbered:
         outer, inner = numbered.groups()

@@ -42,9 +42,9 @@ SPOILED = [
     ),
     (
         ORDER,
-        "crossdock.types.v1.Quantity quantity = 3 [(buf",
+        "crossdock.types.v1.Quantity quantity = 3 [\n",
         "crossdock.types.v1.Quantity quantity = 3 [(crossdock.options.v1.owner) = "
-        "SYSTEM_ROLE_OMS, (buf",
+        "SYSTEM_ROLE_OMS,\n",
         "only first-level fields of a resource are owned",
     ),
     (ORDER_EVENTS, '    subject: "order.approved"\n', "", "has subject ''"),

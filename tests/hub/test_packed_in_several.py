@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from crossdock.fulfillment.v1 import fulfillment_pb2, fulfillment_service_pb2
+from crossdock.order.v1 import order_service_pb2
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
-from decisions import WMS, request_id
+from decisions import CONTRACT, WMS, request_id
 from first_flow import FULFILLMENTS, SHIPMENTS, Flow, at, each, order, package, scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -221,3 +222,38 @@ def test_a_request_is_shipped_with_its_last_goods_and_not_before(
         assert states(flow) == ("SHIPPED", "SHIPPED")
         arrives(flow, name)
     assert states(flow) == ("DELIVERED", "DELIVERED")
+
+
+@pytest.mark.parametrize("what", ["order", "pick", "pack", "confirm"])
+def test_nothing_below_zero_is_ordered_picked_packed_or_confirmed(what: str) -> None:
+    """Proves that a quantity below zero breaks the contract, that the field and the rule are named,
+    and that 0 does not."""
+    for value, broken in (("-3", True), ("-0.5", True), ("0", False), ("-0", False)):
+        request, field = negative(what, each(value))
+        found = CONTRACT.validate(request.DESCRIPTOR.full_name, request.SerializeToString())
+        told = [(each.field, each.description) for each in found if each.field.endswith("quantity")]
+        assert told == ([(field, "must not be below zero")] if broken else [])
+
+
+def negative(what: str, quantity: Any) -> tuple[Any, str]:
+    """A request that tells this quantity, and the field which it is in."""
+    if what == "order":
+        message = order()
+        message.lines[0].quantity.CopyFrom(quantity)
+        return order_service_pb2.CreateOrderRequest(
+            request_id=request_id(), order=message
+        ), "order.lines[0].quantity"
+    if what == "pack":
+        carton = package()
+        carton.contents[0].quantity.CopyFrom(quantity)
+        return fulfillment_service_pb2.ReportPackedRequest(
+            request_id=request_id(), packages=[carton]
+        ), "packages[0].contents[0].quantity"
+    if what == "pick":
+        row = fulfillment_pb2.FulfillmentLineQuantity(line_number=1, quantity=quantity)
+        report = fulfillment_service_pb2.ReportPickRequest(request_id=request_id(), short=[row])
+        return report, "short[0].quantity"
+    left = shipment_pb2.LineQuantity(line_number=1, quantity=quantity)
+    return shipment_service_pb2.ManifestShipmentRequest(
+        request_id=request_id(), cancelled=[left]
+    ), "cancelled[0].quantity"
