@@ -205,6 +205,24 @@ def test_a_report_without_a_time_is_the_newest() -> None:
     assert progress(flow) == {1: (0, 0)}
 
 
+def test_a_unit_of_which_nothing_is_left_hides_no_other() -> None:
+    """Proves that a line asked for in packs, whose pick is corrected from cases to pieces, shows
+    the pieces."""
+    flow = Flow()
+    message = order()
+    message.lines[0].quantity.unit = "PK"
+    _, (request,) = flow.released(message)
+    for cases, pieces in (("2", "0"), ("0", "24")):
+        told = report(request, {})
+        for value, unit in ((cases, "CS"), (pieces, "EA")):
+            row = told.picked.add(line_number=1)
+            row.quantity.value, row.quantity.unit = value, unit
+        tell(flow, told)
+        (after,) = flow.all("order")
+        picked = after.progress[0].picked
+        assert (picked.value, picked.unit) == ((cases, "CS") if cases != "0" else (pieces, "EA"))
+
+
 def test_a_time_of_another_pick_makes_nothing_late() -> None:
     """Proves that of a pick that was told without a time a later report counts, whatever time
     another pick has."""

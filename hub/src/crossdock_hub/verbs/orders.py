@@ -234,7 +234,8 @@ def _line_progress(
 
 def _total(target: Any, line: Any, name: str, totals: dict[tuple[int, str, str], Decimal]) -> None:
     """In the unit it was counted in; where units are mixed, what was counted in the line's own."""
-    units = {unit for number, what, unit in totals if (number, what) == (line.line_number, name)}
+    counted = line.line_number, name
+    units = {unit for (*what, unit), total in totals.items() if total and tuple(what) == counted}
     target.unit = next(iter(units)) if len(units) == 1 else line.quantity.unit
     total = totals.get((line.line_number, name, target.unit), Decimal(0))
     target.value = format(total.normalize(), "f")
