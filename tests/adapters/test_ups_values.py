@@ -141,8 +141,8 @@ X_CODES = {
     "IN_TRANSIT": "DA 2X 5R 89 6R",
     "DELIVERY_ATTEMPTED": "48 C4 GB G3 G7 KX L1 FM 55 49 AY G8 IR IQ YD ZM 52",
     "READY_FOR_COLLECTION": "I5 ZP 5G 6B",
-    "RETURNING": "UF DL KP O4 3N 6C H8 90 RV I1 XU 8H YJ YK",
-    "RETURNED": "UA PP TU 4S",
+    "RETURNING": "UF DL KP O4 3N 6C H8 90 RV I1 XU 8H",
+    "RETURNED": "UA PP TU 4S YJ YK",
     "EXCEPTION": "KT KR KS AM AN AP AQ AS KQ KI KZ 51 45 HR TV 13 HD HE S9 TJ UO F8 UP A5 A6 A7 A8 "
     "A9 AA AB AC AD AE AF AG AK AL AV AW DS H1 H2 H3 H4 H5 E1 39 O5 O8 S7 UE VN T3 MF 1F OR OT "
     "D0 CP CN G4 G5 KY",
@@ -226,13 +226,21 @@ def test_a_code_of_a_delivery_is_one_only_where_the_type_says_so(code: str) -> N
 
 
 def test_no_code_of_doubtful_meaning_ends_a_parcel() -> None:
-    """Proves that returned and void are what the vendor's own table says alone, and that a delivery
-    of less certain meaning is one only where UPS's type says delivered beside it."""
+    """Proves that void is what the vendor's own table says alone, and that a delivery of less
+    certain meaning is one only where UPS's type says delivered beside it."""
     statuses = [row for row in FILE.rows if row.topic is Topic.STATUS]
-    ends = [row for row in statuses if row.meaning.canonical in ("RETURNED", "VOIDED", "DELIVERED")]
+    ends = [row for row in statuses if row.meaning.canonical in ("VOIDED", "DELIVERED")]
     doubtful = [row for row in ends if row.confidence != "H"]
     assert {(row.code.type, row.meaning.canonical) for row in doubtful} == {("D", "DELIVERED")}
-    assert TABLE.resolve("X", "", "081").milestone == "RETURNING"
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "three_digit"), [("X", "", "081"), ("X", "YJ", ""), ("X", "YK", "")]
+)
+def test_what_is_said_last_of_a_parcel_ends_its_way(kind: str, code: str, three_digit: str) -> None:
+    """Proves that a code which is often the last about a parcel that came back is told as
+    returned: as returning the parcel would be asked about for ever, and its shipment never end."""
+    assert TABLE.resolve(kind, code, three_digit).milestone == "RETURNED"
 
 
 @pytest.mark.parametrize(("kind", "listed"), [("X", X_CODES), ("D", D_CODES)])
