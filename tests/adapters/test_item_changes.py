@@ -8,7 +8,7 @@ import pytest
 from crossdock_adapters.sdk import item_changes
 from crossdock_adapters.sdk.item_changes import Change, ItemChanges
 from crossdock_adapters.sdk.outcomes import Retry
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 PAGE = 3
@@ -28,16 +28,24 @@ class Log:
         return [(number, item, can_be_read) for number, (item, can_be_read) in page]
 
 
-@given(CHANGES, st.lists(st.integers(0, 29), min_size=1, max_size=6))
+@given(CHANGES, st.lists(st.tuples(st.integers(0, 29), st.sets(st.integers(0, 29))), max_size=8))
+@example([("A", False), ("B", True), ("A", False)], [(0, set()), (0, {2})])
 async def test_a_newer_one_counts_where_it_can_be_read(
-    told: list[tuple[str, bool]], asked: list[int]
+    told: list[tuple[str, bool]], asked: list[tuple[int, set[int]]]
 ) -> None:
-    """Proves of any log, and whatever is asked about in which order, that a held change gives way
-    to a later one of its item that can be read, and to nothing else."""
-    changes = ItemChanges(Log(told).behind)
-    for position in (each % len(told) for each in asked):
+    """Proves of any log, whatever is asked about in which order, and whatever gets its rows between
+    two looks, that a held change gives way to a later one of its item that can be read by now, and
+    to nothing else."""
+    log = Log(told)
+    changes = ItemChanges(log.behind)
+    for at, have_rows_now in asked:
+        log.told = [
+            (of, can_be_read or place in have_rows_now)
+            for place, (of, can_be_read) in enumerate(log.told)
+        ]
+        position = at % len(told)
         item = told[position][0]
-        later = any(of == item and readable for of, readable in told[position + 1 :])
+        later = any(of == item and readable for of, readable in log.told[position + 1 :])
         assert await changes.has_newer(item, position + 1) == later
 
 
@@ -65,3 +73,19 @@ async def test_more_items_than_are_remembered_are_not_guessed_about(
     changes = ItemChanges(Log([(each, True) for each in "ABCDEA"]).behind)
     with pytest.raises(Retry, match="more than 2 items changed since A was held"):
         await changes.has_newer("A", 1)
+
+
+async def test_more_unread_changes_than_are_asked_about_are_not_guessed_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that what stands before a heap of changes that nobody can read waits, with words that
+    say for what, and gives way once the newest of them has its row."""
+    monkeypatch.setattr(item_changes, "MAX_PAGES_AT_ONCE", 4)
+    log = Log([("A", False)] * 10)
+    changes = ItemChanges(log.behind)
+    assert not await changes.has_newer("A", 8)
+    monkeypatch.setattr(item_changes, "MAX_UNREAD_OF_ITEM", 2)
+    with pytest.raises(Retry, match="9 newer changes of A cannot be read"):
+        await changes.has_newer("A", 1)
+    log.told[-1] = ("A", True)
+    assert await changes.has_newer("A", 1)
