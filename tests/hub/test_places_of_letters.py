@@ -41,6 +41,11 @@ def held(reason: str, content_type: str = "application/json", method: str = "") 
         ("/orders/4111111111111111: is not known", ""),
         ("/customers/ada@lovelace.example: is not known", ""),
         ("GET https://erp.example/orders/SO-1 answers 404", ""),
+        ("customer 'Bob: /Ada-Lovelace: ' has no row", ""),
+        ("no row for Bob: ADA.LOVELACE: is not known", ""),
+        ("customer: ADA.LOVELACE: is not known", ""),
+        ("/orders/4111111111111111: /Ada: is not known", ""),
+        ("/lines/1/item~1x: is bad: /Ada: is not known", ""),
     ],
 )  # fmt: skip
 def test_a_place_is_what_adapters_call_one(reason: str, place: str) -> None:
@@ -61,6 +66,17 @@ def test_a_place_never_repeats_what_stood_there(value: str) -> None:
     """Proves that a reason which names a place, and then whatever the payload says, gives the place
     alone."""
     assert held_place(held(f"/lines/3/unit: {value!r} has no row")) == "/lines/3/unit"
+
+
+@example("Bob: line 3: x")
+@example("Bob: /Ada: x")
+@given(st.text(min_size=1))
+def test_a_value_is_never_taken_for_a_place(value: str) -> None:
+    """Proves that a reason which names no place that can be told gives none, whatever of the
+    payload it goes on with."""
+    assert held_place(held(f"customer {value!r} has no row")) == ""
+    for unreadable in ("/lines/1/item~1x", "/orders/4111111111111111", "line x"):
+        assert held_place(held(f"{unreadable}: {value}: so far")) == ""
 
 
 async def test_the_list_says_where_the_newest_failed(hub: RunningHub, lane: Lane) -> None:

@@ -30,19 +30,21 @@ _REFERENCE = re.compile(r"\b[A-Z2-7]{20}\b")
 # Anything with a digit in it names one thing: a number, an id, a time.
 _NUMBERED = re.compile(r"[\w./:#-]*\d(?:[\w./:#-]*\w)?")
 _BLANKS = re.compile(r"\s+")
-# Where a reason says that something stands, in the words of adapters. Names and small numbers
-# alone: no value is taken for a place. A line of a file, with columns or cell; a segment of X12.
-_IN_FILE = re.compile(
-    r"(?:^|(?<=: ))(?:line \d{1,9}(?:, (?:columns? \d{1,6}(?:-\d{1,6})?|cell \d{1,6}))?"
-    r"(?:, [a-z_.]{1,64})?"
-    r"|segment \d{1,9}(?: \([A-Z0-9]{2,3}\))?(?:, element \d{1,3}(?:-\d{1,3})?)?)(?=: )"
+# Where a reason says that something stands, in the words of adapters: names and small numbers
+# alone, at its very beginning or behind one word (a kind of record, a file), for what comes later
+# may be told of the payload. A line of a file, with columns or cell; a segment of X12.
+_BEHIND = r"(?:\w[\w./-]{0,255}: )?"
+_IN_FILE = (
+    r"line \d{1,9}(?:, (?:columns? \d{1,6}(?:-\d{1,6})?|cell \d{1,6}))?(?:, [a-z_.]{1,64})?"
+    r"|segment \d{1,9}(?: \([A-Z0-9]{2,3}\))?(?:, element \d{1,3}(?:-\d{1,3})?)?"
 )
-# A JSON pointer, or a path of XML elements with line and column; a column of a table.
+# A JSON pointer, or a path of XML elements with line and column.
 _STEP = r"/(?:[A-Za-z_][A-Za-z0-9_.-]{0,63}(?:\[\d{1,5}\])?|\d{1,5})"
-_IN_MESSAGE = re.compile(
-    rf"(?:^|(?<=: ))(?:(?:{_STEP}){{1,16}}(?: \(line \d{{1,9}}, column \d{{1,9}}\))?"
-    r"|[A-Z][A-Z0-9_$]{0,63}(?:\.[A-Z][A-Z0-9_$]{0,63}){1,2})(?=: )"
-)
+_IN_MESSAGE = rf"(?:{_STEP}){{1,16}}(?: \(line \d{{1,9}}, column \d{{1,9}}\))?"
+# A column of a table; behind a word it may as well be what stood there.
+_IN_TABLE = r"[A-Z][A-Z0-9_$]{0,63}(?:\.[A-Z][A-Z0-9_$]{0,63}){1,2}"
+_FILE_PLACE = re.compile(rf"{_BEHIND}(?P<place>{_IN_FILE}): ")
+_PLACE = re.compile(rf"{_BEHIND}(?P<place>{_IN_FILE}|{_IN_MESSAGE}): |(?P<column>{_IN_TABLE}): ")
 # Of a file whose reason begins with its own name, which is no place in it.
 _FILE_TYPE = "text/plain"
 
@@ -174,10 +176,9 @@ def held_place(fact: HeldFactRecord) -> str:
     if fact.method:
         return ""
     reason = types_pb2.Refusal.FromString(fact.refusal).message
-    kinds = [_IN_FILE] if fact.content_type.startswith(_FILE_TYPE) else [_IN_FILE, _IN_MESSAGE]
-    found = [place for kind in kinds if (place := kind.search(reason)) is not None]
-    # What comes behind it may be told of the payload.
-    return min(found, key=lambda place: place.start())[0] if found else ""
+    kind = _FILE_PLACE if fact.content_type.startswith(_FILE_TYPE) else _PLACE
+    found = kind.match(reason)
+    return (found[found.lastgroup] or "") if found and found.lastgroup else ""
 
 
 def cause_of(
