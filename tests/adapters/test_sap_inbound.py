@@ -247,6 +247,21 @@ async def test_numbers_are_sorted_as_texts_or_as_numbers(desk: Desk) -> None:
             inbound._last_key(kind, [{"Product": key} for key in fallen], after)
 
 
+@pytest.mark.parametrize(("kind", "rising"), [
+    ("BusinessPartner", ["50000001", "50000002", "3PL-NORTH", "9980000005", "USCU_S01"]),
+    ("SalesOrder", ["9", "10", "4711A", "5000000001"]),
+    ("Product", ["9", "10", "000000000000A1", "900000000000000005", "A1"]),
+    ("Product", ["10", "0" * 30 + "A", "9" * 18, "A1"]),
+])  # fmt: skip
+async def test_keys_rise_as_sap_keeps_them(kind: str, rising: list[str]) -> None:
+    """Proves that numbers between names stand where the zeros of their own field put them."""
+    found = inbound.KINDS[kind]
+    rows = [{found.key: key} for key in rising]
+    assert inbound._last_key(found, rows, "") == rising[-1]
+    with pytest.raises(NeedsPerson, match="left out or read for ever"):
+        inbound._last_key(found, rows[::-1], "")
+
+
 async def test_a_round_has_an_end_and_the_next_goes_on(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,25 +38,31 @@ Translate = Callable[[Mapping[str, Any], str, str, UnitMeaning], Message | None]
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of document that is read. changed: the property that changes are found by; it has a
-    day only where by_day. expand: what is read along."""
+    day only where by_day. widths: to how many digits SAP may fill a number in the key with zeros.
+    expand: what is read along."""
 
     service: str
     entity: str
     key: str
     changed: str
+    widths: tuple[int, ...]
     by_day: bool = False
     expand: str = ""
 
 
 KINDS: Final[Mapping[str, Kind]] = {
+    # A material's number has 18 digits, or 40 in a system with long material numbers.
     PRODUCT: Kind(
-        "API_PRODUCT_SRV", "A_Product", "Product", "LastChangeDateTime", expand="to_Description"
+        "API_PRODUCT_SRV", "A_Product", "Product", "LastChangeDateTime", (18, 40),
+        expand="to_Description",
     ),
     CUSTOMER: Kind(
-        "API_BUSINESS_PARTNER", "A_BusinessPartner", "BusinessPartner", "LastChangeDate",
+        "API_BUSINESS_PARTNER", "A_BusinessPartner", "BusinessPartner", "LastChangeDate", (10,),
         by_day=True,
     ),
-    SALES_ORDER: Kind("API_SALES_ORDER_SRV", "A_SalesOrder", "SalesOrder", "LastChangeDateTime"),
+    SALES_ORDER: Kind(
+        "API_SALES_ORDER_SRV", "A_SalesOrder", "SalesOrder", "LastChangeDateTime", (10,)
+    ),
 }  # fmt: skip
 
 
@@ -218,10 +224,10 @@ def _last_key(kind: Kind, rows: Sequence[Mapping[str, Any]], after: str) -> str:
     """The key behind which the next page begins. NeedsPerson: the keys of a full page do not rise,
     so what comes behind its last one would leave out rows, or be this page for ever."""
     keys = [after, *(str(row.get(kind.key) or "") for row in rows)]
-    # A tenant sorts numbers as texts, or as it keeps most of them: with zeros before them.
+    # A tenant sorts keys as it shows them, or as it keeps them: numbers with zeros before them.
+    orders = [keys, *([odata.with_zeros(key, width) for key in keys] for width in kind.widths)]
     fallen = [
-        next((pair for pair in pairwise(keys) if order(pair[0]) >= order(pair[1])), None)
-        for order in (str, odata.with_zeros)
+        next((pair for pair in pairwise(order) if pair[0] >= pair[1]), None) for order in orders
     ]
     if None not in fallen:
         before, then = fallen[0] or ("", "")

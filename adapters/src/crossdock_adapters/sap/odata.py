@@ -15,8 +15,6 @@ from urllib.parse import quote
 
 ROOT: Final = "/sap/opu/odata/sap"
 ITEM_DIGITS: Final = 6
-# The longest key, that of a material.
-KEY_CHARACTERS: Final = 40
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECONDS: Final = re.compile(r"/Date\((-?[0-9]{1,15})([+-][0-9]{1,4})?\)/")
 # What may stand in a query beside letters and digits: it is written by us, not by a browser.
@@ -123,10 +121,10 @@ def item_number(shown: object) -> str:
     return found and found.zfill(ITEM_DIGITS)
 
 
-def with_zeros(key: str) -> str:
-    """A document's or material's key as most tenants keep and sort it: a number with zeros before
-    it, 9 before 10; what is no number as it is."""
-    return key.zfill(KEY_CHARACTERS) if key.isdecimal() else key
+def with_zeros(key: str, width: int) -> str:
+    """A key as SAP keeps and sorts it: a number with zeros before it up to the width of its field,
+    so that 9 comes before 10; what is no number as it is, and it stands among the digits."""
+    return key.zfill(width) if key.isascii() and key.isdecimal() else key
 
 
 def by_number(text: str) -> tuple[int, str]:
