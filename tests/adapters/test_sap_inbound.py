@@ -262,6 +262,20 @@ async def test_keys_rise_as_sap_keeps_them(kind: str, rising: list[str]) -> None
         inbound._last_key(found, rows[::-1], "")
 
 
+@pytest.mark.parametrize(("rising", "before", "then"), [
+    (["9", "10", "9"], "10", "9"),
+    (["10", "9", "A1", "9A"], "A1", "9A"),
+    (["50000001", "3PL", "9980000005", "9A", "USCU", "USCU"], "USCU", "USCU"),
+])  # fmt: skip
+async def test_the_pair_that_fell_is_named(rising: list[str], before: str, then: str) -> None:
+    """Proves that a person reads the pair that no order has, and that events of the kind are told
+    only as long as it is heard."""
+    kind = inbound.KINDS["BusinessPartner"]
+    named = rf"BusinessPartner '{then}' came after '{before}'.*events of it are told, as long as it"
+    with pytest.raises(NeedsPerson, match=named):
+        inbound._last_key(kind, [{kind.key: key} for key in rising], "")
+
+
 async def test_a_round_has_an_end_and_the_next_goes_on(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ Reading and telling are done one at a time in a process: an older reading never 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -226,18 +226,21 @@ def _last_key(kind: Kind, rows: Sequence[Mapping[str, Any]], after: str) -> str:
     keys = [after, *(str(row.get(kind.key) or "") for row in rows)]
     # A tenant sorts keys as it shows them, or as it keeps them: numbers with zeros before them.
     orders = [keys, *([odata.with_zeros(key, width) for key in keys] for width in kind.widths)]
-    fallen = [
-        next((pair for pair in pairwise(order) if pair[0] >= pair[1]), None) for order in orders
-    ]
-    if None not in fallen:
-        before, then = fallen[0] or ("", "")
+    risen = max(next(_falls(order), len(rows)) for order in orders)
+    if risen < len(rows):
         raise NeedsPerson(
-            f"{kind.entity}: {kind.key} {then!r} came after {before!r} on the page after "
-            f"{after!r}: SAP heeds $orderby={kind.key} or the filter by it not, and rows would be "
-            "left out or read for ever. Mend the service, or take this kind out of the setting "
-            "hears; events of it are still told"
+            f"{kind.entity}: {kind.key} {keys[risen + 1]!r} came after {keys[risen]!r} on the page "
+            f"after {after!r}: SAP heeds $orderby={kind.key} or the filter by it not, and rows "
+            "would be left out or read for ever. Mend the service. Until then no poll gets past "
+            "this page; events of it are told, as long as it stays in the setting hears: without "
+            "it there they are held"
         )
     return keys[-1]
+
+
+def _falls(order: Sequence[str]) -> Iterator[int]:
+    """Places of what is followed by something that does not come after it."""
+    return (place for place, pair in enumerate(pairwise(order)) if pair[0] >= pair[1])
 
 
 async def _tell_or_hold(
