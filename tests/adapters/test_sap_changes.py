@@ -78,12 +78,34 @@ async def test_a_part_of_a_part_is_left_alone(desk: Desk) -> None:
     }  # fmt: skip
 
 
-async def test_a_document_with_an_absurd_date_is_for_a_person(desk: Desk) -> None:
-    """Proves that a date that no calendar has is said with the order's number."""
+@pytest.mark.parametrize("initial", ["/Date(-62135769600000)/", "/Date(-62135596800000)/"])
+async def test_the_initial_date_of_abap_is_none(desk: Desk, initial: str) -> None:
+    """Proves that a sales order without a requested day is read, and given the promised one."""
     (document,) = desk.sandbox._books.orders.values()
-    document.fields["RequestedDeliveryDate"] = "/Date(-62135769600000)/"
-    with pytest.raises(NeedsPerson, match=r"cannot be read: .* is no day of the years"):
-        await desk.do("change_order", changed({}))
+    document.fields["RequestedDeliveryDate"] = initial
+    assert (await orders.read(desk.vendor, "1")).requested == initial
+    event: Any = changed({})
+    event.changed_fields[:] = ["promised"]
+    event.order.promised.end.FromJsonString("2026-04-01T02:00:00Z")
+    await desk.do("change_order", event)
+    assert desk.orders()[0]["RequestedDeliveryDate"].isoformat() == "2026-03-31"
+
+
+async def test_an_absurd_date_blocks_only_what_needs_it(desk: Desk) -> None:
+    """Proves that a date that no calendar has is for a person where another promise is to be
+    written, who reads the order's number and the property, and keeps nothing else from SAP."""
+    (document,) = desk.sandbox._books.orders.values()
+    document.fields["RequestedDeliveryDate"] = "/Date(999999999999999)/"
+    event: Any = changed({})
+    event.changed_fields[:] = ["promised"]
+    event.order.promised.end.FromJsonString("2026-04-01T02:00:00Z")
+    with pytest.raises(Untranslatable, match=r"order 1: RequestedDeliveryDate: .*no day of the ye"):
+        await desk.do("change_order", event)
+    assert desk.calls("change_sales_order") == 0
+    await desk.do("change_order", changed({}))
+    assert desk.calls("change_order_item") == 1
+    await desk.do("cancel_order", cancelled({}))
+    assert {item["SalesDocumentRjcnReason"] for item in desk.orders()[0]["items"]} == {"00"}
 
 
 async def test_what_sap_leaves_empty_is_empty(desk: Desk) -> None:
@@ -92,7 +114,7 @@ async def test_what_sap_leaves_empty_is_empty(desk: Desk) -> None:
     document.fields["ShippingCondition"] = document.fields["RequestedDeliveryDate"] = None
     document.items["000020"]["ProductionPlant"] = None
     held = await orders.read(desk.vendor, "1")
-    assert (held.condition, held.requested, held.items[1].plant) == ("", None, "")
+    assert (held.condition, held.requested, held.items[1].plant) == ("", "", "")
     bare = translate.order_of({"SalesOrder": "1", "PurchaseOrderByCustomer": None}, "", str)
     assert (bare.customer_reference, bare.sold_to) == ("", "")
 

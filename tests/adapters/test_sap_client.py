@@ -255,9 +255,11 @@ def test_values_as_sap_writes_them() -> None:
             odata.number(wrong)
     with pytest.raises(ValueError, match="no date"):
         odata.moment("2026-03-05")
-    for absurd in ("/Date(-62135769600000)/", "/Date(999999999999999)/"):
+    for absurd in ("/Date(-62135769600001)/", "/Date(999999999999999)/"):
         with pytest.raises(ValueError, match="no day of the years 1 to 9999"):
             odata.moment(absurd)
+    for initial in ("/Date(-62135769600000)/", "/Date(-62135596800000)/"):
+        assert odata.moment(initial) is None
 
 
 def test_addresses_carry_what_they_are_given() -> None:

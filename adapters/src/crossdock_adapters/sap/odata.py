@@ -16,6 +16,9 @@ from urllib.parse import quote
 ROOT: Final = "/sap/opu/odata/sap"
 ITEM_DIGITS: Final = 6
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# The initial date of ABAP, which stands for none: the first day of the year 1, by the calendar of
+# Julius and by that of Gregory.
+_INITIAL: Final = frozenset({-62_135_769_600_000, -62_135_596_800_000})
 _MILLISECONDS: Final = re.compile(r"/Date\((-?[0-9]{1,15})([+-][0-9]{1,4})?\)/")
 # What may stand in a query beside letters and digits: it is written by us, not by a browser.
 _QUERY_SAFE: Final = "$'(),:/=-_.~"
@@ -69,7 +72,8 @@ def day(value: date) -> str:
 
 
 def moment(value: object) -> datetime | None:
-    """The instant in an Edm.DateTime or DateTimeOffset; None where there is none.
+    """The instant in an Edm.DateTime or DateTimeOffset; None where there is none, which a field of
+    SAP's says with null, with nothing or with the initial date.
 
     The offset behind the milliseconds is for display, they count from 1970 UTC. ValueError: it is
     no date.
@@ -79,10 +83,12 @@ def moment(value: object) -> datetime | None:
     found = _MILLISECONDS.fullmatch(str(value))
     if found is None:
         raise ValueError(f"{str(value)[:40]!r} is no date of OData")
+    milliseconds = int(found[1])
+    if milliseconds in _INITIAL:
+        return None
     try:
-        return _EPOCH + timedelta(milliseconds=int(found[1]))
+        return _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError:
-        # Such as the initial date of ABAP, two days before the year 1.
         raise ValueError(f"{str(value)[:40]!r} is no day of the years 1 to 9999") from None
 
 

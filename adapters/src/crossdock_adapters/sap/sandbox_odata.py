@@ -194,7 +194,8 @@ def calendar_day(value: Any, name: str) -> date:
         text = str(value)
         if text.startswith("/Date("):
             found = odata.moment(text)
-            assert found is not None
+            if found is None:
+                raise ValueError("the initial date is no day")
             return found.date()
         return date.fromisoformat(text[:10])
     except ValueError:

@@ -85,13 +85,14 @@ class OrderItem:
 
 @dataclass(frozen=True, slots=True)
 class SalesOrder:
-    """A sales order as it was read, with its items. requested: the day, as midnight UTC."""
+    """A sales order as it was read, with its items. requested: the day as SAP writes
+    it, read only where it is compared."""
 
     number: str
     sold_to: str
     condition: str
     customer_reference: str
-    requested: datetime | None
+    requested: str
     etag: str
     items: tuple[OrderItem, ...]
 
@@ -194,7 +195,7 @@ def changes(
         if not order.promised.HasField("end"):
             raise Untranslatable("SAP keeps the requested delivery date: give another end")
         day = odata.day(_local_day(order.promised.end, rules.zone))
-        if odata.moment(day) != held.requested:
+        if odata.moment(day) != _requested(held):
             header["RequestedDeliveryDate"] = day
     custom = rules.reference_property != STANDARD_REFERENCE
     if custom and "customer_reference" in changed and wanted != held.customer_reference:
@@ -267,7 +268,7 @@ def shipping_condition(order: order_pb2.Order, rules: BookingRules) -> str:
 
 def order_of(row: Mapping[str, Any], etag: str, etag_of_row: Any) -> SalesOrder:
     """A sales order that was read with its items. etag_of_row: finds the ETag of a row.
-    ValueError, LookupError: a date, a quantity or a number of it cannot be read."""
+    ValueError, LookupError: a quantity or a number of it cannot be read."""
     items = tuple(
         OrderItem(
             odata.item_number(item["SalesOrderItem"]),
@@ -286,7 +287,7 @@ def order_of(row: Mapping[str, Any], etag: str, etag_of_row: Any) -> SalesOrder:
         odata.said(row, "SoldToParty"),
         odata.said(row, "ShippingCondition"),
         odata.said(row, STANDARD_REFERENCE),
-        odata.moment(row.get("RequestedDeliveryDate")),
+        odata.said(row, "RequestedDeliveryDate"),
         etag,
         items,
     )
@@ -449,6 +450,14 @@ def _currency(order: order_pb2.Order) -> str:
     if len(codes) > 1:
         raise Untranslatable("a sales order has one currency, this order has several")
     return codes.pop() if codes else ""
+
+
+def _requested(held: SalesOrder) -> datetime | None:
+    try:
+        return odata.moment(held.requested)
+    except ValueError as problem:
+        said = f"sales order {held.number}: RequestedDeliveryDate: {problem}: mend it in SAP first"
+        raise Untranslatable(said) from problem
 
 
 def _local_day(moment: Timestamp, zone: ZoneInfo) -> date:
