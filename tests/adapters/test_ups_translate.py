@@ -318,7 +318,7 @@ def test_push_and_poll_tell_the_same_scan(alert: str, position: int) -> None:
 
 
 def test_proof_of_delivery_is_one_fact_whichever_way_it_came() -> None:
-    """Callback and poll give one confirmation with one id."""
+    """Callback and poll give one confirmation with one id, and another signer one with another."""
     pushed = translate_scans.alert_event(payload("alert_delivered"), TABLE, "UPS")
     polled = history().events[-1]
     first = carrier_scans.confirmation_request("ups", pushed)
@@ -326,6 +326,10 @@ def test_proof_of_delivery_is_one_fact_whichever_way_it_came() -> None:
     assert first == carrier_scans.confirmation_request("ups", polled)
     assert first.delivery_confirmation.signed_by == "RIVERA"
     assert carrier_scans.confirmation_request("ups", history().events[0]) is None
+    pushed.signed_by = "RIVERA-SMITH"
+    second = carrier_scans.confirmation_request("ups", pushed)
+    assert second is not None
+    assert second.request_id != first.request_id, "it would be refused as one that was told"
 
 
 def test_reports_repeat_their_id() -> None:

@@ -128,7 +128,8 @@ def confirmation_request(
     """Proof of delivery, when a delivering scan names who received the parcel; none on the way
     back, where it is the sender.
 
-    Heard by callback and by poll it is the same fact: it holds only what both of them say.
+    Heard by callback and by poll it is the same fact: it holds only what both of them say. Who
+    else is named of the same moment later is told as a fact of its own.
     """
     if event.milestone != shipment_pb2.MILESTONE_DELIVERED or event.return_leg:
         return None
@@ -141,6 +142,6 @@ def confirmation_request(
         signed_by=event.signed_by,
     )
     return confirmation_service_pb2.CreateDeliveryConfirmationRequest(
-        request_id=request_id(endpoint, f"proof/{event.tracking_number}", digest(event.event_time)),
+        request_id=request_id(endpoint, f"proof/{event.tracking_number}", digest(confirmation)),
         delivery_confirmation=confirmation,
     )
