@@ -52,6 +52,7 @@ class LedgerHub(
         self.lose_leases = False
         self.refuse_begins = False
         self.refuse_facts = False
+        self.refuse_registrations = 0
         # Completions of a delivery that will fail by a fault; deliveries whose facts always do.
         self.faults: dict[str, int] = {}
         self.fault_at_facts: set[str] = set()
@@ -137,6 +138,9 @@ class LedgerHub(
 
     async def RegisterEndpoint(self, request: Any, context: Any) -> Any:
         self.registered.append(request)
+        if len(self.registered) <= self.refuse_registrations:
+            refusal = errors.Refusal("INVALID_FIELD", "an operation is wrong")
+            await context.abort_with_status(rpc_status.to_status(errors.to_status(refusal)))
         return endpoint_service_pb2.RegisterEndpointResponse(
             delivery_stream=f"CROSSDOCK_V1_DELIVERY_{request.endpoint}",
             delivery_consumer=request.endpoint,

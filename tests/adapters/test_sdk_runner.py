@@ -433,6 +433,27 @@ async def test_nothing_is_taken_before_the_vendor_accepts_us(tmp_path: Path) -> 
             await ended(house.task)
 
 
+async def test_an_endpoint_that_is_not_registered_tells_and_asks_nothing(tmp_path: Path) -> None:
+    """Proves that heartbeats, and the rows that they ask for, begin once the hub knows the endpoint
+    and its kind: before, both would be refused, and the hub be called gone in the log."""
+    hub = LedgerHub()
+    hub.refuse_registrations = 1
+    async with serving(hub) as server, TinySandbox(SandboxConfig(name="tiny")) as tiny:
+        client = HubClient(server.address, token_file=token_file(tmp_path))
+        async with client:
+            house = House(hub, server, tiny)
+            house.start(client, tmp_path)
+            runner = house.runner
+            assert runner is not None
+            await until(lambda: "an operation is wrong" in runner.trouble)
+            assert hub.troubles == []
+            await until(lambda: house.subscribed == 1)
+            await until(lambda: len(hub.troubles) == 1)
+            assert len(hub.registered) == 2
+            house.stopping.set()
+            await ended(house.task)
+
+
 def test_a_hub_that_was_away_for_long_is_asked_again_soon() -> None:
     """Proves that an adapter asks a hub that does not answer once a second at least, however long
     it was away, and one that refuses it ever more seldom, every ten seconds in the end."""

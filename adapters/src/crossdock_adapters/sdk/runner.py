@@ -96,6 +96,7 @@ class EndpointRunner:
         self._hub_presence = Presence(f"endpoint {config.id}: the hub")
         self._vendor_presence = Presence(f"endpoint {config.id}: {adapter.manifest.title}")
         self._alerts = Alerts(config.id, telemetry.alerts)
+        self._registered = asyncio.Event()
         self._hurry = asyncio.Event()
         self._working: set[asyncio.Task[None]] = set()
         manifest = adapter.manifest
@@ -217,6 +218,7 @@ class EndpointRunner:
                 failures += 1
                 continue
             self._hub_presence.back()
+            self._registered.set()
             return registration
 
     async def _test(self, vendor: Any) -> None:
@@ -238,6 +240,8 @@ class EndpointRunner:
             pause = min(pause * 2, MAX_TEST_PAUSE_SECONDS)
 
     async def _heartbeats(self) -> None:
+        # Before, the hub knows neither the endpoint nor of which kind it is.
+        await self._registered.wait()
         news = False
         while True:
             try:
