@@ -17,14 +17,15 @@ from crossdock_adapters.legacy_soap.adapter import ADAPTER as SOAP
 from crossdock_adapters.legacy_soap.sandbox import LegacySoapSandbox
 from crossdock_adapters.legacy_table.adapter import ADAPTER as TABLE
 from crossdock_adapters.legacy_table.sandbox import LegacyTableSandbox
-from crossdock_adapters.sdk import held_payloads
+from crossdock_adapters.sdk import erp_items, held_payloads
 from crossdock_adapters.sdk import runner as running_endpoints
+from crossdock_adapters.sdk.outcomes import Retry
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
 from hosted_adapter import hosted
 from legacy_soap_world import PASSWORD
-from story import Story, unique
+from story import Story, request_id, unique
 from typed_commands import typed
 
 pytestmark = pytest.mark.timeout(300)
@@ -156,3 +157,28 @@ async def test_items_come_again_with_their_unit_and_over_nothing_newer(
 
         await eventually(told_after, "what was held is told", WAIT_SECONDS)
         assert await waiting(story, theirs.adapter.name) == 0
+
+
+async def test_an_item_that_appeared_meanwhile_is_not_written_over(
+    hub: RunningHub, lane: Lane
+) -> None:
+    """Proves that a held change of an item which the hub did not have is tried again where a poll
+    told the item before it was written, and is told where nobody did."""
+    number = unique("SKU-H")
+
+    def entry(text: str, revision: int | None) -> item_service_pb2.ItemEntry:
+        entry = item_service_pb2.ItemEntry(request_id=request_id(), expected_revision=revision)
+        entry.item.number, entry.item.description, entry.item.base_unit = number, text, KNOWN
+        entry.update_mask.paths.extend(["description", "base_unit"])
+        return entry
+
+    async with Story(hub, lane) as story:
+        seen = await erp_items.revision_of(story.erp, number)
+        assert await erp_items.refusal(story.erp, entry("by the poll, newer", None)) == ""
+        with pytest.raises(Retry, match="changed meanwhile"):
+            await erp_items.refusal(story.erp, entry("held, older", seen))
+        assert await item(story, number) == (KNOWN, "by the poll, newer")
+        number = unique("SKU-H")
+        seen = await erp_items.revision_of(story.erp, number)
+        assert await erp_items.refusal(story.erp, entry("held", seen)) == ""
+        assert await item(story, number) == (KNOWN, "held")

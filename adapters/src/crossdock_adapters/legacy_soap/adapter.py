@@ -183,7 +183,7 @@ async def take_again(poll: Poll, held: HeldPayload, vendor: Erp) -> None:
     except Unreadable:
         raise LeftOut(f"no item with a number and a change's: {BY_HAND}") from None
     revision = await erp_items.revision_of(poll.hub, number)
-    if revision is None or not await vendor.item_changes.has_newer(number, change):
+    if not await vendor.item_changes.has_newer(number, change):
         await _told(poll, vendor, item, revision)
 
 

@@ -24,6 +24,8 @@ ITEM_STATUSES: Final = {
     if number
 }
 DIGEST_CHARACTERS: Final = 16
+# The revision of what the hub does not have; the first one of what it has is 1.
+NO_ITEM: Final = 0
 CHANGED_MEANWHILE: Final = "STALE_REVISION"
 
 
@@ -68,12 +70,13 @@ async def hold(
     await poll.hold(content, problem, content_type, key=f"{key} {digest}", cause=cause)
 
 
-async def revision_of(hub: HubClient, number: str) -> int | None:
-    """Of the item in the hub; None: it has none of this number."""
+async def revision_of(hub: HubClient, number: str) -> int:
+    """Of the item in the hub; 0: it has none of this number, and one that has appeared by the time
+    of the write is not written over."""
     try:
         answer = await hub.items.GetItem(item_service_pb2.GetItemRequest(number=number))
     except NotFoundError:
-        return None
+        return NO_ITEM
     return answer.item.revision
 
 
