@@ -55,6 +55,27 @@ async def test_cancelling_one_package_tells_every_label_of_its_shipment(world: W
     assert world.calls("cancel") == cancels
 
 
+async def test_a_second_label_is_cancelled_though_the_first_one_is_void(world: World) -> None:
+    """Proves that a package whose first label is void and whose second one the hub holds, so that
+    its shipment alone has the number, has that one cancelled; and that the number of a label that
+    the hub has as void needs no call."""
+    await world.buy(world.packed())
+    await adapter.void_label(world.voided(), world.client)
+    (first,) = world.hub.stored
+    first.state = label_pb2.LABEL_STATE_VOIDED
+    second = (await world.buy(world.packed("again"))).references[0].value
+    world.hub.stored.pop()
+    void = world.voided()
+    package = void.event.shipment.progress.add(package_id=void.item)
+    for number, calls in ((first.tracking_number, 1), (second, 2)):
+        package.tracking_number = number
+        done = await adapter.void_label(void, world.client)
+        assert [each.value for each in done.references] == [number]
+        assert world.calls("cancel") == calls
+    assert [fact.tracking_number for fact in done.facts] == [second]  # type: ignore[attr-defined]
+    assert world.books["shipments_cancelled"] == 2
+
+
 async def test_cancelled_before_is_known_by_tracking_too(tmp_path: Path) -> None:
     """Proves that an unknown word for "cancelled before" is no refusal when tracking says so."""
     async with fedex(tmp_path, already_cancelled_codes=["SOMETHING.ELSE"]) as world:

@@ -135,6 +135,27 @@ async def test_what_another_pallets_cancellation_did_is_no_refusal(tmp_path: Pat
         assert "void already" in done.note and len(world.sandbox.calls) == asked
 
 
+async def test_a_second_bill_is_cancelled_though_the_first_one_is_void(tmp_path: Path) -> None:
+    """Proves that a pallet whose first label is void and whose second one the hub holds, so that
+    its shipment alone has the number, has that bill of lading cancelled; and that the number of a
+    label that the hub has as void needs no call."""
+    async with running(tmp_path) as world:
+        one = pallets(1)
+        await world.buy(one)
+        await world.void(one)
+        (first,) = world.hub.stored
+        first.state = label_pb2.LABEL_STATE_VOIDED
+        second = (await world.buy(one, "SECOND" + "A" * 14)).references[0].value
+        world.hub.stored.pop()
+        package = one.progress.add(package_id=one.packages[0].id)
+        for number, cancelled in ((first.tracking_number, 1), (second, 2)):
+            package.tracking_number = number
+            done = await world.void(one)
+            assert [each.value for each in done.references] == [number]
+            assert world.sandbox.books()["cancelled"] == cancelled
+        assert [fact.tracking_number for fact in done.facts] == [second]  # type: ignore[attr-defined]
+
+
 async def test_a_carrier_without_events_is_not_asked_for_them(tmp_path: Path) -> None:
     """Proves that the second pallet's cancellation waits for the first one's label to be void also
     where the carrier has no events, and that no call asks for them."""

@@ -123,11 +123,12 @@ async def void_label(work: Work, vendor: FedexClient) -> Confirmed:
     valid = [each for each in labels if each.state != label_pb2.LABEL_STATE_VOIDED]
     label = next((each for each in valid if each.package_id == work.item), None)
     void = [each.tracking_number for each in labels if each.package_id == work.item]
-    if label is None and void:
+    number = carrier_labels.tracking_number_of(shipment, work.item)
+    # A number that no label of the hub has is of one that was bought since, and is still held.
+    if label is None and void and number in ("", *void):
         # The void of another package told it.
         note = "its label is void already: its shipment is cancelled"
-        return Confirmed([Reference("voided_tracking_number", void[-1])], note=note)
-    number = carrier_labels.tracking_number_of(shipment, work.item)
+        return Confirmed([Reference("voided_tracking_number", number or void[-1])], note=note)
     number = number if label is None else label.tracking_number
     if not number:
         return Confirmed(note="no label was bought for this package: nothing to cancel")
