@@ -65,6 +65,8 @@ def made(pro: Any = PRO, **status: Any) -> dict[str, Any]:
         (made(500000001, status="PASS"), ""),
         ({**made(status="PASS"), "resultStatusCodes": [{"code": 1700, "message": "also on C71"}]},
          "also on C71"),
+        ({**made(status="PASS", code="100", message="made"),
+          "resultStatusCodes": [{"code": 1700, "message": "also on C71"}]}, "made; also on C71"),
         (made(), ""),
     ],
 )  # fmt: skip
@@ -127,6 +129,8 @@ async def test_a_refusal_is_read_in_each_of_its_forms(
         ({"messageStatus": {"status": "FAIL", "code": "40000001",
                             "information": [{"code": "1400", "type": "error"}]}}, Taken.PRO),
         ({"messageStatus": {"status": "FAIL"}, "resultStatusCodes": [1400]}, Taken.PRO),
+        ({"messageStatus": {"status": "FAIL", "code": "100"}, "resultStatusCodes": [1400]},
+         Taken.PRO),
     ],
 )  # fmt: skip
 async def test_what_is_taken_is_read_in_each_of_its_forms(
@@ -199,12 +203,21 @@ async def test_a_cancellation_that_is_none_is_told(
             await bols.cancel(PRO)
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"", "not in the carrier's words"),
+        (["200 - Warning no such PRO"], r"no failure \(Warning no such PRO\)"),
+        ({"messageStatus": {"status": "PASS"}}, r"no failure \(PASS\)"),
+    ],
+)
 @pytest.mark.parametrize("verified", [True, False])
-async def test_a_gateways_404_to_a_cancellation_leaves_it_to_the_events(
-    tmp_path: Path, verified: bool
+async def test_a_404_that_says_nothing_of_a_cancellation_leaves_it_to_the_events(
+    tmp_path: Path, verified: bool, body: Any, told: str
 ) -> None:
-    """Proves that behind a 404 without the carrier's word a void is confirmed where the events show
-    the cancellation, and is unknown, not a person's, where they do not or are not there."""
+    """Proves that behind a 404 without the carrier's word, or with a remark, a void is confirmed
+    where the events show the cancellation, and is unknown, not a person's, where they do not or are
+    not there."""
     async with running(tmp_path, verify_duplicates=verified) as world:
         await world.buy(pallets(1))
         bols: Any = world.vendor.bols
@@ -217,17 +230,17 @@ async def test_a_gateways_404_to_a_cancellation_leaves_it_to_the_events(
                 found: Answer = await carrier.get(path, **options)
                 return found
 
-        bols._http = Gateway(404, b"")
-        with pytest.raises(OutcomeUnknown, match="not in the carrier's words"):
+        bols._http = Gateway(404, body)
+        with pytest.raises(OutcomeUnknown, match=told):
             await world.void(pallets(1))
         assert not any(bol["state"] == "CANCELLED" for bol in world.sandbox.books()["bols"])
         bols._http = carrier
         assert await bols.cancel(PRO)
-        bols._http = Gateway(404, b"")
+        bols._http = Gateway(404, body)
         if verified:
             assert (await world.void(pallets(1))).references[0].value == PRO
         else:
-            with pytest.raises(OutcomeUnknown, match="not in the carrier's words"):
+            with pytest.raises(OutcomeUnknown, match=told):
                 await world.void(pallets(1))
         bols._http = carrier
 

@@ -28,8 +28,8 @@ _LEADING_CODE: Final = re.compile(r"\s*(\d{1,9})\b[\s:.-]*(.*)", re.ASCII | re.D
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """The verdict (PASS, WARNING, FAIL; "" where none is said), the result codes in their order,
-    and the words for people. standard: it is an answer as the standard knows it."""
+    """The verdict (PASS, WARNING, FAIL; "" where none is said), the result codes, those of what was
+    done last, and the words for people. standard: it is an answer as the standard knows it."""
 
     verdict: str = ""
     codes: tuple[str, ...] = ()
@@ -63,9 +63,7 @@ def read(body: Any, *, ok: bool = False) -> Said:
     """
     if isinstance(body, list):
         codes, words = _results(body)
-        # What refuses says more than a warning beside it.
-        ordered = tuple(sorted(codes, key=lambda code: code in DONE))
-        return Said(_verdict_of(ordered, ok), ordered, words, bool(codes))
+        return Said(_verdict_of(codes, ok), codes, words, bool(codes))
     if not isinstance(body, dict):
         return Said()
     status = body.get("messageStatus")
@@ -103,9 +101,11 @@ def _entries(found: Any) -> list[Any]:
 
 
 def _results(listed: list[Any]) -> tuple[tuple[str, ...], str]:
-    """The codes and the words of result codes."""
+    """The codes and the words of result codes; the codes of what was done come last, since what
+    refuses, or is remarked on, says more than an "all is well" or a warning beside it."""
     pairs = list(_pairs(listed[:MAX_RESULTS]))
-    codes = tuple(dict.fromkeys(code for code, _ in pairs if code))
+    told_codes = dict.fromkeys(code for code, _ in pairs if code)
+    codes = tuple(sorted(told_codes, key=lambda code: code in DONE))
     told = dict.fromkeys(words for _, words in pairs if words)
     return codes, "; ".join(told)[:MAX_TOLD]
 

@@ -114,8 +114,8 @@ class BolClient:
         said = answers.read(body, ok=answer.ok)
         code = said.code(KNOWN_CODES)
         # A purchase order may be remarked on beside a bill of lading that passed.
-        remarked = code == Taken.PURCHASE_ORDER and answer.ok and said.passed
-        if code in frozenset(Taken) and not remarked:
+        remarked = Taken.PURCHASE_ORDER in said.codes and answer.ok and said.passed
+        if code == Taken.PRO or (code == Taken.PURCHASE_ORDER and not remarked):
             return Taken(code)
         made = answer.ok and not said.failed and (said.passed or code in ("", *DONE))
         if not (made and isinstance(body, dict) and body) and code not in WITHOUT_IMAGE:
@@ -138,7 +138,8 @@ class BolClient:
         """Cancel the bill of lading of a PRO; False: the carrier says that there is none.
 
         Done is what the carrier calls so by its verdict or code, or says nothing to: a page with
-        neither may be of something in between, and leaves it unknown. NobodySays: so is a 404.
+        neither may be of something in between, and leaves it unknown. NobodySays: so is a 404, and
+        one with a remark or a PASS is neither done nor a refusal.
         """
         answer = await self._http.request(
             "DELETE", f"{self._bols}{pro}", headers=self._key(), auth=self._tokens
@@ -146,10 +147,10 @@ class BolClient:
         body = _json(answer)
         said = answers.read(body, ok=answer.ok)
         code = said.code(KNOWN_CODES)
-        if answer.status == NOT_FOUND and not said.passed:
-            if said.standard:
+        if answer.status == NOT_FOUND:
+            if said.standard and not said.passed:
                 return False
-            why = f"HTTP 404 to the cancellation of PRO {pro}, and not in the carrier's words"
+            why = f"HTTP 404 to the cancellation of PRO {pro}, {_not_said(said)}"
             raise NobodySays(why, answer.retry_after_seconds())
         if answer.ok and not said.failed and (said.passed or code in DONE or not answer.body):
             return True
@@ -227,6 +228,13 @@ def _meaning(answer: Answer, said: Said, code: str, *, effect: bool) -> Exceptio
     wish = answer.wish_seconds()
     status = 0 if known else answer.status
     return ERRORS.meaning(status, code, words, effect=effect, wish_seconds=wish)
+
+
+def _not_said(said: Said) -> str:
+    """Why a 404 does not say that there is no such PRO."""
+    if not said.standard:
+        return "and not in the carrier's words"
+    return f"which the carrier calls no failure ({said.words or said.verdict})"
 
 
 def _own_number(told: str, pro: str) -> str:
