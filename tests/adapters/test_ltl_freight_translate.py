@@ -260,6 +260,22 @@ def test_a_time_that_no_clock_shows_has_no_instant() -> None:
     assert when.instant.ToJsonString() == "2026-11-01T06:30:00Z"
 
 
+@pytest.mark.parametrize(
+    ("country", "states"),
+    [("US", "PR VI GU AS MP AA AE AP"), ("CA", "NF PQ"), ("", "JA NX ZZ")],
+)
+def test_former_codes_and_territories_have_their_country(country: str, states: str) -> None:
+    """Proves that territories and military posts count as of the USA, as carriers address them, and
+    former codes of provinces as of Canada, where the country is left out."""
+    for state in states.split():
+        body = conformance.status(1, "AF", "0905").decode()
+        ((event,),) = [
+            found.events
+            for found in told(body.replace("PORTLAND*OR*US~", f"TOWN*{state}~").encode())
+        ]
+        assert (event.place.state, event.place.country_code) == (state, country)
+
+
 def test_the_most_exact_place_gives_the_zone() -> None:
     """Proves that a city goes before its state, and a state before its country."""
     zones = {**ZONES, "CA": "America/Toronto"}

@@ -44,15 +44,17 @@ _UNSIGNED: Final = re.compile(
     re.IGNORECASE,
 )
 COUNTRIES: Final[Mapping[str, str]] = {"USA": "US", "CAN": "CA", "MEX": "MX"}
-# Of a place whose country is left out its state or province says it; no code is of both.
+# Of a place whose country is left out its state or province says it; no code is of both. With the
+# states their territories, and the posts of their forces; with the provinces two former codes.
 STATES: Final = frozenset([
     "AK", "AL", "AR", "AZ", "CA", "CO", "CT", "DC", "DE", "FL", "GA", "HI", "IA", "ID",
     "IL", "IN", "KS", "KY", "LA", "MA", "MD", "ME", "MI", "MN", "MO", "MS", "MT", "NC",
     "ND", "NE", "NH", "NJ", "NM", "NV", "NY", "OH", "OK", "OR", "PA", "RI", "SC", "SD",
     "TN", "TX", "UT", "VA", "VT", "WA", "WI", "WV", "WY",
+    "AS", "GU", "MP", "PR", "VI", "AA", "AE", "AP",
 ])  # fmt: skip
 PROVINCES: Final = frozenset([
-    "AB", "BC", "MB", "NB", "NL", "NS", "NT", "NU", "ON", "PE", "QC", "SK", "YT",
+    "AB", "BC", "MB", "NB", "NL", "NS", "NT", "NU", "ON", "PE", "QC", "SK", "YT", "NF", "PQ",
 ])  # fmt: skip
 # Time codes of X12 (data element 623): hours ahead of UTC; 01 to 24 are offsets, from 13 on behind.
 OFFSETS: Final[Mapping[str, str]] = {
