@@ -30,9 +30,13 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         yield found
 
 
-async def ordered(desk: Desk, state: order_pb2.OrderState.ValueType, **words: Any) -> Any:
-    """The hub's order of two lines, with its fulfillment order."""
-    lines = [[f"SKU-{number}", str(quantity), "Each"] for number, quantity in ORDERED.items()]
+async def ordered(
+    desk: Desk, state: order_pb2.OrderState.ValueType, *units: str, **words: Any
+) -> Any:
+    """The hub's order of two lines, in EA, with its fulfillment order. units: of a product there,
+    and of its row."""
+    words_of = units or ("Each",)
+    lines = [[f"SKU-{number}", str(quantity), *words_of] for number, quantity in ORDERED.items()]
     await desk.known_order(state=state, lines=lines, **words)
     (order,) = (each for each in desk.stage.hub.notebook.known if isinstance(each, order_pb2.Order))
     for number, quantity in ORDERED.items():
@@ -276,6 +280,47 @@ async def test_what_is_never_packed_again_is_for_a_person(desk: Desk) -> None:
     (row,) = (each for each in desk.sandbox.books()["lines"] if each["Quantity"] == 5)
     await desk.vendor.cancel_items(order.references[0].value, {row["Id"]: Decimal(2)})
     await desk.do("record_delivery", tracking_events_pb2.Delivered(shipment=made))
+    assert billed(desk) == told(desk) == {"SKU-1": Decimal(3), "SKU-2": Decimal(2)}
+
+
+@pytest.mark.parametrize(
+    ("units", "left_in", "says"),
+    [
+        (["Dozen"], "EA", r"2 EA of line 1 \(its row is in DZN\) was in SHP-s-2"),
+        (["Each"], "CS", r"what is left of line 1 \(told in CS, EA\) was in SHP-s-2"),
+    ],
+)
+async def test_voided_goods_in_another_unit_are_not_billed(
+    tmp_path: Path, units: list[str], left_in: str, says: str
+) -> None:
+    """Proves that what was voided is awaited where the row, or what left, is in another unit than
+    was ordered: nothing is fulfilled or billed, a person is told the units, and what is right by
+    hand then goes through."""
+    async with running(tmp_path, shipment_items=False) as desk:
+        order = await ordered(desk, order_pb2.ORDER_STATE_DELIVERED, *units)
+        voided(desk, shipment({1: "2"}, id_="s-2"))
+        made = shipment({1: "3", 2: "2"})
+        made.progress[0].milestone = shipment_pb2.MILESTONE_DELIVERED
+        counted(order, {1: "3", 2: "2"}, {})
+        order.progress[0].shipped.unit = left_in
+        done = await desk.do("confirm_shipment", manifested(made))
+        assert "not fulfilled yet" in done.note
+        with pytest.raises(NeedsPerson, match=says):
+            await desk.do("record_delivery", tracking_events_pb2.Delivered(shipment=made))
+        assert not desk.sandbox.books()["invoices"]
+        statuses = {each["Status"] for each in desk.sandbox.books()["fulfillment_orders"]}
+        assert statuses == {"Allocated"}
+        await desk.command("status", id=order.references[0].value, status="Fulfilled")
+        await desk.do("record_delivery", tracking_events_pb2.Delivered(shipment=made))
+
+
+async def test_an_order_goes_on_in_the_unit_that_it_was_placed_in(desk: Desk) -> None:
+    """Proves that an order that was placed in its products' unit, before their rows' own was read,
+    leaves, is short and is billed in that."""
+    order = await ordered(desk, SHIPPED, "Each", "Dozen")
+    await desk.do("record_pick", picked("1"))
+    kept_back(order, {1: "2"})
+    await desk.do("confirm_shipment", manifested(shipment({1: "3", 2: "2"})))
     assert billed(desk) == told(desk) == {"SKU-1": Decimal(3), "SKU-2": Decimal(2)}
 
 

@@ -216,6 +216,24 @@ async def test_a_refusal_of_every_read_is_no_fault_of_an_event(desk: Desk) -> No
     assert desk.told("ReleaseOrder") == 1
 
 
+async def test_a_field_that_is_hidden_can_be_left_out(tmp_path: Path) -> None:
+    """Proves that where a permission set hides the unit of rows a person is told of the permission
+    and the setting, and that orders are told without the field once the setting leaves it out."""
+    for name, fields in (("as it is", {}), ("left out", {"line.own_unit": ""})):
+        (tmp_path / name).mkdir()
+        async with running(tmp_path / name, fields=fields) as desk:
+            await desk.order("FO-1")
+            for line in desk.sandbox._records.lines.values():
+                line.pop("QuantityUnitOfMeasure")
+            if fields:
+                await desk.run()
+                assert desk.told("ReleaseOrder") == 1
+                continue
+            says = r"INVALID_FIELD .*field-level security.* setting fields: .*QuantityUnitOfMeasure"
+            with pytest.raises(NeedsPerson, match=says):
+                await desk.run()
+
+
 async def test_a_schema_that_may_not_be_read_is_no_fault_of_an_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

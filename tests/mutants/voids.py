@@ -184,11 +184,11 @@ VOID_MUTANTS: Final[list[Mutant]] = [
             "        if each.state == shipment_pb2.SHIPMENT_STATE_MANIFESTED and",
         ),
         what_a_person_took_out_is_awaited=(
-            "        rest = min(rest, quantity_of(row, rules.names) - shipped)\n",
+            "            rest = min(rest, kept - shipped)\n",
             "",
         ),
         what_is_short_is_packed_again=(
-            "shipped - Decimal(told.short.value or 0)\n",
+            "shipped - short\n",
             "shipped\n",
         ),
     ),

@@ -87,7 +87,7 @@ async def record_pick(work: Work, vendor: SalesforceClient) -> Confirmed:
     if ours is None:
         return Confirmed(note=NOT_OURS)
     async with vendor.turn(ours.summary_id):
-        found = await _read_open(work, vendor, ours.id)
+        found = await _read_open(vendor, ours)
         left = _short_rows(work, vendor, found, request)
         await _take_out(vendor, found, left)
         await _move(work, vendor, found, "picked_status")
@@ -102,7 +102,7 @@ async def find_pick(work: Work, vendor: SalesforceClient) -> Confirmed | NotFoun
     ours = await _order(work, request.order_id)
     if ours is None:
         return Confirmed(note=NOT_OURS)
-    found = await _read(vendor, ours.id)
+    found = await _read(vendor, ours)
     left = _short_rows(work, vendor, found, request)
     if left or not _is_past(work, vendor, found, "picked_status"):
         return NotFound(f"{ours.id} does not show this pick")
@@ -116,7 +116,7 @@ async def record_packed(work: Work, vendor: SalesforceClient) -> Confirmed:
     if ours is None:
         return Confirmed(note=NOT_OURS)
     async with vendor.turn(ours.summary_id):
-        found = await _read_open(work, vendor, ours.id)
+        found = await _read_open(vendor, ours)
         await _move(work, vendor, found, "packed_status")
     return Confirmed([_reference(ours.id)])
 
@@ -140,7 +140,7 @@ async def confirm_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
         ours = await _as_of_now(work, ours)
         if await is_voided(work):
             return Confirmed(note=VOIDED_SINCE)
-        found = await _read_open(work, vendor, ours.id)
+        found = await _read_open(vendor, ours)
         items = _items(work, vendor, found, shipment)
         rest = await _awaited(work, vendor, ours, found)
         note = "" if rest else await _leave_out(work, vendor, ours, found)
@@ -164,7 +164,7 @@ async def record_delivery(work: Work, vendor: SalesforceClient) -> Confirmed:
     rows = translate.delivered_rows(shipment, ours.id, status, vendor.names)
     async with vendor.turn(ours.summary_id):
         ours = await _as_of_now(work, ours)
-        found = await _read(vendor, ours.id)
+        found = await _read(vendor, ours)
         rest = await _awaited(work, vendor, ours, found)
         note = "" if rest else await _leave_out(work, vendor, ours, found)
         invoice = await _write(work, vendor, ours, found, rows, {}, done=not rest)
@@ -187,7 +187,7 @@ async def reverse_shipment(work: Work, vendor: SalesforceClient) -> Confirmed:
     if ours is None:
         return Confirmed(note=NOT_OURS)
     async with vendor.turn(ours.summary_id):
-        found = await _read(vendor, ours.id)
+        found = await _read(vendor, ours)
         prefix = translate.shipment_prefix(shipment)
         held = await vendor.shipments_of(ours.id)
         rows = {key: id_ for key, id_ in held.items() if key.startswith(prefix)}
@@ -225,7 +225,7 @@ async def _received(work: Work, vendor: SalesforceClient) -> CustomerReturn | No
     ours = await _order(work, message.order_id)
     if ours is None:
         return None
-    found = await _read(vendor, ours.id)
+    found = await _read(vendor, ours)
     reasons = return_reasons.of(ADAPTER.mappings, work.settings.mapping("return_reasons"))
     rules = _rules(work.settings, work.endpoint, vendor)
     try:
@@ -301,18 +301,21 @@ async def _hub_order(work: Work, hub_id: str) -> order_pb2.Order:
         raise Retry(HUB_RETRY_SECONDS, f"order {hub_id} not read from the hub") from error
 
 
-async def _read(vendor: SalesforceClient, order_id: str) -> Found:
+async def _read(vendor: SalesforceClient, ours: Ours) -> Found:
+    """As it is now, in the units in which the hub has it."""
     try:
-        return await vendor.state_of(order_id)
+        found = await vendor.state_of(ours.id)
     except RecordMissing as missing:
         raise NeedsPerson(str(missing)) from missing
+    units = {line.line_number: line.quantity.unit for line in ours.order.lines}
+    return replace(found, placed_in=units)
 
 
-async def _read_open(work: Work, vendor: SalesforceClient, order_id: str) -> Found:
+async def _read_open(vendor: SalesforceClient, ours: Ours) -> Found:
     """One that is worked on. Reject: it is cancelled, and what is written would bring it back."""
-    found = await _read(vendor, order_id)
+    found = await _read(vendor, ours)
     if _stage(found, vendor) is Stage.CANCELLED:
-        raise Reject("CANCELLED", f"{order_id} is cancelled in Salesforce: nothing is written")
+        raise Reject("CANCELLED", f"{ours.id} is cancelled in Salesforce: nothing is written")
     return found
 
 
@@ -392,7 +395,7 @@ async def _write(
     await vendor.write_shipments(
         rows, items, ours.id, work.settings.text("shipped_status") if moves else ""
     )
-    return [Reference("invoice", await _invoice(vendor, found))] if invoiced else []
+    return [Reference("invoice", await _invoice(vendor, ours, found))] if invoiced else []
 
 
 def _items(
@@ -442,7 +445,7 @@ def _is_past(work: Work, vendor: SalesforceClient, found: Found, setting: str) -
     return now in further
 
 
-async def _invoice(vendor: SalesforceClient, found: Found) -> str:
+async def _invoice(vendor: SalesforceClient, ours: Ours, found: Found) -> str:
     """The fulfillment order's invoice, made where it has none; a refusal because it has one by now
     is told by reading it again."""
     known = vendor.names.get(found.order, "order.invoice")
@@ -451,7 +454,7 @@ async def _invoice(vendor: SalesforceClient, found: Found) -> str:
     try:
         return await vendor.create_invoice(found.id)
     except (Reject, NeedsPerson):
-        again = await _read(vendor, found.id)
+        again = await _read(vendor, ours)
         known = vendor.names.get(again.order, "order.invoice")
         if not known:
             raise

@@ -46,6 +46,12 @@ from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
 log = logging.getLogger(__name__)
 
 ERRORS: Final = ErrorTable.load(__package__)
+# Also of a field that is there, for a user who may not see it.
+NO_SUCH_FIELD: Final = "INVALID_FIELD"
+HIDDEN_FIELD: Final = (
+    'let the integration user read the field (field-level security), or name another, or "", in '
+    "the setting fields"
+)
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 TOKEN_PATH: Final = "/services/oauth2/token"
 # Assertions that live longer than this are refused.
@@ -393,6 +399,8 @@ class SalesforceClient:
         code, said = error_of(content)
         if code in TRIGGER_CODES and LOCK_CODE in said:
             code = LOCK_CODE
+        if code == NO_SUCH_FIELD:
+            said = f"{HIDDEN_FIELD}: {said}"
         known = status if ERRORS.names(status, code) or not ERRORS.names(0, code) else 0
         return ERRORS.meaning(known, code, said, effect=effect, wish_seconds=wish)
 

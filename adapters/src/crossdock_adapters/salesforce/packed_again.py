@@ -40,32 +40,39 @@ async def awaited(work: Work, order: order_pb2.Order, found: Found, rules: Rules
     ]
     if not voided:
         return ""
-    amounts = ", ".join(
-        f"{plain(amount)} of line {number}" for number, amount in sorted(open_lines.items())
-    )
+    amounts = ", ".join(words for _, words in sorted(open_lines.items()))
     return f"{amounts} was in {', '.join(voided)}, which was voided, and has not left since"
 
 
-def _not_accounted_for(order: order_pb2.Order, found: Found, rules: Rules) -> Mapping[int, Decimal]:
-    """By line: what was ordered and has neither left nor is short, as far as its row still has it.
+def _not_accounted_for(order: order_pb2.Order, found: Found, rules: Rules) -> Mapping[int, str]:
+    """By line, in words: what was ordered and has neither left nor is short, as far as its row
+    still has it.
 
-    Only of lines that are told in the row's unit: what another unit is of it, nobody says.
+    What nobody can reckon, because it is told in several units, counts, until the row has nothing
+    or a person closed the order there: it would be billed without anybody having looked.
     """
     ordered = {line.line_number: line.quantity for line in order.lines}
-    lines: dict[int, Decimal] = {}
+    lines: dict[int, str] = {}
     for told in order.progress:
         number = told.line_number
         if number not in ordered or not 1 <= number <= len(found.lines):
             continue
-        row = found.lines[number - 1]
-        told_in = {ordered[number].unit, *(each.unit for each in (told.shipped, told.short))}
-        if told_in - {""} != {unit_of(row, rules)}:
+        kept = quantity_of(found.lines[number - 1], rules.names)
+        shipped, short = (Decimal(each.value or 0) for each in (told.shipped, told.short))
+        counted = (ordered[number], told.shipped, told.short)
+        units = {each.unit for each in counted if Decimal(each.value or 0)}
+        if kept and len(units) > 1:
+            lines[number] = f"what is left of line {number} (told in {', '.join(sorted(units))})"
             continue
-        shipped = Decimal(told.shipped.value or 0)
-        rest = Decimal(ordered[number].value) - shipped - Decimal(told.short.value or 0)
-        rest = min(rest, quantity_of(row, rules.names) - shipped)
-        if rest > 0:
-            lines[number] = rest
+        rest = Decimal(ordered[number].value) - shipped - short
+        there = unit_of(found, number, rules)
+        if there == ordered[number].unit:
+            words = f"of line {number}"
+            rest = min(rest, kept - shipped)
+        else:
+            words = f"{ordered[number].unit} of line {number} (its row is in {there})"
+        if kept and rest > 0:
+            lines[number] = f"{plain(rest)} {words}"
     return lines
 
 

@@ -96,7 +96,7 @@ def of_receipt(
         number = line.line_number
         if not 1 <= number <= len(found.lines):
             raise Untranslatable(f"line {number} is not among the fulfillment order's rows")
-        kept = translate.unit_of(found.lines[number - 1], rules)
+        kept = translate.unit_of(found, number, rules)
         if line.quantity.unit != kept:
             raise Untranslatable(f"line {number}: {line.quantity.unit} came, and it is in {kept}")
         came[number] = came.get(number, Decimal(0)) + Decimal(line.quantity.value)

@@ -8,9 +8,9 @@ place among the fulfillment order's rows by id, which never changes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 from crossdock.fulfillment.v1 import fulfillment_pb2
@@ -19,6 +19,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.salesforce.names import LINE, SHIPMENT, Names
+from crossdock_adapters.salesforce.quantities import decimal_of, quantity
 from crossdock_adapters.sdk import departures
 from crossdock_adapters.sdk.departures import LineThatLeft
 from crossdock_adapters.sdk.mappings import Code, Topic, UnreadCodes
@@ -29,14 +30,15 @@ from crossdock_adapters.sdk.places import Unreadable, inside, pointer
 ORDER_REFERENCE: Final = "fulfillment_order"
 SUMMARY_REFERENCE: Final = "order_summary"
 MANAGED, UNMANAGED = "MANAGED", "UNMANAGED"
-MAX_QUANTITY: Final = Decimal("1e15")
-# Digits and exponents beyond this are no amount of anything that can be picked.
-MAX_DIGITS: Final = 30
 MAX_EXTERNAL_ID: Final = 255
 MAX_DESCRIPTION: Final = 255
 ADDRESS_LINES: Final = 4
 # Rows of a fulfillment order that are no goods: delivery charges.
 CHARGE: Final = "charge"
+OTHER_UNIT: Final = (
+    "correct the row there where its unit is wrong, or set shipment_items = false and write the "
+    "items by hand, then retry the delivery"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,12 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A fulfillment order as it is now, with its rows by id."""
+    """A fulfillment order as it is now, with its rows by id. placed_in: the units of the hub's
+    order, by line, once it has one."""
 
     order: Mapping[str, Any]
     lines: Sequence[Mapping[str, Any]]
+    placed_in: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -171,10 +175,10 @@ def short_rows(
         if not 1 <= number <= len(found.lines):
             raise Untranslatable(f"line {number} is not among the fulfillment order's rows")
         row = found.lines[number - 1]
-        if unit != (kept := unit_of(row, rules)):
+        if unit != (kept := unit_of(found, number, rules)):
             raise Untranslatable(f"line {number}: {unit} was short, and the row is in {kept}")
-        has = _quantity(row, "line.quantity", names)
-        had = _quantity(row, "line.original_quantity", names, default=has)
+        has = quantity(row, "line.quantity", names)
+        had = quantity(row, "line.original_quantity", names, default=has)
         if wanted > had:
             raise Untranslatable(f"line {number}: {plain(wanted)} short of {plain(had)}")
         rest = wanted - (had - has)
@@ -198,7 +202,7 @@ def short_over(
         if amount <= 0 or number not in lines or not 1 <= number <= len(found.lines):
             continue
         row, ordered = found.lines[number - 1], lines[number]
-        kept = unit_of(row, rules)
+        kept = unit_of(found, number, rules)
         if {short.unit, ordered.unit} != {kept}:
             unread.append(
                 f"line {number}: {plain(amount)} {short.unit} did not leave, and the row is in "
@@ -214,7 +218,7 @@ def short_over(
 
 def quantity_of(row: Mapping[str, Any], names: Names) -> Decimal:
     """What a row has now. Unreadable: it has no quantity."""
-    return _quantity(row, "line.quantity", names)
+    return quantity(row, "line.quantity", names)
 
 
 def remaining(found: Found, row_id: str, cancelled: Decimal, names: Names) -> Decimal:
@@ -292,8 +296,10 @@ def _item_row(
     if not 1 <= line.line_number <= len(found.lines):
         raise Untranslatable(f"line {line.line_number} is not among the fulfillment order's rows")
     source = found.lines[line.line_number - 1]
-    if line.unit != (kept := unit_of(source, rules)):
-        raise Untranslatable(f"line {line.line_number}: {line.unit} left, and the row is in {kept}")
+    if line.unit != (kept := unit_of(found, line.line_number, rules)):
+        raise Untranslatable(
+            f"line {line.line_number}: {line.unit} left, and the row is in {kept}: {OTHER_UNIT}"
+        )
     tracking = {each.package_id: each.tracking_number for each in shipment.progress}
     row: dict[str, Any] = {}
     names.put(row, "shipment_item.product", _text(source, "line.product", names))
@@ -410,19 +416,21 @@ def _lines(found: Found, rules: Rules, location: str) -> list[order_pb2.OrderLin
     lines = []
     for number, row in enumerate(found.lines, start=1):
         with inside(pointer(LINE, number - 1)):
-            quantity = _quantity(row, "line.quantity", rules.names)
+            ordered = quantity(row, "line.quantity", rules.names)
             kind = str(rules.names.get(row, "line.kind") or "").lower()
-            if kind == CHARGE or quantity == 0:
+            if kind == CHARGE or ordered == 0:
                 continue
             line = order_pb2.OrderLine(
                 line_number=number,
                 item_number=_text(row, "line.sku", rules.names),
                 ship_from_location_number=location,
-                quantity=types_pb2.Quantity(value=plain(quantity), unit=unit_of(row, rules)),
+                quantity=types_pb2.Quantity(
+                    value=plain(ordered), unit=unit_of(found, number, rules)
+                ),
             )
             price = rules.names.get(row, "line.unit_price")
             if rules.currency and isinstance(price, (int, Decimal)):
-                amount = plain(_decimal(price, rules.names.pointer("line.unit_price")))
+                amount = plain(decimal_of(price, rules.names.pointer("line.unit_price")))
                 line.unit_price.amount, line.unit_price.currency = amount, rules.currency
             lines.append(line)
     if not lines:
@@ -430,46 +438,26 @@ def _lines(found: Found, rules: Rules, location: str) -> list[order_pb2.OrderLin
     return lines
 
 
-def unit_of(row: Mapping[str, Any], rules: Rules) -> str:
-    """The unit of a row, its own or its product's, in the contract's words. Unreadable: that has no
-    row of mappings."""
-    name = next((each for each in ("line.own_unit", "line.unit") if rules.names.get(row, each)), "")
-    if not name:
+def unit_of(found: Found, number: int, rules: Rules) -> str:
+    """The unit of a row in the contract's words: its own, or its product's where it says none, or
+    where the hub has the order in that, as orders were placed before rows' own was read.
+    Unreadable: the unit's word has no row of mappings."""
+    row, names = found.lines[number - 1], rules.names
+    own, product = (names.get(row, each) for each in ("line.own_unit", "line.unit"))
+    placed_in = rules.unit(str(product)) if product else rules.default_unit
+    if placed_in and placed_in == found.placed_in.get(number):
+        return placed_in
+    told, name = (own, "line.own_unit") if own else (product, "line.unit")
+    if not told:
         return rules.default_unit
-    told = rules.names.get(row, name)
     code = rules.unit(str(told))
     if code is None:
         raise Unreadable(
             f"unit {str(told)[:64]!r} has no row; say what it means: crossdock map set",
-            rules.names.pointer(name),
+            names.pointer(name),
             UnreadCodes(Topic.UNIT, (Code("", str(told)),)),
         )
     return code
-
-
-def _quantity(
-    row: Mapping[str, Any], name: str, names: Names, default: Decimal | None = None
-) -> Decimal:
-    value = names.get(row, name)
-    if value is None and default is not None:
-        return default
-    found = _decimal(value, names.pointer(name))
-    if not 0 <= found < MAX_QUANTITY:
-        raise Unreadable("is no quantity", names.pointer(name))
-    return found
-
-
-def _decimal(value: Any, place: str) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
-        raise Unreadable("is no number", place)
-    try:
-        found = Decimal(value)
-        digits, exponent = len(found.as_tuple().digits), found.as_tuple().exponent
-    except InvalidOperation:
-        raise Unreadable("is no number", place) from None
-    if not isinstance(exponent, int) or digits > MAX_DIGITS or abs(exponent) > MAX_DIGITS:
-        raise Unreadable("is no number of this world", place)
-    return found
 
 
 def _text(record: Mapping[str, Any], name: str, names: Names) -> str:
