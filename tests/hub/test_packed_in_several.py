@@ -58,6 +58,21 @@ def short(flow: Flow, request: str, quantity: str) -> Any:
     return flow.call(f"{FULFILLMENTS}/ReportPick", report, WMS).fulfillment_request
 
 
+def picks(flow: Flow, request: str, number: str, picked: str, missing: str = "") -> None:
+    """The warehouse says what a pick of this number found of line 1, and what not."""
+    report = fulfillment_service_pb2.ReportPickRequest(
+        request_id=request_id(),
+        fulfillment_request_id=request,
+        pick_number=number,
+        pick_time=at(flow.now),
+    )
+    for rows, amount in ((report.picked, picked), (report.short, missing)):
+        if amount:
+            row = fulfillment_pb2.FulfillmentLineQuantity(line_number=1, quantity=each(amount))
+            rows.append(row)
+    flow.call(f"{FULFILLMENTS}/ReportPick", report, WMS)
+
+
 def arrives(flow: Flow, number: str) -> None:
     flow.report(scan("DELIVERED", flow.now, number=f"1Z-{number}"))
 
@@ -106,6 +121,36 @@ def test_what_is_short_is_not_waited_for(by: str) -> None:
         assert states(flow) == ("PACKED", "PARTIALLY_SHIPPED")
         confirm(flow, "A", cancelled="2")
     assert states(flow) == ("DELIVERED", "DELIVERED")
+
+
+def test_what_a_second_pick_found_is_waited_for() -> None:
+    """Proves that a request of which one pick was short and a second one found the rest is not
+    shipped before that rest has left, and that the order is then short of nothing."""
+    flow, request = asked("10")
+    picks(flow, request, "P1", "6", "4")
+    picks(flow, request, "P2", "4")
+    pack(flow, request, "A", "6")
+    confirm(flow, "A")
+    arrives(flow, "A")
+    assert states(flow) == ("PACKED", "PARTIALLY_SHIPPED")
+    pack(flow, request, "B", "4")
+    confirm(flow, "B")
+    assert states(flow) == ("SHIPPED", "SHIPPED")
+    (message,) = flow.all("order")
+    assert message.progress[0].short.value == "0"
+
+
+def test_what_no_pick_found_is_not_waited_for() -> None:
+    """Proves that of two picks which were both short only what neither found is short."""
+    flow, request = asked("10")
+    picks(flow, request, "P1", "6", "4")
+    picks(flow, request, "P2", "1", "3")
+    pack(flow, request, "A", "6")
+    confirm(flow, "A")
+    assert states(flow) == ("PACKED", "PARTIALLY_SHIPPED")
+    pack(flow, request, "B", "1")
+    confirm(flow, "B")
+    assert states(flow) == ("SHIPPED", "SHIPPED")
 
 
 def test_goods_that_were_taken_out_of_a_carton_are_not_packed_again() -> None:

@@ -20,6 +20,14 @@ LINES = 3
 Said = dict[int, tuple[int, int]]
 
 
+def ordered(lines: int = 1) -> Any:
+    """An order of more of each line than all reports of a test say."""
+    message = order(lines=lines)
+    for line in message.lines:
+        line.quantity.value = "100"
+    return message
+
+
 def report(
     request: str, said: Said, *, pick: str = "", time: int | None = None
 ) -> fulfillment_service_pb2.ReportPickRequest:
@@ -64,7 +72,7 @@ def test_reports_of_picks_may_come_in_any_order(
     newest counts, that no report takes away what another said of other lines, and that the order
     has the sum of all picks."""
     flow = Flow()
-    _, (request,) = flow.released(order(lines=LINES))
+    _, (request,) = flow.released(ordered(LINES))
     start = flow.now
     expected: dict[tuple[str, int], tuple[int, int]] = {}
     for pick, said in reports:
@@ -142,7 +150,7 @@ def test_reports_with_and_without_time_and_number_may_be_mixed(
     version give way, line by line, to the first report of a line that is not older than they are,
     whatever was told of other lines since."""
     flow = Flow()
-    _, (request,) = flow.released(order(lines=LINES))
+    _, (request,) = flow.released(ordered(LINES))
     start = flow.now
     if before is not None:
         stored_before(flow, request, before[1], start + seconds(before[0]))
@@ -157,7 +165,7 @@ def test_an_older_word_writes_nothing_of_what_was_stored_before() -> None:
     """Proves that a report which is older than rows of an earlier version is known, and changes
     neither them nor the request."""
     flow = Flow()
-    _, (request,) = flow.released()
+    _, (request,) = flow.released(ordered())
     start = flow.now
     stored_before(flow, request, {1: (8, 2)}, start)
     known = flow.object("fulfillment_request", request)
@@ -170,7 +178,7 @@ def test_a_second_report_takes_no_line_of_the_first_away() -> None:
     """Proves that a warehouse which reports line by line has all of them counted, also where the
     earlier pick is told last, and that whoever listens is told of each with all of them."""
     flow = Flow()
-    _, (request,) = flow.released(order(lines=2))
+    _, (request,) = flow.released(ordered(2))
     start = flow.now
     assert tell(flow, report(request, {2: (1, 0)}, time=start + seconds(60))) == "APPLIED"
     assert tell(flow, report(request, {1: (0, 1)}, time=start)) == "APPLIED"
@@ -186,7 +194,7 @@ def test_a_repeat_with_a_newer_time_stands_against_older_words() -> None:
     """Proves that a report which only says later that nothing changed tells nobody, and still is
     the newest word: what was true in between and comes last changes nothing."""
     flow = Flow()
-    _, (request,) = flow.released()
+    _, (request,) = flow.released(ordered())
     start = flow.now
     tell(flow, report(request, {1: (1, 0)}, time=start))
     told = flow.told()
@@ -199,7 +207,7 @@ def test_a_repeat_with_a_newer_time_stands_against_older_words() -> None:
 def test_a_report_without_a_time_is_the_newest() -> None:
     """Proves that where nobody says when, what came last counts, and 0 takes a word back."""
     flow = Flow()
-    _, (request,) = flow.released()
+    _, (request,) = flow.released(ordered())
     assert tell(flow, report(request, {1: (2, 1)})) == "APPLIED"
     assert tell(flow, report(request, {1: (0, 0)})) == "APPLIED"
     assert progress(flow) == {1: (0, 0)}
@@ -227,7 +235,7 @@ def test_a_time_of_another_pick_makes_nothing_late() -> None:
     """Proves that of a pick that was told without a time a later report counts, whatever time
     another pick has."""
     flow = Flow()
-    _, (request,) = flow.released(order(lines=2))
+    _, (request,) = flow.released(ordered(2))
     start = flow.now
     tell(flow, report(request, {1: (1, 0)}, pick="A"))
     tell(flow, report(request, {2: (1, 0)}, pick="B", time=start + seconds(60)))
@@ -239,7 +247,7 @@ def test_a_numbered_report_takes_the_place_of_what_was_stored_before() -> None:
     """Proves that rows of a version that kept neither pick nor time of each are not added to the
     same pick told again, and that an older word does not take their place."""
     flow = Flow()
-    _, (request,) = flow.released()
+    _, (request,) = flow.released(ordered())
     start = flow.now
     tell(flow, report(request, {1: (8, 2)}, time=start))
     stored = fulfillment_pb2.FulfillmentRequest()
@@ -262,7 +270,7 @@ def test_a_pick_without_number_and_time_adds_up_with_others(untimed_first: bool)
     """Proves that what was told of a line without number and time is not lost by another pick of
     the line, whichever comes first."""
     flow = Flow()
-    _, (request,) = flow.released()
+    _, (request,) = flow.released(ordered())
     reports = [report(request, {1: (5, 0)}), report(request, {1: (3, 0)}, pick="B", time=flow.now)]
     for each_report in reports if untimed_first else reversed(reports):
         assert tell(flow, each_report) == "APPLIED"
@@ -274,7 +282,7 @@ def test_picks_without_end_are_refused_with_what_to_do(monkeypatch: pytest.Monke
     with the field, the limit and what to do, while a known pick may still be corrected."""
     monkeypatch.setattr(picks, "PICK_ROWS_MAX", 3)
     flow = Flow()
-    _, (request,) = flow.released()
+    _, (request,) = flow.released(ordered())
     for pick in ("A", "B", "C"):
         assert tell(flow, report(request, {1: (1, 0)}, pick=pick)) == "APPLIED"
     with pytest.raises(Refused) as refused:

@@ -75,6 +75,10 @@ VOID_MUTANTS: Final[list[Mutant]] = [
             " or len(gone) < len(packed) or still_to_pack(request, packed):\n",
             " or still_to_pack(request, packed):\n",
         ),
+        what_a_second_pick_found_is_short=(
+            "    not_picked = _less(amounts(request.lines), amounts(request.picked))\n",
+            "    not_picked = amounts(request.lines)\n",
+        ),
         goods_in_another_unit_are_awaited=(
             "            found |= dict.fromkeys(_in_other_units(found, goods), NOTHING)\n",
             "            found |= dict.fromkeys((), NOTHING)\n",

@@ -105,6 +105,14 @@ def stay_for_good(shipment: shipment_pb2.Shipment, request: Reckoning) -> list[s
     return [package.id for package in staying if all(map(is_done, contents([package])))]
 
 
+def short_at_pick(request: fulfillment_pb2.FulfillmentRequest) -> Amounts:
+    """What of each line the picks of a request did not find, at most what is not picked: another
+    pick may have found what one was short of. In a unit that was not asked for it has no bound."""
+    not_picked = _less(amounts(request.lines), amounts(request.picked))
+    short = amounts(request.short)
+    return {key: min(each, not_picked.get(key, each)) for key, each in short.items()}
+
+
 def still_to_pack(
     request: fulfillment_pb2.FulfillmentRequest, shipments: Sequence[shipment_pb2.Shipment]
 ) -> Amounts:
@@ -124,8 +132,8 @@ def still_to_pack(
         packed = _more(packed, held)
         # What is cancelled beside what stays behind of a carton was never packed.
         beyond = _more(beyond, _less(_more(gone, cancelled_amounts(shipment)), held))
-    at_pick = amounts(request.short)
-    short = {key: max(at_pick[key], beyond.get(key, NOTHING)) for key in {*at_pick, *beyond}}
+    at_pick = short_at_pick(request)
+    short = _larger(at_pick, beyond)
     accounted = _more(packed, short)
     unknown = _in_other_units(requested, accounted)
     missing = _less(requested, accounted)
@@ -255,6 +263,11 @@ def _in_other_units(keys: Iterable[tuple[int, str]], told: Amounts) -> set[tuple
 
 def _more(left: Amounts, right: Amounts) -> Amounts:
     return {key: left.get(key, NOTHING) + right.get(key, NOTHING) for key in {*left, *right}}
+
+
+def _larger(left: Amounts, right: Amounts) -> Amounts:
+    keys = {*left, *right}
+    return {key: max(left.get(key, NOTHING), right.get(key, NOTHING)) for key in keys}
 
 
 def _less(left: Amounts, right: Amounts) -> Amounts:

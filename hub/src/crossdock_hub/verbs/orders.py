@@ -206,14 +206,13 @@ def derive_progress(unit: Unit, order_id: str) -> None:
 def _line_progress(
     order: Any, requests: list[ObjectRecord], shipments: list[ObjectRecord]
 ) -> list[order_pb2.OrderLineProgress]:
-    counted: list[tuple[int, str, Any]] = []
-    for request in requests:
-        for name in ("picked", "short"):
-            rows = getattr(request.message, name)
-            counted += [(row.line_number, name, row.quantity) for row in rows]
     totals: dict[tuple[int, str, str], Decimal] = defaultdict(Decimal)
-    for line_number, name, quantity in counted:
-        totals[line_number, name, quantity.unit] += Decimal(quantity.value)
+    for request in requests:
+        told: Any = request.message
+        picked, not_found = departures.amounts(told.picked), shortages.short_at_pick(told)
+        for name, found in (("picked", picked), ("short", not_found)):
+            for (line_number, unit), amount in found.items():
+                totals[line_number, name, unit] += amount
     messages: list[Any] = [shipment.message for shipment in shipments]
     for shipment in filter(shortages.has_left, messages):
         for (line_number, unit), amount in departures.shipped_amounts(shipment).items():
