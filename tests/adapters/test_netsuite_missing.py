@@ -12,7 +12,7 @@ import pytest_asyncio
 from crossdock.order.v1 import order_events_pb2
 from crossdock.shipment.v1 import shipment_events_pb2
 from crossdock_adapters.netsuite import adapter, sandbox, sandbox_records
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
 from netsuite_account import running_account
 from netsuite_hub import HubNotebook, settings_for
 from test_netsuite_adapter import ORDER_ID, Desk, approved, manifested, order
@@ -44,11 +44,73 @@ async def test_a_reversal_of_what_is_posted_needs_to_find_it(desk: Desk) -> None
     )  # fmt: skip
     voided = shipment_events_pb2.ShipmentVoided(shipment=shipment)
     work = desk.hub.work("reverse_goods_issue", voided, desk.settings)
-    with pytest.raises(NeedsPerson, match="IF7001 is posted, and of 1 item fulfillments 0 was"):
+    with pytest.raises(NeedsPerson, match="posted: IF7001; found by external id: none;"):
         await adapter.reverse_goods_issue(replace(work, in_doubt=False), desk.vendor)
     assert "nothing to reverse" in (await adapter.reverse_goods_issue(work, desk.vendor)).note
     await desk.do("post_goods_issue", manifested())
     await adapter.reverse_goods_issue(replace(work, in_doubt=False), desk.vendor)
+    assert desk.account.fulfillments() == []
+
+
+async def departed_twice(desk: Desk) -> shipment_events_pb2.ShipmentVoided:
+    """A shipment that left in two departures, each posted, and is voided now."""
+    await desk.do("create_sales_order", approved())
+    first = manifested((10, "SKU-1001", "2"))
+    second = manifested((20, "SKU-1002", "5"))
+    for _ in range(2):
+        left = second.shipment.departures.add(package_numbers=["CARTON-1"])
+        left.manifest_time.instant.FromJsonString("2026-03-07T03:00:00Z")
+    row = left.shipped.add(line_number=20)
+    row.quantity.value, row.quantity.unit = "5", "EA"
+    for event in (first, second):
+        posted = await desk.do("post_goods_issue", event)
+        second.shipment.postings.add(
+            endpoint="netsuite", operation="post_goods_issue",
+            document_type="item_fulfillment", document_number=posted.references[0].value,
+        )  # fmt: skip
+    return shipment_events_pb2.ShipmentVoided(shipment=second.shipment)
+
+
+async def test_of_two_departures_both_are_undone_or_none(desk: Desk) -> None:
+    """Proves that nothing is deleted while one of them is not found, that a person reads which is
+    there, and that once both are found a retry undoes both."""
+    voided = await departed_twice(desk)
+    first = f"xd-{voided.shipment.id}"
+    external_ids = desk.account.sandbox._books._external
+    hidden = external_ids.pop(("itemFulfillment", f"{first}-2"))
+    work = desk.hub.work("reverse_goods_issue", voided, desk.settings)
+    work = replace(work, in_doubt=False)
+    said = "posted: IF20001, IF20002; found by external id: IF20001; nothing was deleted"
+    with pytest.raises(NeedsPerson, match=said):
+        await adapter.reverse_goods_issue(work, desk.vendor)
+    assert len(desk.account.fulfillments()) == 2
+    external_ids["itemFulfillment", f"{first}-2"] = hidden
+    done = await adapter.reverse_goods_issue(work, desk.vendor)
+    assert [each.value for each in done.references] == [first, f"{first}-2"]
+    assert desk.account.fulfillments() == []
+
+
+async def test_a_reversal_that_stops_half_way_is_in_doubt(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that once one is deleted nothing is called unprocessed, that a person reads which one
+    it is, and that the next attempt deletes the rest."""
+    voided = await departed_twice(desk)
+    real = desk.vendor.delete
+
+    async def delete(kind: str, key: str) -> None:
+        if key.endswith("-2"):
+            raise Retry(7.0, "no connection")
+        await real(kind, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.vendor, "delete", delete)
+        first = f"xd-{voided.shipment.id}"
+        with pytest.raises(OutcomeUnknown, match=f"{first} is deleted.*no connection") as found:
+            await desk.do("reverse_goods_issue", voided)
+        assert found.value.after_seconds == 7.0
+    done = await desk.do("reverse_goods_issue", voided)
+    assert [each.value for each in done.references] == [f"{first}-2"]
     assert desk.account.fulfillments() == []
 
 

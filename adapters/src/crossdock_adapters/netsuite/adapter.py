@@ -187,33 +187,54 @@ async def find_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed | No
 async def reverse_goods_issue(work: Work, vendor: NetSuiteClient) -> Confirmed:
     """Delete the shipment's item fulfillments, one for each departure.
 
-    Refused when one is invoiced or its period closed. NeedsPerson: the hub knows of more than are
-    there, and no earlier attempt can have deleted them.
+    Refused when one is invoiced or its period closed. NeedsPerson, and none is deleted: the hub
+    knows of more than are there, and no earlier attempt can have deleted them.
     """
-    deleted = []
-    keys = translate.fulfillment_keys(booking_rules(work.settings), work.event.shipment)
-    for key in keys:
+    found = await _fulfillments(work, vendor)
+    deleted: list[str] = []
+    for key in found:
         try:
             await vendor.delete(ITEM_FULFILLMENT, eid(key))
         except RecordMissing:
+            # Somebody else's deletion came between, and undid it as well.
             continue
-        deleted.append(Reference("deleted_item_fulfillment", key))
+        except (Retry, OutcomeUnknown) as trouble:
+            if not deleted:
+                raise
+            said = f"{', '.join(deleted)} is deleted, {key} perhaps not: {trouble.reason}"
+            raise OutcomeUnknown(said, trouble.after_seconds) from trouble
+        deleted.append(key)
+    return Confirmed(
+        [Reference("deleted_item_fulfillment", key) for key in deleted],
+        note="" if deleted else "there is no item fulfillment: nothing to reverse",
+    )
+
+
+async def _fulfillments(work: Work, vendor: NetSuiteClient) -> list[str]:
+    """External ids of the shipment's item fulfillments that are there. NeedsPerson: some are not,
+    and nothing of ours can have deleted them."""
+    numbers: dict[str, str] = {}
+    for key in translate.fulfillment_keys(booking_rules(work.settings), work.event.shipment):
+        try:
+            record = await vendor.read(ITEM_FULFILLMENT, eid(key), _FULFILLMENT_FIELDS)
+        except RecordMissing:
+            continue
+        numbers[key] = str(record.get("tranId") or key)
     posted = {
         each.document_number
         for each in work.event.shipment.postings
         if (each.endpoint, each.operation) == (work.endpoint, "post_goods_issue")
         and each.document_type == SHIPMENT_DOCUMENT
     }
-    if len(deleted) < len(posted) and not work.in_doubt:
-        # No attempt of ours can have deleted it.
+    if len(numbers) < len(posted) and not work.in_doubt:
         raise NeedsPerson(
-            f"{', '.join(sorted(posted))} is posted, and of {len(posted)} item fulfillments "
-            f"{len(deleted)} was found by its external id and deleted: somebody deleted or changed "
-            "the rest, or this role may not see it; undo it in NetSuite, then resolve the delivery"
+            f"posted: {', '.join(sorted(posted))}; found by external id: "
+            f"{', '.join(sorted(numbers.values())) or 'none'}; nothing was deleted. Somebody "
+            "deleted the rest or changed its external id, or this role may not see it: give it "
+            "back its external id or let the role see it, then retry the delivery; or undo all of "
+            "it in NetSuite, then resolve the delivery"
         )
-    return Confirmed(
-        deleted, note="" if deleted else "there is no item fulfillment: nothing to reverse"
-    )
+    return list(numbers)
 
 
 async def read_anew(poll: Poll, held: HeldPayload, vendor: NetSuiteClient) -> None:
