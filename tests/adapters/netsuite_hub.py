@@ -12,6 +12,7 @@ from crossdock.customer.v1 import customer_service_pb2
 from crossdock.errors import InvalidRequestError, Refusal
 from crossdock.item.v1 import item_service_pb2
 from crossdock.location.v1 import location_service_pb2
+from crossdock.order.v1 import order_pb2, order_service_pb2
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock.unit.v1 import unit_service_pb2
@@ -62,6 +63,8 @@ class HubNotebook:
         self.units = SimpleNamespace(UpsertUnitConversions=self._units)
         self.shipment = shipment_pb2.Shipment()
         self.shipments = SimpleNamespace(GetShipment=self._shipment)
+        self.order = order_pb2.Order()
+        self.orders = SimpleNamespace(GetOrder=self._order)
 
     def poll(self, settings: Settings) -> Poll:
         """A run of the master data poll from where the last one ended."""
@@ -109,6 +112,9 @@ class HubNotebook:
     async def _shipment(self, request: Any) -> Any:
         assert request.id == self.shipment.id
         return shipment_service_pb2.GetShipmentResponse(shipment=self.shipment)
+
+    async def _order(self, request: Any) -> Any:
+        return order_service_pb2.GetOrderResponse(order=self.order)
 
     async def _items(self, request: Any) -> Any:
         results = self._upsert("item", request, item_service_pb2.ItemResult)

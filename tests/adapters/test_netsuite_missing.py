@@ -7,12 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import pytest_asyncio
+from crossdock.errors import CallError, InvalidRequestError, Refusal
 from crossdock.order.v1 import order_events_pb2
 from crossdock.shipment.v1 import shipment_events_pb2
 from crossdock_adapters.netsuite import adapter, sandbox, sandbox_records
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry
+from crossdock_adapters.sdk.outcomes import (
+    NeedsPerson,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+    Untranslatable,
+)
 from netsuite_account import running_account
 from netsuite_hub import HubNotebook, settings_for
 from test_netsuite_adapter import ORDER_ID, Desk, approved, manifested, order
@@ -121,6 +129,33 @@ async def test_a_booked_order_that_is_not_found_is_not_called_cancelled(desk: De
     made.sales_document = "SO10001"
     with pytest.raises(NeedsPerson, match="sales order SO10001 is not found"):
         await desk.do("cancel_order", order_events_pb2.OrderCancelled(order=made))
+
+
+async def test_an_order_that_was_booked_since_its_cancellation_is_not_called_cancelled(
+    desk: Desk,
+) -> None:
+    """Proves that the hub is asked for the sales order's number where the cancellation, written
+    while the booking was in doubt, has none."""
+    cancelled = order_events_pb2.OrderCancelled(order=order())
+    assert "nothing to cancel" in (await desk.do("cancel_order", cancelled)).note
+    desk.hub.order.sales_document = "SO10001"
+    with pytest.raises(NeedsPerson, match="sales order SO10001 is not found"):
+        await desk.do("cancel_order", cancelled)
+
+    for error, said in (
+        (CallError(Refusal("HUB_BUSY", "no leader"), grpc.StatusCode.UNAVAILABLE), Retry),
+        (
+            InvalidRequestError(Refusal("INVALID_FIELD", "id"), grpc.StatusCode.INVALID_ARGUMENT),
+            Untranslatable,
+        ),
+    ):
+
+        async def refused(_: object, raised: Exception = error) -> Any:
+            raise raised
+
+        desk.hub.orders.GetOrder = refused
+        with pytest.raises(said, match=r"order '?11111111"):
+            await desk.do("cancel_order", cancelled)
 
 
 async def test_what_is_not_there_after_it_was_written_is_unknown(

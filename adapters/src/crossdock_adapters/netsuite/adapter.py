@@ -23,6 +23,7 @@ from crossdock_adapters.netsuite.translate import BookingRules, InternalIds
 from crossdock_adapters.netsuite.translate_cancellation import cancellation
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
+from crossdock_adapters.sdk.booked_orders import sales_document_now
 from crossdock_adapters.sdk.erp_documents import sales_document
 from crossdock_adapters.sdk.http import VendorHttp
 from crossdock_adapters.sdk.outcomes import (
@@ -129,9 +130,9 @@ async def cancel_order(work: Work, vendor: NetSuiteClient) -> Confirmed:
         if body:
             await vendor.update(SALES_ORDER, key, body)
     except RecordMissing as missing:
-        if order.sales_document:
+        if booked := await sales_document_now(work):
             raise NeedsPerson(
-                f"sales order {order.sales_document} is not found under its external id, which "
+                f"sales order {booked} is not found under its external id, which "
                 f"somebody changed, or this role may not see it ({missing}): close its lines in "
                 "NetSuite, then resolve the delivery"
             ) from missing
