@@ -179,6 +179,27 @@ def test_details_that_are_no_list_keep_their_codes(shape: str) -> None:
     assert [each.code for each in told] == ["V1/311", "M7/021"]
 
 
+def test_null_is_no_word_of_a_message() -> None:
+    """Proves that what SAP leaves null of an error, its details, a header or a report is empty, and
+    that a detail without a severity counts as the error that it stands in."""
+    nothing = dict.fromkeys(("code", "message", "severity", "target", "propertyref"))
+    lock = {**nothing, "code": "ME/006", "message": "User MUELLER already processing"}
+    warning = {**nothing, "code": "V1/600", "severity": "warning"}
+    heads: list[dict[str, Any]] = [nothing, {**nothing, "message": {"value": None}}]
+    for head in heads:
+        error = {**head, "innererror": {"errordetails": [warning, lock, nothing]}}
+        problem = client.problem_of(Answer(400, CIMultiDict(), vendor_json.dumps({"error": error})))
+        assert (ANSWERS.verdict(problem).word, problem.code) == ("retry", "ME/006")
+        assert "none" not in str(problem).lower()
+    (told,) = client.told_in(answer(201, "", sap_message=vendor_json.dumps(nothing).decode()))
+    assert (told.code, told.text, told.severity, told.target) == ("", "", "", "")
+    reported = client._reported({
+        "SystemMessageType": "E", "SystemMessageIdentification": None,
+        "SystemMessageNumber": None, "SystemMessageText": None, "SystemMessageVariable1": None,
+    })  # fmt: skip
+    assert (reported.code, reported.text) == ("", "")
+
+
 @pytest.mark.parametrize(
     ("code", "text"),
     [

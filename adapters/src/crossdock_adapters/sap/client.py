@@ -324,9 +324,9 @@ def problem_of(answer: Answer) -> Problem:
     """SAP's explanation, whatever shape came back; the cause is usually in its details."""
     try:
         error = answer.json()["error"]
-        text = error.get("message", "")
-        head = text.get("value", "") if isinstance(text, Mapping) else text
-        messages = [Message(str(error.get("code", "")), str(head), "error")]
+        text = error.get("message")
+        head = odata.said(text if isinstance(text, Mapping) else {"value": text}, "value")
+        messages = [Message(odata.said(error, "code"), head, "error")]
         inner = error.get("innererror")
         listed = inner.get("errordetails") if isinstance(inner, Mapping) else None
         messages += _details(listed or error.get("details"))
@@ -370,9 +370,9 @@ def _details(told: Any) -> list[Message]:
 
 def _message(raw: Mapping[str, Any]) -> Message:
     return Message(
-        str(raw.get("code", "")),
-        str(raw.get("message", "")),
-        str(raw.get("severity", "")).lower(),
+        odata.said(raw, "code"),
+        odata.said(raw, "message"),
+        odata.said(raw, "severity").lower(),
         str(raw.get("target") or raw.get("propertyref") or ""),
     )
 
@@ -381,7 +381,8 @@ def _reported(row: Mapping[str, Any]) -> Message:
     """A row of a function import's report as a message."""
     variables = [str(row.get(f"SystemMessageVariable{each}") or "") for each in range(1, 5)]
     said = str(row.get("SystemMessageText") or " ".join(filter(None, variables)))
-    code = f"{row.get('SystemMessageIdentification', '')}/{row.get('SystemMessageNumber', '')}"
+    parts = (odata.said(row, f"SystemMessage{each}") for each in ("Identification", "Number"))
+    code = "/".join(filter(None, parts))
     severity = SEVERITIES.get(str(row.get("SystemMessageType")), "error")
     return Message(code, said, severity, str(row.get("DeliveryDocumentItem") or ""))
 
