@@ -204,7 +204,7 @@ def test_null_is_no_word_of_a_message() -> None:
     ("code", "text"),
     [
         ("ME/006", "User already processing"),
-        ("XX/000", "User MUELLER already processing Sales order 17"),
+        ("XX/000", "Sales order 17 is already being processed by user MUELLER"),
         ("MC/601", "Object requested is in use"),
         ("XX/000", "The document is currently locked by another session"),
     ],
@@ -214,6 +214,21 @@ def test_words_of_a_lock_are_retries(code: str, text: str) -> None:
     error = {"code": code, "message": {"value": text}}
     problem = client.problem_of(Answer(400, CIMultiDict(), vendor_json.dumps({"error": error})))
     assert ANSWERS.verdict(problem).word == "retry"
+
+
+@pytest.mark.parametrize(("code", "word"), [("XX/000", "person"), ("VL/150", "rejected")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Item 10 is already being processed in delivery 80000017",
+        "Delivery 80000017 is already processing item 10",
+    ],
+)
+def test_what_another_document_has_is_no_lock(code: str, word: str, text: str) -> None:
+    """Proves that a refusal for what follows a document, which no waiting ends, is not repeated."""
+    error = {"code": code, "message": {"value": text}}
+    problem = client.problem_of(Answer(400, CIMultiDict(), vendor_json.dumps({"error": error})))
+    assert ANSWERS.verdict(problem).word == word
 
 
 def test_a_warning_beside_an_error_is_no_reason() -> None:
