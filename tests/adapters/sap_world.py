@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from crossdock.order.v1 import order_events_pb2, order_pb2
+from crossdock.order.v1 import order_events_pb2, order_pb2, order_service_pb2
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
 from crossdock_adapters.sap import adapter, conformance
 from crossdock_adapters.sap.adapter import ADAPTER
@@ -68,12 +69,14 @@ def depart(event: shipment_events_pb2.ShipmentManifested, *lines: tuple[int, str
 
 @dataclass
 class Desk:
-    """A tenant, a client of it, and settings of the endpoint."""
+    """A tenant, a client of it, settings of the endpoint, and the number of the sales order that
+    the hub has by now."""
 
     sandbox: SapSandbox
     vendor: SapClient
     settings: Settings
     password_file: Path
+    sales_document: str = ""
 
     async def do(self, operation: str, event: Any) -> Confirmed:
         """One attempt, as the runner makes it."""
@@ -86,11 +89,14 @@ class Desk:
             return await ADAPTER.look_ups[operation](self.work(operation, event), self.vendor)
 
     def work(self, operation: str, event: Any) -> Work:
-        nobody: Any = None
+        hub: Any = SimpleNamespace(orders=SimpleNamespace(GetOrder=self._order))
         return Work(
-            DELIVERY, "sap", operation, "", REFERENCE, 1, event, self.settings, nobody,
-            _no_numbers,
-        )  # fmt: skip
+            DELIVERY, "sap", operation, "", REFERENCE, 1, event, self.settings, hub, _no_numbers
+        )
+
+    async def _order(self, request: Any) -> Any:
+        order = order_pb2.Order(id=request.id, sales_document=self.sales_document)
+        return order_service_pb2.GetOrderResponse(order=order)
 
     def fault(self, kind: str, **details: Any) -> None:
         self.sandbox.faults.add({"kind": kind, **details})

@@ -173,6 +173,21 @@ async def test_an_order_is_known_by_its_number_when_its_reference_is_edited(desk
         await desk.do("cancel_order", event)
 
 
+async def test_an_order_that_was_booked_since_its_cancellation_is_cancelled(desk: Desk) -> None:
+    """Proves that the hub is asked for the sales order's number where the cancellation, written
+    while the booking was in doubt, has none, and its reference finds nothing."""
+    await desk.do("create_sales_order", approved({}))
+    (document,) = desk.sandbox._books.orders.values()
+    document.fields["PurchaseOrderByCustomer"] = "PO 4711"
+    desk.sales_document = document.fields["SalesOrder"]
+    await desk.do("cancel_order", cancelled({}))
+    (held,) = desk.orders()
+    assert {item["SalesDocumentRjcnReason"] for item in held["items"]} == {"00"}
+    desk.sales_document = "4711"
+    with pytest.raises(NeedsPerson, match="4711 is not there"):
+        await desk.do("cancel_order", cancelled({}))
+
+
 async def test_a_foreign_order_does_not_hide_the_one_that_is_known(desk: Desk) -> None:
     """Proves that a known number goes before whatever else carries the same reference."""
     await foreign_order(desk, SoldToParty="CUST-1009")

@@ -46,6 +46,7 @@ from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, 
 from crossdock_adapters.sdk import deployed_files, return_reasons
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.attempts import HubAway
+from crossdock_adapters.sdk.booked_orders import sales_document_now
 from crossdock_adapters.sdk.erp_documents import sales_document
 from crossdock_adapters.sdk.http import VendorHttp
 from crossdock_adapters.sdk.mappings import Code, Topic
@@ -149,6 +150,8 @@ async def cancel_order(work: Work, vendor: SapClient) -> Confirmed:
     rules = booking_rules(work.settings)
     wanted = orders.of_order(order, await _numbers(work, order), rules)
     held = await orders.one(vendor, wanted)
+    if held is None and (booked := await sales_document_now(work)):
+        held = await orders.one(vendor, replace(wanted, known=booked))
     if held is None:
         return Confirmed(note="there is no sales order: nothing to cancel")
     await orders.written(vendor, held, lambda now: translate.rejections(now, rules))
