@@ -276,6 +276,22 @@ async def test_the_pair_that_fell_is_named(rising: list[str], before: str, then:
         inbound._last_key(kind, [{kind.key: key} for key in rising], "")
 
 
+async def test_null_is_no_description_and_no_id_of_an_event() -> None:
+    """Proves that a text that SAP leaves null describes nothing, where another language's does, and
+    that events without an id are not one event."""
+    english = {"Language": "EN", "ProductDescription": None}
+    row: dict[str, Any] = {"Product": "9", "BaseUnit": "EA", "to_Description": [english]}
+    entry: Any = translate_facts.item_entry(row, "", "sap", lambda code: code)
+    assert (entry.item.HasField("description"), list(entry.update_mask.paths)) == (
+        False, ["base_unit", "status", "status_code", "lot_controlled", "serial_controlled"],
+    )  # fmt: skip
+    row["to_Description"].append({"Language": "DE", "ProductDescription": "Flasche"})
+    entry = translate_facts.item_entry(row, "", "sap", lambda code: code)
+    assert entry.item.description == "Flasche"
+    event = json.loads(conformance.happened("Product", "SKU-1001"))
+    assert translate_facts.event_of({**event, "id": None}, KEYS).event_id == ""
+
+
 async def test_a_round_has_an_end_and_the_next_goes_on(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,7 +68,7 @@ def event_of(payload: Any, kinds: Mapping[str, str]) -> Change:
         raise Unreadable("is no object", "/data")
     with inside("/data"):
         key = _text(data, kinds[kind], MAX_KEY)
-    return Change(kind, key, str(payload.get("id", ""))[:MAX_KEY])
+    return Change(kind, key, odata.said(payload, "id")[:MAX_KEY])
 
 
 def item_entry(row: Row, etag: str, endpoint: str, unit: UnitMeaning) -> Message:
@@ -157,7 +157,8 @@ def _version(fact: Message, etag: str) -> str:
 def _description(row: Row) -> str:
     rows = odata.inner(row, "to_Description")
     english = [each for each in rows if each.get("Language") == "EN"]
-    return next((str(each.get("ProductDescription", "")) for each in [*english, *rows]), "")
+    said = (odata.said(each, "ProductDescription") for each in [*english, *rows])
+    return next(filter(None, said), "")
 
 
 def _unit(row: Row, name: str, unit: UnitMeaning) -> str:
