@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from crossdock.confirmation.v1 import confirmation_pb2, confirmation_service_pb2
@@ -34,6 +35,16 @@ def at(microseconds: int) -> types_pb2.SourceTime:
     """A source's time that is known to be this instant."""
     time = types_pb2.SourceTime(zone=types_pb2.TIME_ZONE_SOURCE_GIVEN)
     time.instant.FromMicroseconds(microseconds)
+    return time
+
+
+def on_the_wall(local: str, hours: int | None = None) -> types_pb2.SourceTime:
+    """What a clock in a warehouse shows. hours: behind UTC; None: nobody knows yet."""
+    time = types_pb2.SourceTime(local=local, zone=types_pb2.TIME_ZONE_SOURCE_UNKNOWN)
+    if hours is not None:
+        time.zone = types_pb2.TIME_ZONE_SOURCE_FROM_LOCATION
+        time.utc_offset = f"-{hours:02}:00"
+        time.instant.FromDatetime(datetime.fromisoformat(local) + timedelta(hours=hours))
     return time
 
 

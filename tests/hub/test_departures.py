@@ -8,7 +8,7 @@ import pytest
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2, shipment_service_pb2
 from crossdock.types.v1 import types_pb2
 from decisions import WMS, outcome, request_id
-from first_flow import SHIPMENTS, Flow, at, each, scan, seconds
+from first_flow import SHIPMENTS, Flow, at, each, on_the_wall, scan, seconds
 from operator_says import say
 from test_lineage import verdict
 
@@ -19,12 +19,13 @@ def confirm(
     shipped: dict[int, str] | None = None,
     cancelled: dict[int, str] | None = None,
     bill: str = "",
+    time: types_pb2.SourceTime | None = None,
 ) -> Any:
     """A ship confirm of shipment SHP-1 that names packages, and quantities by line."""
     report = shipment_service_pb2.ManifestShipmentRequest(
         request_id=request_id(),
         shipment_number="SHP-1",
-        manifest_time=at(flow.now),
+        manifest_time=time or at(flow.now),
         package_numbers=numbers,
         bill_of_lading=bill,
         shipped=[line(*pair) for pair in (shipped or {}).items()],
@@ -241,6 +242,21 @@ def test_a_second_confirm_by_line_is_not_lost() -> None:
     assert "left with earlier confirms" in receipt.held_because.message
     assert len(flow.held()) == 1
     assert progress(flow, shipment) == [("0", "0"), ("1", "0")]
+
+
+@pytest.mark.parametrize("zones", [(None, 5), (5, None)])
+def test_a_confirm_by_line_is_the_same_whoever_knows_the_zone(
+    zones: tuple[int | None, int | None],
+) -> None:
+    """Proves that a confirm without packages that is told once more, with its zone known by then or
+    not known any longer, contradicts nothing; and that one of another minute still does."""
+    flow = Flow()
+    flow.labelled(2)
+    first, again = (on_the_wall("2026-03-02T10:00:00", hours) for hours in zones)
+    assert outcome(confirm(flow, shipped={1: "0"}, time=first).receipt) == "APPLIED"
+    assert outcome(confirm(flow, shipped={1: "0"}, time=again).receipt) == "ALREADY_KNOWN"
+    later = on_the_wall("2026-03-02T10:01:00", zones[1])
+    assert outcome(confirm(flow, shipped={1: "0"}, time=later).receipt) == "HELD"
 
 
 def test_packages_that_left_do_not_leave_again_with_other_quantities() -> None:

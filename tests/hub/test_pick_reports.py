@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from crossdock.fulfillment.v1 import fulfillment_pb2, fulfillment_service_pb2
+from crossdock.types.v1 import types_pb2
 from crossdock_hub.objects import picks
 from crossdock_hub.unit import Refused
 from decisions import WMS, outcome, request_id
-from first_flow import FULFILLMENTS, Flow, at, each, order, seconds
+from first_flow import FULFILLMENTS, Flow, at, each, on_the_wall, order, seconds
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -29,13 +30,17 @@ def ordered(lines: int = 1) -> Any:
 
 
 def report(
-    request: str, said: Said, *, pick: str = "", time: int | None = None
+    request: str,
+    said: Said,
+    *,
+    pick: str = "",
+    time: int | types_pb2.SourceTime | None = None,
 ) -> fulfillment_service_pb2.ReportPickRequest:
     made = fulfillment_service_pb2.ReportPickRequest(
         request_id=request_id(), fulfillment_request_id=request, pick_number=pick
     )
     if time is not None:
-        made.pick_time.CopyFrom(at(time))
+        made.pick_time.CopyFrom(at(time) if isinstance(time, int) else time)
     for number, amounts in said.items():
         for rows, amount in zip((made.picked, made.short), amounts, strict=True):
             rows.append(
@@ -202,6 +207,37 @@ def test_a_repeat_with_a_newer_time_stands_against_older_words() -> None:
     assert tell(flow, report(request, {1: (0, 1)}, time=start + seconds(30))) == "ALREADY_KNOWN"
     assert flow.told() == told
     assert progress(flow) == {1: (1, 0)}
+
+
+@pytest.mark.parametrize("zones", [(None, None, 5), (None, None, None), (5, None, 5), (5, 5, None)])
+def test_an_older_word_stays_older_whoever_knows_the_zone(
+    zones: tuple[int | None, int | None, int | None],
+) -> None:
+    """Proves that what a warehouse picked first and tells once more, with its zone known by then or
+    not known any longer, does not come over what it picked later."""
+    flow = Flow()
+    _, (request,) = flow.released(order(lines=LINES))
+    told = (("10:00", 3), ("11:00", 4), ("10:00", 3))
+    for hours, (clock, amount) in zip(zones, told, strict=True):
+        time = on_the_wall(f"2026-03-02T{clock}:00", hours)
+        tell(flow, report(request, {1: (amount, 0)}, pick="A", time=time))
+    assert progress(flow)[1] == (4, 0)
+    assert flow.object("fulfillment_request", request).pick_time.local == "2026-03-02T11:00:00"
+
+
+def test_clocks_of_different_walls_are_not_compared() -> None:
+    """Proves that a time that a source gave in UTC is not taken for a time of the warehouse's own
+    clock: what it says of twelve in UTC may be later than what it said of its thirteen."""
+    flow = Flow()
+    _, (request,) = flow.released(order(lines=LINES))
+    for time, amount in (
+        (on_the_wall("2026-03-02T13:00:00"), 3),
+        (on_the_wall("2026-03-02T12:00:00", 0), 4),
+    ):
+        if time.HasField("instant"):
+            time.zone = types_pb2.TIME_ZONE_SOURCE_GIVEN
+        tell(flow, report(request, {1: (amount, 0)}, pick="A", time=time))
+    assert progress(flow)[1] == (4, 0)
 
 
 def test_a_report_without_a_time_is_the_newest() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from crossdock.errors import Violation
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 
+from crossdock_hub.objects.resources import is_same_time
 from crossdock_hub.refusals import invalid
 from crossdock_hub.unit import NotYet
 
@@ -168,7 +169,8 @@ def _is_repeated(
         return True
     last = shipment.departures[-1]
     gone = [p for p in shipment.packages if p.number in last.package_numbers]
-    same = (_moment(last), last.bill_of_lading) == (_moment(report), report.bill_of_lading)
+    same = is_same_time(last.manifest_time, report.manifest_time)
+    same = same and last.bill_of_lading == report.bill_of_lading
     return same and _nonzero(_shipped(report, contents(gone))) == _nonzero(amounts(last.shipped))
 
 
@@ -186,12 +188,6 @@ def _only_cancels(
 
 def _nonzero(found: Mapping[tuple[int, str], Decimal]) -> Amounts:
     return {key: quantity for key, quantity in found.items() if quantity}
-
-
-def _moment(told: Any) -> tuple[Any, str]:
-    """When goods left, as it was told: the instant, and the local time where that is all."""
-    instant = told.manifest_time.instant
-    return (instant.seconds, instant.nanos), told.manifest_time.local
 
 
 def _agrees(known: Mapping[tuple[int, str], Decimal], told: Amounts) -> bool:

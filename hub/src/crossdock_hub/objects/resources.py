@@ -74,10 +74,31 @@ def instant_of(time: types_pb2.SourceTime) -> int | None:
 
 
 def is_older(time: types_pb2.SourceTime, known: types_pb2.SourceTime | None) -> bool:
-    """True when both say when they were, and the first was before the second."""
-    reported = instant_of(time)
-    newest = instant_of(known) if known is not None else None
-    return reported is not None and newest is not None and reported < newest
+    """True when both say when they were, and the first was before the second: by their instants, or
+    by the clock of the place where one of them has none."""
+    if known is None:
+        return False
+    reported, newest = instant_of(time), instant_of(known)
+    if reported is not None and newest is not None:
+        return reported < newest
+    return _is_one_clock(time, known) and time.local < known.local
+
+
+def is_same_time(one: types_pb2.SourceTime, other: types_pb2.SourceTime) -> bool:
+    """Whether two times are one: by their instants, or by the clock of the place where one of them
+    has none; also where neither says when."""
+    first, second = instant_of(one), instant_of(other)
+    if first is not None and second is not None:
+        return first == second
+    unsaid = first is None and second is None and not (one.local or other.local)
+    return unsaid or (_is_one_clock(one, other) and one.local == other.local)
+
+
+def _is_one_clock(one: types_pb2.SourceTime, other: types_pb2.SourceTime) -> bool:
+    """Whether both tell local time of a place, whose zone is found or not; what a source gave with
+    an offset may be of another clock, such as that of UTC."""
+    times = (one, other)
+    return all(each.local and each.zone != types_pb2.TIME_ZONE_SOURCE_GIVEN for each in times)
 
 
 @dataclass(frozen=True, slots=True)
