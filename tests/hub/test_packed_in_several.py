@@ -9,6 +9,7 @@ import pytest
 from crossdock.fulfillment.v1 import fulfillment_pb2, fulfillment_service_pb2
 from crossdock.order.v1 import order_service_pb2
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
+from crossdock_hub.objects import departures, shortages
 from decisions import CONTRACT, WMS, request_id
 from first_flow import FULFILLMENTS, SHIPMENTS, Flow, at, each, order, package, scan
 from hypothesis import given, settings
@@ -184,6 +185,40 @@ def test_a_void_leaves_the_goods_to_be_packed() -> None:
     pack(flow, request, "C", "4")
     confirm(flow, "C")
     assert states(flow) == ("SHIPPED", "SHIPPED")
+
+
+@pytest.mark.parametrize("found", ["10", "8"])
+def test_voided_goods_that_a_pick_is_short_of_are_not_awaited(found: str) -> None:
+    """Proves that an order ends with what has left where a pick says of the goods of a voided
+    shipment that they are short, also where it was short of others before."""
+    flow, request = asked("10")
+    picks(flow, request, "P1", found, str(10 - int(found)))
+    pack(flow, request, "A", "6")
+    second = pack(flow, request, "B", str(int(found) - 6))
+    confirm(flow, "A")
+    flow.void(second.id)
+    assert states(flow) == ("PACKED", "PARTIALLY_SHIPPED")
+    picks(flow, request, "P1", "6", "4")
+    assert states(flow) == ("SHIPPED", "SHIPPED")
+    arrives(flow, "A")
+    assert states(flow) == ("DELIVERED", "DELIVERED")
+
+
+@pytest.mark.parametrize(("missing", "awaited"), [("2", True), ("3", True), ("4", False)])
+def test_what_was_short_before_a_void_is_not_what_was_voided(missing: str, awaited: bool) -> None:
+    """Proves that voided goods are awaited though a pick was short of as much that was in no
+    carton, until it is short of both: 6 of 10 left, 2 were voided, and 2 were never packed."""
+    flow, request = asked("10")
+    pack(flow, request, "A", "6")
+    second = pack(flow, request, "B", "2")
+    confirm(flow, "A")
+    flow.void(second.id)
+    short(flow, request, missing)
+    (ordered,) = flow.all("order")
+    found = shortages.is_awaited(
+        departures.amounts(ordered.lines), flow.all("shipment"), flow.all(KIND)
+    )
+    assert found is awaited
 
 
 @pytest.mark.parametrize("others", [False, True])

@@ -193,10 +193,10 @@ def test_what_was_packed_in_the_batch_of_a_void_came_after_it(apart: int) -> Non
     voided.void_time.FromMicroseconds(2_000)
     again.create_time.FromMicroseconds(2_000 + apart)
     ordered = departures.amounts(voided.packages[0].contents)
-    assert shortages.is_awaited(ordered, [voided])
-    assert not shortages.is_awaited(ordered, [voided, again])
+    assert shortages.is_awaited(ordered, [voided], [])
+    assert not shortages.is_awaited(ordered, [voided, again], [])
     voided.create_time.FromMicroseconds(2_000)
-    assert shortages.is_awaited(ordered, [voided])
+    assert shortages.is_awaited(ordered, [voided], [])
 
 
 @pytest.mark.parametrize("beside", [False, True])

@@ -79,6 +79,14 @@ VOID_MUTANTS: Final[list[Mutant]] = [
             "    not_picked = _less(amounts(request.lines), amounts(request.picked))\n",
             "    not_picked = amounts(request.lines)\n",
         ),
+        what_was_voided_is_awaited_though_a_pick_is_short_of_it=(
+            "    short = _larger(short_at_docks(ordered, shipments), at_pick)\n",
+            "    short = short_at_docks(ordered, shipments)\n",
+        ),
+        what_was_short_before_the_void_is_what_was_voided=(
+            "    at_pick = _less(at_pick, _less(_less(dict(ordered), packed), again))\n",
+            "    at_pick = dict(at_pick)\n",
+        ),
         goods_in_another_unit_are_awaited=(
             "            found |= dict.fromkeys(_in_other_units(found, goods), NOTHING)\n",
             "            found |= dict.fromkeys((), NOTHING)\n",
@@ -136,8 +144,8 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}verbs/orders.py",
         WITHDRAWN,
         an_order_is_shipped_while_a_carton_may_leave=(
-            "        if open_requests or len(left) < len(packed) or behind or awaited:\n",
-            "        if open_requests or len(left) < len(packed) or awaited:\n",
+            "    if open_requests or len(left) < len(packed) or behind or awaited:\n",
+            "    if open_requests or len(left) < len(packed) or awaited:\n",
         ),
     ),
     *faults_in(

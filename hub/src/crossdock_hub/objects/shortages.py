@@ -154,14 +154,22 @@ def state_of_request(
 
 
 def is_awaited(
-    ordered: Mapping[tuple[int, str], Decimal], shipments: Sequence[shipment_pb2.Shipment]
+    ordered: Mapping[tuple[int, str], Decimal],
+    shipments: Sequence[shipment_pb2.Shipment],
+    requests: Iterable[fulfillment_pb2.FulfillmentRequest],
 ) -> bool:
-    """Whether goods of voided shipments are to be packed again: more than the docks cancelled, of
-    what was ordered and has neither left nor stands at a dock."""
+    """Whether goods of voided shipments are to be packed again: more than docks and picks call
+    short, of what was ordered and has neither left nor stands at a dock."""
     again = _to_be_packed_again(shipments, told_is_of_it=True)
     if not any(again.values()):
         return False
-    short = short_at_docks(ordered, shipments)
+    packed = contents(each for mate in shipments if not is_voided(mate) for each in mate.packages)
+    at_pick: Amounts = {}
+    for request in requests:
+        at_pick = _more(at_pick, short_at_pick(request))
+    # That is first of what was in no carton.
+    at_pick = _less(at_pick, _less(_less(dict(ordered), packed), again))
+    short = _larger(short_at_docks(ordered, shipments), at_pick)
     missing = _missing(ordered, shipments, told_is_of_it=True)
     # What _missing takes off as to be packed again is what is asked about here.
     return any(

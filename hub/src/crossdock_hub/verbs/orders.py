@@ -169,26 +169,9 @@ def derive_progress(unit: Unit, order_id: str) -> None:
         return
     requests = unit.children("fulfillment_request", order_id)
     shipments = unit.children("shipment", order_id)
-    packed = [s for s in shipments if s.state != "VOIDED"]
-    left = [s for s in packed if s.state != "PACKED"]
     state = record.state
-    if left:
-        open_requests = [
-            r
-            for r in requests
-            if r.state != "CANCELLED"
-            and not lifecycle.reached("fulfillment_request", r.state, "SHIPPED")
-        ]
-        states = {s.state for s in left}
-        arrived = "DELIVERED" in states and states <= {"DELIVERED", "RETURNED"}
-        reported = "DELIVERED" if arrived else "SHIPPED"
-        messages: list[Any] = [s.message for s in left]
-        behind = any(departures.still_at_dock(message) for message in messages)
-        ordered = departures.amounts(getattr(record.message, "lines", ()))
-        every: list[Any] = [s.message for s in shipments]
-        awaited = shortages.is_awaited(ordered, every)
-        if open_requests or len(left) < len(packed) or behind or awaited:
-            reported = "PARTIALLY_SHIPPED"
+    if any(s.state not in ("VOIDED", "PACKED") for s in shipments):
+        reported = _reported(record, requests, shipments)
         state = lifecycle.advance("order", record.state, reported)
     progress = _line_progress(record.message, requests, shipments)
     same = list(getattr(record.message, "progress", ())) == progress
@@ -201,6 +184,31 @@ def derive_progress(unit: Unit, order_id: str) -> None:
         order.progress.extend(progress)
 
     resources.change(unit, record, edit)
+
+
+def _reported(
+    record: ObjectRecord, requests: list[ObjectRecord], shipments: list[ObjectRecord]
+) -> str:
+    """How far an order of which something has left has come by all of its parts."""
+    packed = [s for s in shipments if s.state != "VOIDED"]
+    left = [s for s in packed if s.state != "PACKED"]
+    open_requests = [
+        r
+        for r in requests
+        if r.state != "CANCELLED"
+        and not lifecycle.reached("fulfillment_request", r.state, "SHIPPED")
+    ]
+    messages: list[Any] = [s.message for s in left]
+    behind = any(departures.still_at_dock(message) for message in messages)
+    ordered = departures.amounts(getattr(record.message, "lines", ()))
+    every: list[Any] = [s.message for s in shipments]
+    asked: list[Any] = [r.message for r in requests]
+    awaited = shortages.is_awaited(ordered, every, asked)
+    if open_requests or len(left) < len(packed) or behind or awaited:
+        return "PARTIALLY_SHIPPED"
+    states = {s.state for s in left}
+    arrived = "DELIVERED" in states and states <= {"DELIVERED", "RETURNED"}
+    return "DELIVERED" if arrived else "SHIPPED"
 
 
 def _line_progress(
