@@ -144,6 +144,34 @@ def test_services(ordered: str, residential: bool, to_country: str, service: str
     assert translate.service_type(shipment, RULES.services) == service
 
 
+@pytest.mark.parametrize(
+    ("ordered", "flagged", "residential"),
+    [
+        ("GROUND_RESIDENTIAL", False, True),
+        ("GROUND_HOME_DELIVERY", False, True),
+        ("GROUND", True, True),
+        ("GROUND", False, False),
+    ],
+)
+def test_home_delivery_is_to_a_home(ordered: str, flagged: bool, residential: bool) -> None:
+    """Proves that an address is a residence where the service is home delivery, which FedEx sells
+    to no other, though the address does not say so."""
+    shipment = conformance.shipment()
+    shipment.service_code, shipment.ship_to.residential = ordered, flagged
+    (recipient,) = request(shipment)["recipients"]
+    assert recipient["address"]["residential"] is residential
+
+
+def test_a_return_goes_to_no_home() -> None:
+    """Proves that the way back to a warehouse is ground where ground to a home is ordered."""
+    shipment = conformance.shipment()
+    shipment.service_code = "GROUND_RESIDENTIAL"
+    made = translate.requested_return(shipment, REFERENCE, RULES)
+    address = made["recipients"][0]["address"]
+    assert (made["serviceType"], address["residential"]) == ("FEDEX_GROUND", False)
+    assert shipment.service_code == "GROUND_RESIDENTIAL"
+
+
 def test_what_does_not_fit_is_not_cut() -> None:
     """Proves that too many packages, a long street and an unknown format wait for a person."""
     many, long = conformance.shipment(), conformance.shipment()

@@ -135,6 +135,10 @@ def read_requested(body: Mapping[str, Any], accounts: Sequence[str]) -> ShipOrde
         raise VendorRefusal(
             400, "SERVICETYPE.RESIDENTIAL.NOTALLOWED", "Use home delivery for a residence."
         )
+    if service == "GROUND_HOME_DELIVERY" and not residential:
+        raise VendorRefusal(
+            400, "SERVICETYPE.NOT.ALLOWED", "Home delivery is for a residential address."
+        )
     if shipper.country != recipient.country and "customsClearanceDetail" not in wanted:
         raise VendorRefusal(400, "CUSTOMSCLEARANCEDETAIL.REQUIRED", "Customs detail is required.")
     if text(wanted, "pickupType") not in PICKUPS:

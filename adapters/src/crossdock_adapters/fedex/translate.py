@@ -27,6 +27,8 @@ CROSS_BORDER = "US-CA"
 # Origins that weigh in pounds; FedEx refuses mixed systems within a shipment.
 IMPERIAL = frozenset({"US", "PR"})
 GROUND, RESIDENTIAL_GROUND, CROSS_BORDER_GROUND = "GROUND", "GROUND_RESIDENTIAL", "INTL_GROUND"
+# Of FedEx's services the one that it sells to a residence alone.
+HOME_DELIVERY = "GROUND_HOME_DELIVERY"
 MAX_TEXT = 35
 MAX_LINES = 3
 MAX_PERSON = 70
@@ -130,13 +132,18 @@ def requested_shipment(
     ]
     references = _references(reference, shipment.order_number)
     account = {"value": rules.account_for(shipment.ship_from_location_number)}
+    service = service_type(shipment, rules.services)
+    recipient = _party(shipment.ship_to, "ship to", rules)
+    if service == HOME_DELIVERY:
+        # Who orders it says so, whether or not the address does.
+        recipient["address"]["residential"] = True
     return {
         "pickupType": rules.pickup_type,
-        "serviceType": service_type(shipment, rules.services),
+        "serviceType": service,
         "packagingType": packaging_type(packages, rules),
         "totalWeight": sum(weights, Decimal(0)),
         "shipper": _party(shipment.ship_from, "ship from", rules),
-        "recipients": [_party(shipment.ship_to, "ship to", rules)],
+        "recipients": [recipient],
         "shippingChargesPayment": {
             "paymentType": rules.payment_type,
             "payor": {"responsibleParty": {"accountNumber": account}},
@@ -151,6 +158,12 @@ def requested_return(
     """FedEx's words for a return, which `shipment` is from the customer to the warehouse: a label
     that the customer prints. The number of the authorisation goes on it, as far as FedEx takes it.
     """
+    ordered = shipment.service_code.strip().upper()
+    if ordered == RESIDENTIAL_GROUND and not shipment.ship_to.residential:
+        # A warehouse is no home.
+        ordered_shipment, shipment = shipment, shipment_pb2.Shipment()
+        shipment.CopyFrom(ordered_shipment)
+        shipment.service_code = GROUND
     requested = requested_shipment(shipment, shipment.packages, reference, rules)
     if len(shipment.number) <= MAX_REFERENCE:
         authorised = {"customerReferenceType": "RMA_ASSOCIATION", "value": shipment.number}
