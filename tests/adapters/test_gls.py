@@ -225,6 +225,27 @@ async def test_a_parcel_of_before_the_purchase_is_not_printed(world: World) -> N
     assert isinstance(await adapter.find_label(work, world.client), Confirmed)
 
 
+async def test_a_parcel_beside_an_older_one_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a look-up which an older parcel stops names the one beside it too, which may be
+    ours, for whoever resolves the delivery."""
+    await world.bought()
+    find = world.client.find
+    older = {"unitno": "4711", "status": "INTRANSIT", "statusDateTime": "2024-01-02T08:00:00"}
+
+    async def with_an_older(*asked: Any) -> list[dict[str, Any]]:
+        return [older, *await find(*asked)]
+
+    monkeypatch.setattr(world.client, "find", with_an_older)
+    work = world.packed(attempt=10)
+    work.event.metadata.record_time.FromDatetime(datetime.now(UTC))
+    (ours,) = [each["unitno"] for each in await find(work.reference, work.cursors)]
+    named = f"parcel 4711 of 2024-01-02 already, beside {ours}, which may be ours, under"
+    with pytest.raises(NeedsPerson, match=named):
+        await adapter.find_label(work, world.client)
+
+
 async def test_parcels_that_never_fit_are_for_a_person(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

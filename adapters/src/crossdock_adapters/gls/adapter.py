@@ -356,11 +356,14 @@ def _none_is_older(work: Work, found: Sequence[Mapping[str, Any]]) -> None:
     if not metadata.HasField("record_time"):
         return
     asked_for = metadata.record_time.ToDatetime(UTC).date() - timedelta(days=1)
-    for parcel in found:
-        made_on = translate.day_made(parcel, "")
-        if made_on and made_on < asked_for.isoformat():
-            number = parcel["unitno"]
-            raise _unclear(work, f"the search shows parcel {number} of {made_on} already")
+    days = {str(each["unitno"]): translate.day_made(each, "") for each in found}
+    older = [each for each, day in days.items() if day and day < asked_for.isoformat()]
+    if not older:
+        return
+    said = ", ".join(f"{number} of {days[number]}" for number in older)
+    others = ", ".join(number for number in days if number not in older)
+    beside = f", beside {others}, which may be ours" if others else ""
+    raise _unclear(work, f"the search shows parcel {said} already{beside}")
 
 
 async def _printed_again(work: Work, vendor: GlsClient, found: Mapping[str, Any]) -> Parcel:
