@@ -9,7 +9,7 @@ import pytest
 from crossdock.fulfillment.v1 import fulfillment_pb2, fulfillment_service_pb2
 from crossdock.order.v1 import order_service_pb2
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
-from crossdock_hub.objects import departures, shortages
+from crossdock_hub.objects import departures, resources, shortages
 from decisions import CONTRACT, WMS, request_id
 from first_flow import FULFILLMENTS, SHIPMENTS, Flow, at, each, order, package, scan
 from hypothesis import given, settings
@@ -160,6 +160,22 @@ def test_goods_that_were_taken_out_of_a_carton_are_not_packed_again() -> None:
     pack(flow, request, "A", "10")
     confirm(flow, "A", shipped="8")
     assert states(flow) == ("SHIPPED", "SHIPPED")
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+def test_a_correction_of_what_is_in_a_carton_ends_the_request(arrived: bool) -> None:
+    """Proves that a request and its order whose cartons were said to hold less than was asked for
+    come as far as all that left, once the warehouse corrects what was in the cartons."""
+    flow, request = asked("10")
+    shipment = pack(flow, request, "A", "8")
+    confirm(flow, "A")
+    if arrived:
+        arrives(flow, "A")
+    assert states(flow) == ("PACKED", "PARTIALLY_SHIPPED")
+    corrected = resources.clone(flow.object("shipment", shipment.id))
+    corrected.packages[0].contents[0].quantity.value = "10"
+    flow.update_shipment(corrected, "packages")
+    assert states(flow) == (("DELIVERED",) * 2 if arrived else ("SHIPPED",) * 2)
 
 
 def test_a_void_of_what_was_packed_twice_ends_the_request() -> None:

@@ -117,6 +117,14 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
+        f"{HUB}verbs/shipments.py",
+        SEVERAL,
+        a_correction_of_packages_settles_nothing=(
+            '    if "packages" in changed:\n',
+            '    if "packages" in changed and not changed:\n',
+        ),
+    ),
+    *faults_in(
         f"{HUB}objects/picks.py",
         PICKS,
         a_report_takes_the_lines_of_others_away=(

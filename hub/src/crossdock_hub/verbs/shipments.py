@@ -26,12 +26,13 @@ def update_shipment(
     mask = request.update_mask.paths
     known = unit.object("shipment", patch.id)
     if known is not None and "packages" in mask:
+        resources.read_family(unit, known.root_id)
         _keep_package_ids(known, patch)
     if known is not None and "manifest_time" in mask and not _is_manifested(known):
         raise transition(
             "shipment", known.state, "UpdateShipment of manifest_time", ("MANIFESTED",)
         )
-    _, after, _ = resources.update(
+    _, after, changed = resources.update(
         unit,
         "shipment",
         patch,
@@ -41,6 +42,10 @@ def update_shipment(
     )
     if "packages" in mask:
         unit.satisfy(departures.awaited_correction(after.id))
+    if "packages" in changed:
+        # What is in them may have been all that its request waited for.
+        settle_request(unit, getattr(after.message, "fulfillment_request_id", ""))
+        derive_progress(unit, after.root_id)
     return shipment_service_pb2.UpdateShipmentResponse(shipment=after.message)
 
 
