@@ -298,6 +298,21 @@ async def test_a_message_with_a_new_unit_waits_for_its_row(world: World) -> None
     assert [line.quantity.unit for line in fact.picked] == ["H87"]
 
 
+async def test_a_message_that_reads_otherwise_by_now_is_told_once_more(world: World) -> None:
+    """Proves that a pick which was told without the zone of its facility is told once more with it
+    and kept nowhere raw, each reading once; and that where it reads as before nothing is new."""
+    await adapter.poll_messages(world.poll(), world.client)
+    sites = world.client.sites
+    known, unknown = dict(sites.zones), dict.fromkeys(sites.zones)
+    payload = vendor_json.dumps({**conformance.pick("UNIT"), "FacilityId": FACILITY})
+    held = HeldPayload("", "poll:messages", payload, "application/json", asked=False)
+    for zones, readings in ((unknown, 1), (unknown, 1), (known, 2), (known, 2), (unknown, 2)):
+        sites.zones = zones
+        await adapter.translate_message(world.poll(), held, world.client)
+        assert (len(world.hub.of(Pick)), world.hub.held) == (readings, {})
+    assert [each.pick_time.HasField("instant") for each in world.hub.of(Pick)] == [False, True]
+
+
 async def test_another_endpoints_facility_is_not_ours(world: World, tmp_path: Path) -> None:
     """A shared subscription brings other sites' messages: kept for a person, never told as ours."""
     await world.release(fulfillment_request(location=OTHER_LOCATION, lines=((1, "A-1", "1"),)))

@@ -30,6 +30,7 @@ from crossdock_adapters.manhattan.translate_messages import (
     decimal_text,
     facts,
     numbers_to_resolve,
+    told_otherwise,
 )
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.local_times import source_time
@@ -221,13 +222,20 @@ def test_a_retrigger_is_the_same_fact(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["pick", "pack", "ship"])
-def test_a_message_that_is_told_otherwise_by_now_is_another_fact(name: str) -> None:
-    """The same transaction, read with a zone that was not known before or by a version that tells
-    more, never meets the hub's word about the id of what was told before."""
+def test_a_message_that_reads_otherwise_by_now_has_another_id_for_that(name: str) -> None:
+    """The same transaction has one id however it reads, and for each other reading one of its own,
+    the same each time."""
     unplaced = Context("manhattan", NAMES, dict.fromkeys(CONTEXT.zones))
     told, again = facts(payload(name), unplaced)[0], one(name)
     assert told != again
-    assert told.request_id != again.request_id
+    assert told.request_id == again.request_id
+    other = [told_otherwise(each, "manhattan") for each in (told, again, again)]
+    ids = [each.request_id for each in other]
+    assert ids[1] == ids[2] and len({told.request_id, *ids}) == 3
+    for fact in other:
+        check(fact)
+        fact.request_id = told.request_id
+    assert other == [told, again, again]
 
 
 def test_without_a_sequence_the_content_makes_the_id() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from crossdock.errors import (
+    AlreadyUsedError,
     CallError,
     ConflictError,
     HubFaultError,
@@ -86,7 +87,8 @@ class Inbox:
             raise self._hub_trouble
 
     async def translate_held(self, payload: bytes) -> None:
-        """A message that was kept raw, once more; its facts have the ids that they always had."""
+        """A message that was kept raw, once more; its facts have the ids that they had at first,
+        unless the hub has an earlier reading of it under those."""
         await self._keep(Received("", "held", "", payload, {}))
 
     async def _drain(self, subscription: str, until: float) -> None:
@@ -150,7 +152,7 @@ class Inbox:
             return
         try:
             for fact in facts:
-                await self._report(fact)
+                await self._tell(fact)
         except NOT_THE_MESSAGE:
             raise
         except CallError as refused:
@@ -168,6 +170,14 @@ class Inbox:
                 continue
             found[number] = answer.fulfillment_request.id
         return Context(self._poll.endpoint, self._names, self._sites.zones, found)
+
+    async def _tell(self, fact: Fact) -> None:
+        try:
+            await self._report(fact)
+        except AlreadyUsedError as used:
+            if used.reason != "REQUEST_ID_REUSED":
+                raise
+            await self._report(translate_messages.told_otherwise(fact, self._poll.endpoint))
 
     async def _report(self, fact: Fact) -> None:
         hub = self._poll.hub

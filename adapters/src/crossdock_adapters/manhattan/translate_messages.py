@@ -1,12 +1,13 @@
 """From the warehouse's messages to facts of the contract: picks, packs, ship confirms. Pure.
 
 A message is told under an id derived from what it says, never from how it came: (endpoint,
-message type, business key, transaction sequence, content). A redelivery or a re-trigger by hand
-is the same fact again.
+message type, business key, transaction sequence). A redelivery or a re-trigger by hand is the
+same fact again.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -93,6 +94,15 @@ def facts(payload: Mapping[str, Any], context: Context) -> Sequence[Fact]:
     if not found:
         raise Unreadable(f"a {kind} message without content", names.place(content))
     return found
+
+
+def told_otherwise(fact: Fact, endpoint: str) -> Fact:
+    """A fact under an id of what it says, for where the hub has another reading of its message: of
+    an earlier version, or from before the zone of its facility was known. The hub knows the goods.
+    """
+    other = copy.deepcopy(fact)
+    other.request_id = request_id(endpoint, f"otherwise:{fact.request_id}", _digest(fact))
+    return other
 
 
 def _fact(
@@ -263,11 +273,15 @@ def _id(
     kind: str, business_key: str, payload: Mapping[str, Any], fact: Message, context: Context
 ) -> str:
     sequence = context.names.get(payload, "message.sequence")
-    told = "" if sequence is None else str(sequence)
-    # The content counts, too: a message that comes again may be told otherwise, after an upgrade
-    # or where its facility has a zone by now, and the hub knows what is the same goods.
-    content = hashlib.sha256(fact.SerializeToString(deterministic=True)).hexdigest()
-    return request_id(context.endpoint, f"{kind}:{business_key}", f"{told}:{content}")
+    version = str(sequence) if sequence not in (None, "") else ""
+    if not version:
+        # Without a sequence only the same content is the same fact.
+        version = _digest(fact)
+    return request_id(context.endpoint, f"{kind}:{business_key}", version)
+
+
+def _digest(fact: Message) -> str:
+    return hashlib.sha256(fact.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _request_of(order: Mapping[str, Any], context: Context) -> str:
