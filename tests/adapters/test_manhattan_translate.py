@@ -34,7 +34,15 @@ from crossdock_adapters.manhattan.translate_messages import (
 )
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.local_times import source_time
-from crossdock_adapters.sdk.mappings import Code, Mappings, Meaning, Told, Topic, file_of
+from crossdock_adapters.sdk.mappings import (
+    Code,
+    Mappings,
+    Meaning,
+    Told,
+    Topic,
+    UnsentWord,
+    file_of,
+)
 from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.places import Unreadable
 from hypothesis import given
@@ -115,6 +123,34 @@ def test_a_carrier_is_called_as_the_warehouse_calls_it() -> None:
     request.carrier_code = "GLS"
     order = translate.original_order(request, FACILITY, "X", known)
     assert order["DesignatedCarrierId"] == "GLS"
+
+
+def test_a_carriers_only_code_is_sent_however_it_was_set() -> None:
+    """Proves that a code which a deployment gave a carrier without saying that it is preferred is
+    sent where it is the only one, that of several nobody guesses, and that the preferred one is
+    sent beside any others."""
+    mappings = Mappings(file_of("crossdock_adapters.manhattan"))
+    known = names(mappings=mappings)
+    request = fulfillment_request()
+    request.carrier_code = "UPS"
+
+    def sent(*codes: str, preferred: str = "") -> Any:
+        rows = [
+            Told(
+                Topic.CARRIER_CODE,
+                Code("", code),
+                Meaning("UPS", preferred=code == preferred),
+                True,
+            )
+            for code in codes
+        ]
+        mappings.replace([*mappings.of_file(), *rows])
+        return translate.original_order(request, FACILITY, "X", known)["DesignatedCarrierId"]
+
+    assert (sent(), sent("UPSN"), sent("UPSA", "UPSN", preferred="UPSA")) == ("UPS", "UPSN", "UPSA")
+    with pytest.raises(Untranslatable, match="CARRIER_CODE UPSA --means UPS --preferred") as parked:
+        sent("UPSN", "UPSA")
+    assert parked.value.unsent == UnsentWord(Topic.CARRIER_CODE, "UPS")
 
 
 def test_every_unit_is_sent_and_read_as_the_same() -> None:

@@ -140,9 +140,18 @@ class Names:
         own = {ours: word for word, ours in self.units.items()}
         return own.get(code) or self.mappings.natives(Topic.UNIT).get(code)
 
-    def carrier_out(self, code: str) -> str:
-        """What the warehouse calls a carrier; without a row what the contract calls it."""
-        return self.mappings.natives(Topic.CARRIER_CODE).get(code, code)
+    def carriers_out(self, code: str) -> list[str]:
+        """What the warehouse calls a carrier: the preferred code, else each that the deployment
+        gave it; without a row what the contract calls it."""
+        preferred = self.mappings.natives(Topic.CARRIER_CODE).get(code)
+        given = sorted(
+            row.code.code
+            for row in self.mappings.told().values()
+            if (row.topic, row.code.type) == (Topic.CARRIER_CODE, "")
+            and row.by_deployment
+            and row.meaning.canonical == code
+        )
+        return [preferred] if preferred else given or [code]
 
     def put(self, record: dict[str, Any], name: str, value: Any) -> None:
         """Set a field by our name; dots in the vendor's name make nested objects."""

@@ -43,7 +43,7 @@ def original_order(
     names.put(order, "order.type", order_type)
     names.put(order, "order.host_id", request.id)
     names.put(order, "order.host_order", request.order_number)
-    _put_text(order, "order.carrier", names.carrier_out(request.carrier_code), names)
+    _put_text(order, "order.carrier", _carrier_out(request.carrier_code, names), names)
     _put_text(order, "order.service", request.service_code, names)
     _put_text(order, "order.instructions", request.instructions, names)
     if request.ship_by.HasField("start"):
@@ -137,6 +137,16 @@ def unit_out(code: str, names: Names) -> str:
         problem = f"unit {code} has no name at the warehouse"
         raise Untranslatable.for_want_of(unsent, "manhattan", problem, "NAME")
     return unit
+
+
+def _carrier_out(code: str, names: Names) -> str:
+    """What the warehouse calls a carrier. Untranslatable: several codes, and none is preferred."""
+    found = names.carriers_out(code)
+    if len(found) > 1:
+        unsent = UnsentWord(Topic.CARRIER_CODE, code)
+        problem = f"carrier {code} is {' and '.join(found)} at the warehouse, and none is preferred"
+        raise Untranslatable.for_want_of(unsent, "manhattan", problem, found[0])
+    return found[0]
 
 
 def _line(line: fulfillment_pb2.FulfillmentLine, names: Names) -> dict[str, Any]:
