@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from crossdock.fulfillment.v1 import fulfillment_service_pb2
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 from crossdock_hub.objects import departures, shortages
 from decisions import WMS, request_id
-from first_flow import SHIPMENTS, Flow, at, each, order, package, scan
+from first_flow import FULFILLMENTS, SHIPMENTS, Flow, at, each, order, package, scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,20 +40,37 @@ def pack(
 
 
 def confirm(
-    flow: Flow, number: str, *cartons: str, cancelled: dict[int, int], unit: str = "EA"
+    flow: Flow,
+    number: str,
+    *cartons: str,
+    cancelled: dict[int, int],
+    shipped: dict[int, int] | None = None,
+    unit: str = "EA",
 ) -> None:
-    """A ship confirm of these cartons; none: it only cancels."""
+    """A ship confirm of these cartons; none: it only cancels. shipped: None: all that they hold."""
     report = shipment_service_pb2.ManifestShipmentRequest(
         request_id=request_id(),
         shipment_number=number,
         manifest_time=at(flow.now),
         package_numbers=cartons,
     )
-    for line, quantity in cancelled.items():
-        row = shipment_pb2.LineQuantity(line_number=line, quantity=each(str(quantity)))
-        row.quantity.unit = unit
-        report.cancelled.append(row)
+    for rows, told in ((report.shipped, shipped or {}), (report.cancelled, cancelled)):
+        for line, quantity in told.items():
+            row = shipment_pb2.LineQuantity(line_number=line, quantity=each(str(quantity)))
+            row.quantity.unit = unit
+            rows.append(row)
     flow.call(f"{SHIPMENTS}/ManifestShipment", report, WMS)
+
+
+def picks_short(flow: Flow, request: str, short: dict[int, int], unit: str) -> None:
+    """The warehouse says of the pick what it did not find of each line."""
+    report = fulfillment_service_pb2.ReportPickRequest(
+        request_id=request_id(), fulfillment_request_id=request, pick_time=at(flow.now)
+    )
+    for line, quantity in short.items():
+        row = report.short.add(line_number=line)
+        row.quantity.value, row.quantity.unit = str(quantity), unit
+    flow.call(f"{FULFILLMENTS}/ReportPick", report, WMS)
 
 
 def withdrawn(flow: Flow) -> set[str]:
@@ -216,6 +234,31 @@ def test_a_carton_in_another_unit_stays_by_its_own_shipments_word(beside: bool) 
     assert (withdrawn(flow), order_state(flow)) == ({"A2"}, "SHIPPED")
 
 
+@pytest.mark.parametrize("unit", ["EA", "CS"])
+def test_what_was_taken_out_of_one_carton_does_not_keep_another_one_back(unit: str) -> None:
+    """Proves that a carton which leaves later is not withdrawn by a confirm that cancels what was
+    taken out of another one, in whatever unit, and is when the rest is cancelled, too."""
+    flow, request = released({1: 3})
+    pack(flow, request, "SHP-A", {"A1": (1, 1), "A2": (1, 2)}, unit)
+    confirm(flow, "SHP-A", "A2", shipped={1: 1}, cancelled={1: 1}, unit=unit)
+    assert (withdrawn(flow), order_state(flow)) == (set(), "PARTIALLY_SHIPPED")
+    confirm(flow, "SHP-A", cancelled={1: 2}, unit=unit)
+    assert (withdrawn(flow), order_state(flow)) == ({"A1"}, "SHIPPED")
+
+
+@pytest.mark.parametrize("unit", ["EA", "CS"])
+def test_what_was_short_at_the_pick_does_not_keep_a_carton_back(unit: str) -> None:
+    """Proves that a carton which leaves later is not withdrawn by a confirm that cancels what was
+    short at the pick, in whatever unit, and is when it is cancelled beside that."""
+    flow, request = released({1: 5})
+    picks_short(flow, request, {1: 2}, unit)
+    pack(flow, request, "SHP-A", {"A1": (1, 2), "A2": (1, 1)}, unit)
+    confirm(flow, "SHP-A", "A2", cancelled={1: 2}, unit=unit)
+    assert (withdrawn(flow), order_state(flow)) == (set(), "PARTIALLY_SHIPPED")
+    confirm(flow, "SHP-A", cancelled={1: 4}, unit=unit)
+    assert (withdrawn(flow), order_state(flow)) == ({"A1"}, "SHIPPED")
+
+
 def test_a_confirm_reckons_as_often_for_many_shipments_as_for_few(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -268,8 +311,8 @@ class Dock:
     stays: cartons that are cancelled, of shipments that are not voided.
     """
 
-    def __init__(self, flow: Flow, request: str) -> None:
-        self.flow, self.request = flow, request
+    def __init__(self, flow: Flow, request: str, unit: str) -> None:
+        self.flow, self.request, self.unit = flow, request, unit
         self.packed: dict[str, tuple[list[Carton], dict[int, int]]] = {}
         self.waiting: dict[str, list[str]] = {}
         self.to_pack: list[tuple[list[Carton], dict[int, int]]] = []
@@ -282,7 +325,8 @@ class Dock:
         self.count += 1
         names = [f"{number}-{place}" for place in range(len(cartons))]
         named = dict(zip(names, cartons, strict=True))
-        pack(self.flow, self.request, number, {n: (c.line, c.quantity) for n, c in named.items()})
+        amounts = {name: (carton.line, carton.quantity) for name, carton in named.items()}
+        pack(self.flow, self.request, number, amounts, self.unit)
         self.packed[number] = cartons, told
         self.waiting[number] = [name for name, carton in named.items() if carton.leaves]
         self.stays |= {name for name, carton in named.items() if not carton.leaves}
@@ -291,7 +335,7 @@ class Dock:
         """The next carton leaves; with the last of them what is short is said in any case."""
         carton = self.waiting[number].pop(0)
         told = self.packed[number][1] if says or not self.waiting[number] else {}
-        confirm(self.flow, number, carton, cancelled=told)
+        confirm(self.flow, number, carton, cancelled=told, unit=self.unit)
 
     def void(self, number: str) -> None:
         (shipment,) = (each for each in self.flow.all("shipment") if each.number == number)
@@ -312,15 +356,29 @@ class Dock:
         return withdrawn(self.flow) - self.voided
 
 
+def not_found(parts: list[tuple[list[Carton], dict[int, int]]]) -> dict[int, int]:
+    """What the shipments tell as cancelled that is in no carton."""
+    short = {line: sum(told[line] for _, told in parts) for line in LINES}
+    for cartons, _ in parts:
+        for carton in cartons:
+            short[carton.line] -= 0 if carton.leaves else carton.quantity
+    return short
+
+
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(CARTONS, SHORT), min_size=1, max_size=4), st.data())
+@given(
+    st.lists(st.tuples(CARTONS, SHORT), min_size=1, max_size=4),
+    st.sampled_from(["EA", "CS"]),
+    st.data(),
+)
 def test_only_what_is_cancelled_is_withdrawn_and_all_of_it(
-    shipments: list[tuple[list[Carton], dict[int, int]]], data: st.DataObject
+    shipments: list[tuple[list[Carton], dict[int, int]]], unit: str, data: st.DataObject
 ) -> None:
     """Proves that of cartons of two lines in several shipments, which leave one by one or are
     cancelled, are voided and packed again, beside what was short at the pick, in any order, none
     that leaves is ever withdrawn, and that all that were cancelled are in the end, when the order
-    is shipped, and not before."""
+    is shipped, and not before. In another unit than was asked for the pick says what was short
+    there, and of goods that were voided nobody says how much of the order they are."""
     # A shipment of which nothing leaves is voided, not confirmed.
     shipments = [(cartons, short) for cartons, short in shipments if any(c.leaves for c in cartons)]
     if not shipments:
@@ -339,12 +397,15 @@ def test_only_what_is_cancelled_is_withdrawn_and_all_of_it(
         if not ordered[line]:
             # Nothing of it was found at the pick.
             ordered[line] = parts[0][1][line] = 1
-    dock = Dock(*released(ordered))
+    dock = Dock(*released(ordered), unit)
+    if unit != "EA":
+        picks_short(dock.flow, dock.request, not_found(parts), unit)
     for cartons, told in parts:
         dock.pack(cartons, told)
     voids = 0
     while dock.open or dock.to_pack:
-        assert order_state(dock.flow) in ("RELEASED", "PARTIALLY_SHIPPED")
+        if unit == "EA":
+            assert order_state(dock.flow) in ("RELEASED", "PARTIALLY_SHIPPED")
         steps = ["leave"] * bool(dock.open) + ["pack"] * bool(dock.to_pack)
         steps += ["void"] * (bool(dock.packed) and voids < VOIDS_MAX)
         step = data.draw(st.sampled_from(steps))

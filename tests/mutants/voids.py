@@ -56,8 +56,16 @@ VOID_MUTANTS: Final[list[Mutant]] = [
             "        return missing <= request.short.get(key, NOTHING) + 1\n",
         ),
         a_carton_in_another_unit_stays_without_a_word=(
-            "            return told[key] >= held[key] + request.again.get(key, NOTHING)\n",
+            "            return told[key] >= to_cancel[key]\n",
             "            return True\n",
+        ),
+        what_was_taken_out_of_another_carton_lets_one_go=(
+            "    not_gone = _less(contents(shipment.packages), shipped_amounts(shipment))\n",
+            "    not_gone = contents(staying)\n",
+        ),
+        what_was_short_at_the_pick_lets_a_carton_go=(
+            "_less(request.at_pick, elsewhere))\n",
+            "{})\n",
         ),
         what_other_shipments_cancel_is_still_to_leave_there=(
             "        _missing(requested, shipments, told_is_of_it=True),\n",
@@ -92,8 +100,8 @@ VOID_MUTANTS: Final[list[Mutant]] = [
             "            found |= dict.fromkeys((), NOTHING)\n",
         ),
         what_was_taken_out_of_a_carton_is_short_twice=(
-            "_less(_more(gone, cancelled_amounts(shipment)), held))\n",
-            "cancelled_amounts(shipment))\n",
+            "            found = _more(found, _less(told, contents(shipment.packages)))\n",
+            "            found = _more(found, cancelled_amounts(shipment) if told else {})\n",
         ),
     ),
     *faults_in(

@@ -59,25 +59,31 @@ class Reckoning:
     """What is said of the lines of a request by all of its shipments together.
 
     missing: of what has neither left, stands at a dock, nor was voided. again: of what was voided
-    and is to be packed again. incomparable: lines that are packed in another unit than was asked
+    and is to be packed again. at_pick: what the picks were short of. never_packed: what confirms
+    cancel that was in no carton. incomparable: lines that are packed in another unit than was asked
     for, of which nobody can say what is missing.
     """
 
     short: Amounts
     missing: Amounts
     again: Amounts
+    at_pick: Amounts
+    never_packed: Amounts
     incomparable: frozenset[int]
 
 
 def reckoned(
-    requested: Mapping[tuple[int, str], Decimal], shipments: Sequence[shipment_pb2.Shipment]
+    request: fulfillment_pb2.FulfillmentRequest, shipments: Sequence[shipment_pb2.Shipment]
 ) -> Reckoning:
-    """requested: what a fulfillment request asks for. shipments: all of that request."""
+    """shipments: all of the request."""
+    requested = amounts(request.lines)
     packed = [contents(each.packages) for each in shipments if not is_voided(each)]
     return Reckoning(
         short_at_docks(requested, shipments),
         _missing(requested, shipments, told_is_of_it=True),
         _to_be_packed_again(shipments, told_is_of_it=True),
+        short_at_pick(request),
+        _never_packed(shipments),
         frozenset(key[0] for each in packed for key in each if key not in requested),
     )
 
@@ -85,7 +91,8 @@ def reckoned(
 def stay_for_good(shipment: shipment_pb2.Shipment, request: Reckoning) -> list[str]:
     """Ids of packages at the dock that will not leave: of each line in them nothing is missing
     without them but what is short. Of a line that nobody can compare the shipment's own confirms
-    say so.
+    say so: they cancel all of it that has not left, beside what the picks were short of and no
+    other shipment's confirms cancel.
 
     request: of the shipment's fulfillment request, with this shipment.
     """
@@ -94,11 +101,14 @@ def stay_for_good(shipment: shipment_pb2.Shipment, request: Reckoning) -> list[s
         return []
     # What is cancelled may be what was voided: a carton is not let go of by the same word.
     beside = _more(still_to_leave(shipment, told_is_of_it=True), request.again)
-    told, held = cancelled_amounts(shipment), contents(staying)
+    told = cancelled_amounts(shipment)
+    not_gone = _less(contents(shipment.packages), shipped_amounts(shipment))
+    elsewhere = _less(request.never_packed, _never_packed([shipment]))
+    to_cancel = _more(_more(not_gone, request.again), _less(request.at_pick, elsewhere))
 
     def is_done(key: tuple[int, str]) -> bool:
         if key[0] in request.incomparable:
-            return told[key] >= held[key] + request.again.get(key, NOTHING)
+            return told[key] >= to_cancel[key]
         missing = request.missing[key] + beside.get(key, NOTHING)
         return missing <= request.short.get(key, NOTHING)
 
@@ -122,18 +132,8 @@ def still_to_pack(
     how much of it that is. shipments: of the request.
     """
     requested = amounts(request.lines)
-    packed: Amounts = {}
-    beyond: Amounts = {}
-    for shipment in shipments:
-        if is_voided(shipment):
-            continue
-        held = contents(shipment.packages)
-        gone = shipped_amounts(shipment) if has_left(shipment) else {}
-        packed = _more(packed, held)
-        # What is cancelled beside what stays behind of a carton was never packed.
-        beyond = _more(beyond, _less(_more(gone, cancelled_amounts(shipment)), held))
-    at_pick = short_at_pick(request)
-    short = _larger(at_pick, beyond)
+    packed = contents(each for mate in shipments if not is_voided(mate) for each in mate.packages)
+    short = _larger(short_at_pick(request), _never_packed(shipments))
     accounted = _more(packed, short)
     unknown = _in_other_units(requested, accounted)
     missing = _less(requested, accounted)
@@ -249,6 +249,16 @@ def _to_be_packed_again(
         if rank != _VOIDED:
             # In another unit it takes the place of all that waits: nobody says how much it is.
             found |= dict.fromkeys(_in_other_units(found, goods), NOTHING)
+    return found
+
+
+def _never_packed(shipments: Iterable[shipment_pb2.Shipment]) -> Amounts:
+    """What confirms cancel beside what has not left of what was packed: it was in no carton."""
+    found: Amounts = {}
+    for shipment in shipments:
+        if has_left(shipment):
+            told = _more(shipped_amounts(shipment), cancelled_amounts(shipment))
+            found = _more(found, _less(told, contents(shipment.packages)))
     return found
 
 

@@ -146,7 +146,7 @@ def _staying(unit: Unit, shipment: Any) -> list[str]:
 
 def _reckoned(request: ObjectRecord, shipments: list[Any]) -> shortages.Reckoning:
     message: Any = request.message
-    return shortages.reckoned(departures.amounts(message.lines), shipments)
+    return shortages.reckoned(message, shipments)
 
 
 def _of_request(unit: Unit, request: ObjectRecord) -> list[ObjectRecord]:
