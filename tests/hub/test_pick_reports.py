@@ -313,6 +313,26 @@ def test_a_pick_without_number_and_time_adds_up_with_others(untimed_first: bool)
     assert progress(flow) == {1: (8, 0)}
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_was_stored_without_number_and_time_is_not_of_all_picks(alone: bool) -> None:
+    """Proves that a row which was stored without number and time, by a request that has no time or
+    beside rows that have one, adds up with numbered picks, and has no time of theirs: whatever is
+    told of the pick without a number takes its place."""
+    flow = Flow()
+    _, (request,) = flow.released(ordered(2))
+    start = flow.now
+    tell(flow, report(request, {1: (4, 0)}))
+    for row in flow.object("fulfillment_request", request).picked:
+        row.ClearField("pick_time")
+    if not alone:
+        tell(flow, report(request, {2: (1, 0)}, pick="B", time=start))
+        flow.object("fulfillment_request", request).picked[0].ClearField("pick_time")
+    tell(flow, report(request, {1: (3, 0)}, pick="A", time=start))
+    assert progress(flow)[1] == (7, 0)
+    tell(flow, report(request, {1: (5, 0)}, time=start - seconds(60)))
+    assert progress(flow)[1] == (8, 0)
+
+
 def test_picks_without_end_are_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """Proves that a request keeps no more rows than its limit, and that who tells more is refused
     with the field, the limit and what to do, while a known pick may still be corrected."""

@@ -148,12 +148,16 @@ VOID_MUTANTS: Final[list[Mutant]] = [
             "",
         ),
         what_was_stored_before_is_told_twice=(
-            "            kept.of_all_picks = True\n",
+            "            kept.of_all_picks = of_all_picks\n",
             "",
         ),
         what_was_stored_before_has_no_time=(
-            "            kept = _as_of(row, request)\n",
+            "            kept = _as_of(row, told)\n",
             "            kept = _as_of(row, Row())\n",
+        ),
+        an_untimed_row_is_of_all_picks=(
+            '    of_all_picks = request.HasField("pick_time") and not kept_apart\n',
+            "    of_all_picks = bool(rows) or kept_apart\n",
         ),
     ),
     *faults_in(

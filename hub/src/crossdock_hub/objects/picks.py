@@ -69,13 +69,18 @@ def quantities(request: fulfillment_pb2.FulfillmentRequest) -> list[tuple[Any, .
 
 def _rows(request: fulfillment_pb2.FulfillmentRequest, name: str) -> list[Row]:
     """The picked or the short rows. Of an earlier version, which kept neither pick nor time of any,
-    each is all that was known of its line as of the time of the request."""
+    each is all that was known of its line as of the time of the request. Beside rows that have one,
+    or where the request has no time, one without either is of the pick without a number."""
+    rows = [*request.picked, *request.short]
+    kept_apart = any(row.pick_number or row.HasField("pick_time") for row in rows)
+    of_all_picks = request.HasField("pick_time") and not kept_apart
     found = []
     for row in getattr(request, name):
         kept = row
         if not (row.pick_number or row.HasField("pick_time")):
-            kept = _as_of(row, request)
-            kept.of_all_picks = True
+            told = request if of_all_picks else fulfillment_pb2.FulfillmentRequest()
+            kept = _as_of(row, told)
+            kept.of_all_picks = of_all_picks
         found.append(kept)
     return found
 
