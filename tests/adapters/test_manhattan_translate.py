@@ -128,7 +128,7 @@ def test_a_carrier_is_called_as_the_warehouse_calls_it() -> None:
 def test_a_carriers_only_code_is_sent_however_it_was_set() -> None:
     """Proves that a code which a deployment gave a carrier without saying that it is preferred is
     sent where it is the only one, that of several nobody guesses, and that the preferred one is
-    sent beside any others."""
+    sent beside any others. To stop an order nobody has to choose."""
     mappings = Mappings(file_of("crossdock_adapters.manhattan"))
     known = names(mappings=mappings)
     request = fulfillment_request()
@@ -151,6 +151,8 @@ def test_a_carriers_only_code_is_sent_however_it_was_set() -> None:
     with pytest.raises(Untranslatable, match="CARRIER_CODE UPSA --means UPS --preferred") as parked:
         sent("UPSN", "UPSA")
     assert parked.value.unsent == UnsentWord(Topic.CARRIER_CODE, "UPS")
+    stopped = translate.cancellation(request, FACILITY, "X", known)
+    assert (stopped["IsCancelled"], stopped["DesignatedCarrierId"]) == (True, "UPSA")
 
 
 def test_every_unit_is_sent_and_read_as_the_same() -> None:

@@ -37,13 +37,34 @@ def original_order(
     request: fulfillment_pb2.FulfillmentRequest, facility: str, order_type: str, names: Names
 ) -> dict[str, Any]:
     """The whole original order of one fulfillment request: its number is the business key."""
+    return _order(request, facility, order_type, _carrier_out(request.carrier_code, names), names)
+
+
+def cancellation(
+    request: fulfillment_pb2.FulfillmentRequest, facility: str, order_type: str, names: Names
+) -> dict[str, Any]:
+    """The same original order with the cancel flag: a save replaces the whole record. To stop it
+    any of its carrier's codes will do."""
+    carrier = names.carriers_out(request.carrier_code)[0]
+    order = _order(request, facility, order_type, carrier, names)
+    names.put(order, "order.cancelled", True)
+    return order
+
+
+def _order(
+    request: fulfillment_pb2.FulfillmentRequest,
+    facility: str,
+    order_type: str,
+    carrier: str,
+    names: Names,
+) -> dict[str, Any]:
     order: dict[str, Any] = {}
     names.put(order, "order.id", request.number)
     names.put(order, "order.facility", facility)
     names.put(order, "order.type", order_type)
     names.put(order, "order.host_id", request.id)
     names.put(order, "order.host_order", request.order_number)
-    _put_text(order, "order.carrier", _carrier_out(request.carrier_code, names), names)
+    _put_text(order, "order.carrier", carrier, names)
     _put_text(order, "order.service", request.service_code, names)
     _put_text(order, "order.instructions", request.instructions, names)
     if request.ship_by.HasField("start"):
@@ -54,15 +75,6 @@ def original_order(
     if not request.lines:
         raise Untranslatable(f"fulfillment request {request.number} has no lines")
     names.put(order, "order.lines", [_line(line, names) for line in request.lines])
-    return order
-
-
-def cancellation(
-    request: fulfillment_pb2.FulfillmentRequest, facility: str, order_type: str, names: Names
-) -> dict[str, Any]:
-    """The same original order with the cancel flag: a save replaces the whole record."""
-    order = original_order(request, facility, order_type, names)
-    names.put(order, "order.cancelled", True)
     return order
 
 
