@@ -77,8 +77,9 @@ def _key(scan: Any, time: int | None) -> bytes:
         place.site_code,
     )
     if scan.status_code == PROOF_CODE:
-        # A proof is what it says: who signed and how it was left are no words beside a code.
-        parts += (scan.signed_by, scan.description)
+        # A proof is what it says: who signed and how it was left are no words beside a code, and
+        # its place is compared whole.
+        parts += (scan.signed_by, scan.description, place.state)
     minute = max(0, time or 0) // MINUTE_MICROSECONDS & 0xFFFF_FFFF
     digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=12).digest()
     return minute.to_bytes(4, "big") + digest
