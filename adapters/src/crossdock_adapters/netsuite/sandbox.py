@@ -193,6 +193,8 @@ class NetSuiteSandbox(Sandbox):
         return answer
 
     def failed(self, fault: Fault) -> Response:
+        if fault.status < 500:
+            return _error(fault.status, "USER_ERROR", "A script of the account refuses it.")
         return _error(fault.status, "UNEXPECTED_ERROR", "An unexpected error occurred. Error ID: 0")
 
     async def _token(self, request: Request, call: Call) -> Response:
