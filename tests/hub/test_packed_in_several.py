@@ -11,7 +11,7 @@ from crossdock.order.v1 import order_service_pb2
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 from crossdock_hub.objects import departures, resources, shortages
 from decisions import CONTRACT, WMS, request_id
-from first_flow import FULFILLMENTS, SHIPMENTS, Flow, at, each, order, package, scan
+from first_flow import FULFILLMENTS, SHIPMENTS, Flow, at, each, order, package, scan, seconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_returns import said
@@ -265,6 +265,27 @@ def test_the_trace_says_what_is_still_to_be_packed() -> None:
     assert said(flow, message.id) == (
         "Under way: warehouse DC1 has to pack the rest of SO-1-1 (4 EA of line 1), or to say that "
         "it is short, since 0 s."
+    )
+
+
+@pytest.mark.parametrize("voids", [False, True])
+def test_the_trace_counts_the_wait_from_the_last_pack_or_void(voids: bool) -> None:
+    """Proves that a trace says since when a warehouse owes the rest of a request by what it packed
+    or voided last, whatever picks are told and whatever leaves since."""
+    flow, request = asked("10")
+    pack(flow, request, "A", "6")
+    if voids:
+        second = pack(flow, request, "B", "3")
+        flow.now += seconds(1800)
+        flow.void(second.id)
+    flow.now += seconds(3600)
+    confirm(flow, "A")
+    picks(flow, request, "P1", "6")
+    (message,) = flow.all("order")
+    while waiting := [each for each in flow.deliveries() if each.pending]:
+        flow.settle(waiting[0])
+    assert said(flow, message.id).endswith(
+        "(4 EA of line 1), or to say that it is short, since 1 h."
     )
 
 

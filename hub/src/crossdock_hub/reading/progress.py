@@ -289,9 +289,21 @@ def _unpacked(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judg
                 "UNDER_WAY",
                 f"Under way: warehouse {message.ship_from_location_number} has to pack the rest of "
                 f"{request.number} ({named}), or to say that it is short, since "
-                f"{duration(now - request.updated_at)}.",
+                f"{duration(now - _last_packed(chain, request))}.",
             )
     return None
+
+
+def _last_packed(chain: Chain, request: ObjectRecord) -> int:
+    """When the warehouse packed or voided a shipment of a request last; a pick, a label or a scan
+    that came since is no work on the rest."""
+    times = [request.created_at]
+    for record in chain.objects:
+        message: Any = record.message
+        if record.kind == "shipment" and message.fulfillment_request_id == request.id:
+            voided = message.HasField("void_time")
+            times.append(message.void_time.ToMicroseconds() if voided else record.created_at)
+    return max(times)
 
 
 def _packed(shipment: ObjectRecord, now: int) -> Judgement:
