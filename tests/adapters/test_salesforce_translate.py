@@ -125,6 +125,25 @@ def test_what_is_cancelled_already_is_not_cancelled_again() -> None:
     assert translate.remaining(found(), row, Decimal(1), NAMES) == Decimal("1.0")
 
 
+@pytest.mark.parametrize(
+    ("picked", "lacking"), [((), "2"), (("1",), "2"), (("1", "1"), "1"), (("1", "2"), None)]
+)
+def test_what_another_pick_found_is_not_cancelled(
+    picked: tuple[str, ...], lacking: str | None
+) -> None:
+    """Proves that of three that were asked for, two of which one pick was short of, no more is
+    cancelled than no pick has found."""
+    request = short(1, "2")
+    asked = request.lines.add(line_number=1)
+    asked.quantity.value, asked.quantity.unit = "3", "EA"
+    for each in picked:
+        line = request.picked.add(line_number=1)
+        line.quantity.value, line.quantity.unit = each, "EA"
+    lines = [{**found().lines[0], "Quantity": 3, "OriginalQuantity": 3}, *found().lines[1:]]
+    expected = {} if lacking is None else {"0a45f9000000001AAA": Decimal(lacking)}
+    assert translate.short_rows(replace(found(), lines=lines), request, RULES) == expected
+
+
 @pytest.mark.parametrize(("number", "quantity"), [(9, "1"), (1, "4")])
 def test_a_shortage_of_what_is_not_there_is_no_shortage(number: int, quantity: str) -> None:
     """Proves that a line nobody has, or more than it ever had, is refused before anything left."""

@@ -7,7 +7,7 @@ place among the fulfillment order's rows by id, which never changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -166,12 +166,8 @@ def short_rows(
     short than the row ever had, or in another unit than the row's. Unreadable: that has none.
     """
     names = rules.names
-    short: dict[tuple[int, str], Decimal] = {}
-    for line in request.short:
-        at = (line.line_number, line.quantity.unit)
-        short[at] = short.get(at, Decimal(0)) + Decimal(line.quantity.value)
     left: dict[str, Decimal] = {}
-    for (number, unit), wanted in sorted(short.items()):
+    for (number, unit), wanted in sorted(_lacking(request).items()):
         if not 1 <= number <= len(found.lines):
             raise Untranslatable(f"line {number} is not among the fulfillment order's rows")
         row = found.lines[number - 1]
@@ -185,6 +181,21 @@ def short_rows(
         if rest > 0:
             left[str(row["Id"])] = rest
     return left
+
+
+def _lacking(request: fulfillment_pb2.FulfillmentRequest) -> dict[tuple[int, str], Decimal]:
+    """What was short by line and unit; what another pick has found of it is not lacking."""
+    asked, picked, short = _sums(request.lines), _sums(request.picked), _sums(request.short)
+    not_picked = {at: max(Decimal(0), asked[at] - picked.get(at, Decimal(0))) for at in asked}
+    return {at: min(each, not_picked.get(at, each)) for at, each in short.items()}
+
+
+def _sums(lines: Iterable[Any]) -> dict[tuple[int, str], Decimal]:
+    sums: dict[tuple[int, str], Decimal] = {}
+    for line in lines:
+        at = (line.line_number, line.quantity.unit)
+        sums[at] = sums.get(at, Decimal(0)) + Decimal(line.quantity.value)
+    return sums
 
 
 def short_over(
