@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
+from crossdock.bus import partition_of
 from fixtures_hub import Lane, RunningHub
 from story import Story, label, request_id, scan, scans, unique
 
@@ -21,20 +22,28 @@ LATER_SECONDS: Final = 1_000.0
 
 
 async def labelled_parcels(hub: RunningHub, lane: Lane, count: int) -> list[str]:
-    """Tracking numbers of parcels, one an order: ordered, packed, and with their labels bought."""
+    """Tracking numbers of parcels, one an order: ordered, packed, and with their labels bought.
+    Those of one partition of the bus stand together."""
     gate = asyncio.Semaphore(MADE_AT_ONCE)
-    made: list[str] = []
+    made: list[tuple[int, str]] = []
 
     async def shipment(story: Story) -> None:
         async with gate:
             packed = await story.packed()
             number = unique("1Z")
             await story.carrier.labels.CreateLabel(label(packed.id, packed.packages[0].id, number))
-            made.append(number)
+            made.append((partition_of(packed.order_id), number))
 
     async with Story(hub, lane) as story:
         await asyncio.gather(*(shipment(story) for _ in range(count)))
-    return made
+    return [number for _, number in sorted(made)]
+
+
+def dealt(parcels: list[str], size: int) -> list[str]:
+    """Parcels of `labelled_parcels` so that, of so many at a time, each lot has some of every
+    partition: it becomes as many messages as the others."""
+    lots = max(1, len(parcels) // size)
+    return [number for first in range(lots) for number in parcels[first::lots]]
 
 
 def scan_reports(parcels: list[str], size: int, start_seconds: float = 0.0) -> Iterator[list[Any]]:

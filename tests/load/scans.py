@@ -84,8 +84,9 @@ async def _in_turns(
 class HubScans:
     """Reports scans to a hub, and sees them arrive on its scan stream.
 
-    Every batch has scans of every parcel, so each becomes the same number of messages, one for each
-    partition: that number says when all have arrived, and what arrived is counted afterwards.
+    Every batch has scans of parcels of every partition, so each becomes the same number of
+    messages, one for each: that number says when all have arrived, and what arrived is counted
+    afterwards.
     """
 
     def __init__(self, carrier: HubClient, bus: Bus) -> None:

@@ -20,7 +20,7 @@ from fixtures_hub import Lane, RunningHub, deployment
 from story import seed_master_data
 
 from tests.load.measured import Figure, Options
-from tests.load.parcels import ReusedReports, labelled_parcels, scan_reports
+from tests.load.parcels import ReusedReports, dealt, labelled_parcels, scan_reports
 from tests.load.scans import BATCH, IN_FLIGHT, HubScans
 from tests.load.taken import cpu_seconds, process_tree, proportional_bytes
 
@@ -39,7 +39,7 @@ async def measure(directory: Path, options: Options) -> list[Figure]:
     hub = RunningHub(directory / "hub", deployment(1)).start()
     try:
         await seed_master_data(hub)
-        parcels = await labelled_parcels(hub, Lane(1), options.count(PARCELS))
+        parcels = dealt(await labelled_parcels(hub, Lane(1), options.count(PARCELS)), BATCH)
         reports = ReusedReports(parcels, BATCH)
         bus = await Bus.connect(hub.bus_address())
         async with hub.client(Lane(1).carrier, deadline_seconds=DEADLINE_SECONDS) as carrier:
