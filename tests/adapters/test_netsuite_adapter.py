@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -77,9 +78,10 @@ class Desk:
         raise AssertionError("never settled")
 
 
-@pytest_asyncio.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with running_account(tmp_path) as account:
+@asynccontextmanager
+async def desk_at(directory: Path, **books: Any) -> AsyncIterator[Desk]:
+    """A desk whose account has these books from the start, as `running_account` takes them."""
+    async with running_account(directory, **books) as account:
         settings, secrets = settings_for(account)
         vendor = await adapter.connect(settings, secrets)
         hub = HubNotebook()
@@ -88,6 +90,12 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
             yield Desk(account, vendor, settings, hub)
         finally:
             await vendor.close()
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with desk_at(tmp_path) as desk:
+        yield desk
 
 
 def order(number: str = "SO-1", order_id: str = ORDER_ID) -> order_pb2.Order:

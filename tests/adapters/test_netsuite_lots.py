@@ -20,9 +20,8 @@ from crossdock_adapters.sdk.outcomes import (
     Untranslatable,
 )
 from crossdock_adapters.sdk.settings import SettingsError
-from netsuite_account import running_account
-from netsuite_hub import HubNotebook, settings_for
-from test_netsuite_adapter import ORDER_ID, SHIPMENT_ID, Desk, approved, manifested, order
+from netsuite_hub import settings_for
+from test_netsuite_adapter import ORDER_ID, SHIPMENT_ID, Desk, approved, desk_at, manifested, order
 
 pytestmark = pytest.mark.asyncio
 
@@ -32,15 +31,8 @@ FULFILLMENT = f"xd-{SHIPMENT_ID}"
 
 @pytest_asyncio.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with running_account(tmp_path, **TRACKED) as account:
-        settings, secrets = settings_for(account)
-        vendor = await adapter.connect(settings, secrets)
-        hub = HubNotebook()
-        await adapter.pull_master_data(hub.poll(settings), vendor)
-        try:
-            yield Desk(account, vendor, settings, hub)
-        finally:
-            await vendor.close()
+    async with desk_at(tmp_path, **TRACKED) as desk:
+        yield desk
 
 
 def ordered() -> Any:

@@ -21,24 +21,15 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
     Untranslatable,
 )
-from netsuite_account import running_account
-from netsuite_hub import HubNotebook, settings_for
-from test_netsuite_adapter import ORDER_ID, Desk, approved, manifested, order
+from test_netsuite_adapter import ORDER_ID, Desk, approved, desk_at, manifested, order
 
 pytestmark = pytest.mark.asyncio
 
 
 @pytest_asyncio.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with running_account(tmp_path) as account:
-        settings, secrets = settings_for(account)
-        vendor = await adapter.connect(settings, secrets)
-        hub = HubNotebook()
-        await adapter.pull_master_data(hub.poll(settings), vendor)
-        try:
-            yield Desk(account, vendor, settings, hub)
-        finally:
-            await vendor.close()
+    async with desk_at(tmp_path) as desk:
+        yield desk
 
 
 async def test_a_reversal_of_what_is_posted_needs_to_find_it(desk: Desk) -> None:
