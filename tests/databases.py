@@ -23,6 +23,8 @@ from crossdock import contracts
 from crossdock_hub.store import Store
 from crossdock_hub.store.engine import database_url
 from fixtures_postgres import PostgresProcess, session_server
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
 
 KINDS = ("sqlite", "postgresql")
 KIND = os.environ.get("CROSSDOCK_TEST_DATABASE", "sqlite")
@@ -129,6 +131,19 @@ def database_of(directory: Path, kind: str = KIND) -> Database:
             else ServerDatabase(session_server(), migrated_template())
         )
     return _OF_DIRECTORIES[key]
+
+
+async def in_new_database(
+    directory: Path, kind: str, migrate: Callable[[Connection], None]
+) -> None:
+    """Do something with a connection of an empty database, in one transaction."""
+    # Of a server, not one made from the template, which has its tables.
+    is_of_server = kind == "postgresql"
+    database = ServerDatabase(session_server()) if is_of_server else FileDatabase(directory)
+    engine = create_async_engine(database.url)
+    async with engine.begin() as connection:
+        await connection.run_sync(migrate)
+    await engine.dispose()
 
 
 async def open_store(directory: Path, kind: str = KIND) -> Store:

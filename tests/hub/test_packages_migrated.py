@@ -12,10 +12,8 @@ from crossdock_hub.records import ObjectRecord
 from crossdock_hub.store import rows, tables
 from crossdock_hub.store.migrating import upgrade
 from crossdock_hub.store.package_numbers import package_numbers
-from databases import KINDS, Database, FileDatabase, ServerDatabase
-from fixtures_postgres import session_server
+from databases import KINDS, in_new_database
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.ext.asyncio import create_async_engine
 
 BEFORE = "0033"
 # More than two steps of the migration.
@@ -51,13 +49,7 @@ async def test_packages_of_before_are_found(tmp_path: Path, kind: str) -> None:
         told = select(package_numbers.c.shipment_id, package_numbers.c.number)
         found.extend((row.shipment_id, row.number) for row in connection.execute(told))
 
-    database: Database = FileDatabase(tmp_path)
-    if kind == "postgresql":
-        database = ServerDatabase(session_server())
-    engine = create_async_engine(database.url)
-    async with engine.begin() as connection:
-        await connection.run_sync(migrate)
-    await engine.dispose()
+    await in_new_database(tmp_path, kind, migrate)
     expected = [
         (f"shipment-{place:04}", number)
         for place in range(SHIPMENTS)

@@ -10,10 +10,8 @@ from crossdock.returns.v1 import return_pb2
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.store import rows, tables
 from crossdock_hub.store.migrating import upgrade
-from databases import KINDS, Database, FileDatabase, ServerDatabase
-from fixtures_postgres import session_server
+from databases import KINDS, in_new_database
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.ext.asyncio import create_async_engine
 
 BEFORE = "0038"
 # More than two steps of the migration.
@@ -61,13 +59,7 @@ async def test_parcels_of_before_lead_to_their_returns_by_carrier(
         ):
             found[row.system, row.value] = row.object_id
 
-    database: Database = FileDatabase(tmp_path)
-    if kind == "postgresql":
-        database = ServerDatabase(session_server())
-    engine = create_async_engine(database.url)
-    async with engine.begin() as connection:
-        await connection.run_sync(migrate)
-    await engine.dispose()
+    await in_new_database(tmp_path, kind, migrate)
     upsn = {("upsn", f"1Z{p:04}"): f"return-{p:04}" for p in range(RETURNS) if p % 4 in (0, 1)}
     (fedex,) = {system for system, _ in found} - {"upsn"}
     boxes = range(2, RETURNS, 4)

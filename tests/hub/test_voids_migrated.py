@@ -10,10 +10,8 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.store import rows, tables
 from crossdock_hub.store.migrating import upgrade
-from databases import KINDS, Database, FileDatabase, ServerDatabase
-from fixtures_postgres import session_server
+from databases import KINDS, in_new_database
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.ext.asyncio import create_async_engine
 
 BEFORE = "0037"
 # More than two steps of the migration.
@@ -71,13 +69,7 @@ async def test_shipments_of_before_say_when_they_were_voided(tmp_path: Path, kin
         for row in connection.execute(select(tables.objects.c.id, tables.objects.c.message)):
             found[row.id] = shipment_pb2.Shipment.FromString(bytes(row.message))
 
-    database: Database = FileDatabase(tmp_path)
-    if kind == "postgresql":
-        database = ServerDatabase(session_server())
-    engine = create_async_engine(database.url)
-    async with engine.begin() as connection:
-        await connection.run_sync(migrate)
-    await engine.dispose()
+    await in_new_database(tmp_path, kind, migrate)
     assert len(found) == SHIPMENTS
     for place in range(SHIPMENTS):
         message = found[f"shipment-{place:04}"]
