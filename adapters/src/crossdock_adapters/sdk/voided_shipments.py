@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from crossdock.errors import CallError, NotFoundError
+from crossdock.errors import CallError, InvalidRequestError, NotFoundError
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 
 from crossdock_adapters.sdk.outcomes import Retry, Untranslatable
@@ -25,8 +25,8 @@ async def is_voided(work: Work) -> bool:
     request = shipment_service_pb2.GetShipmentRequest(id=work.event.shipment.id)
     try:
         found = (await work.hub.shipments.GetShipment(request)).shipment
-    except NotFoundError:
-        raise Untranslatable(f"the hub has no shipment {request.id}") from None
+    except (NotFoundError, InvalidRequestError):
+        raise Untranslatable(f"the hub has no shipment {request.id!r}") from None
     except CallError as error:
         raise Retry(HUB_RETRY_SECONDS, f"shipment {request.id} not read from the hub") from error
     return bool(found.state == shipment_pb2.SHIPMENT_STATE_VOIDED)
