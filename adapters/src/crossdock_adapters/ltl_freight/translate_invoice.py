@@ -117,7 +117,7 @@ def invoice(found: TransactionSet, scacs: Sequence[str] = ()) -> Invoice:
     """
     head = next((each for each in found.body if each.id == "B3"), None)
     if head is None:
-        raise found.header.error("has no B3", "3")
+        raise found.header.lacks("B3")
     currency = next((each for each in found.body if each.id == "C3"), None)
     net = head.implied(7, CENTS)
     day = head.date(6)

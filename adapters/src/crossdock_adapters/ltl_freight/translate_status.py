@@ -101,7 +101,7 @@ def read(found: TransactionSet, group: Group, mappings: Mappings, rules: StatusR
     """
     head = next((each for each in found.body if each.id == "B10"), None)
     if head is None:
-        raise found.header.error("has no B10", "3")
+        raise found.header.lacks("B10")
     scac = head.need(3).upper()
     if rules.scacs and scac not in rules.scacs:
         raise head.error("is not the carrier of this endpoint", BAD_CODE, 3)
@@ -114,7 +114,7 @@ def read(found: TransactionSet, group: Group, mappings: Mappings, rules: StatusR
         except Unreadable as error:
             errors.append(error)
     if not events and not errors:
-        errors.append(head.error("no AT7 follows", "3"))
+        errors.append(head.lacks("AT7"))
     return Status(pro, tuple(events), tuple(errors))
 
 

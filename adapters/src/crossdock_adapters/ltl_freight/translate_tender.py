@@ -134,7 +134,7 @@ def response(found: TransactionSet) -> Response:
     """What a 990 says. SegmentError: of no tender, or neither yes nor no."""
     head = next((each for each in found.body if each.id == "B1"), None)
     if head is None:
-        raise found.header.error("has no B1", "3")
+        raise found.header.lacks("B1")
     code = head.need(4).upper()
     if code not in (ACCEPTED, *DECLINED):
         # Conditional answers are partners' own: a person says what they are worth.

@@ -179,7 +179,7 @@ def build(said: GroupAnswer, control_number: str, delimiters: Delimiters) -> Tra
 def read(found: TransactionSet) -> GroupAnswer:
     """What a 997 or a 999 says. SegmentError: it lacks a segment, or one is not in its place."""
     if not found.body or found.body[0].id != "AK1":
-        raise found.header.error("an acknowledgement begins with an AK1", "3")
+        raise found.header.lacks("AK1")
     told = [each for each in found.body if each.id != CONTEXT]
     head, *rest = [replace(each, id=NAMES.get(each.id, each.id)) for each in told]
     sets: list[SetAnswer] = []
@@ -211,7 +211,7 @@ def _read_set(rest: Sequence[Segment], at: int) -> tuple[SetAnswer, int]:
         faults.append(_read_fault(rest[at], faults[-1] if faults else None))
         at += 1
     if at >= len(rest) or rest[at].id != "AK5":
-        raise head.error("has no AK5", "3")
+        raise head.lacks("AK5")
     tail = rest[at]
     codes = tuple(tail.text(position) for position in range(2, 7) if tail.text(position))
     # An AK3 is repeated in each of its AK4; alone it says something by itself.

@@ -139,6 +139,11 @@ class Segment:
         fault = Fault(self.id, self.number, segment_code, element, component, element_code)
         return SegmentError(problem, self.place(element, component), fault)
 
+    def lacks(self, identifier: str, problem: str = "") -> SegmentError:
+        """A segment that has to stand behind this one does not: a 997 names that one, not this."""
+        fault = Fault(identifier, self.number + 1, SEGMENT_MISSING)
+        return SegmentError(problem or f"has no {identifier}", self.place(), fault)
+
     def raw(self, element: int) -> str:
         """The element as it stands there; "" when it is not there."""
         return self.elements[element - 1] if element <= len(self.elements) else ""

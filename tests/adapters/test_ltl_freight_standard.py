@@ -1,0 +1,78 @@
+"""LTL freight by the standard's own rules (release 004010): what must stand where, in both ways."""
+
+from __future__ import annotations
+
+import pytest
+from crossdock_adapters.ltl_freight import (
+    translate_invoice,
+    translate_status,
+    translate_tender,
+)
+from crossdock_adapters.ltl_freight.adapter import ADAPTER
+from crossdock_adapters.ltl_freight.translate_status import Status, StatusRules
+from crossdock_adapters.sdk.edi_mailbox import Read
+from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.x12 import acknowledgments, envelopes, segments
+from crossdock_adapters.sdk.x12.envelopes import Group, TransactionSet
+from crossdock_adapters.sdk.x12.segments import USUAL, SegmentError
+
+
+def received(set_id: str, *body: str) -> tuple[TransactionSet, Group]:
+    """A set as it came, with these segments, and its group."""
+    lines = [
+        "ISA*00*          *00*          *02*EXLA           *ZZ*NORTHWIND      "
+        "*260305*1407*U*00401*000000071*0*P*>",
+        "GS*QM*EXLA*NORTHWIND*20260305*1407*71*X*004010",
+        f"ST*{set_id}*0001",
+        *body,
+        f"SE*{len(body) + 2}*0001",
+        "GE*1*71",
+        "IEA*1*000000071",
+    ]
+    (interchange,) = envelopes.read("".join(f"{line}~" for line in lines).encode()).interchanges
+    (group,) = interchange.groups
+    return group.sets[0], group
+
+
+def status(found: TransactionSet, group: Group) -> Status:
+    """What a 214 says."""
+    return translate_status.read(found, group, ADAPTER.mappings, StatusRules("LTL"))
+
+
+def wrong(found: TransactionSet, group: Group) -> list[Unreadable]:
+    """What is wrong with a set that came."""
+    try:
+        match found.id:
+            case "214":
+                return list(status(found, group).errors)
+            case "210":
+                translate_invoice.invoice(found)
+            case "990":
+                translate_tender.response(found)
+    except SegmentError as error:
+        return [error]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("set_id", "body", "said", "place"),
+    [
+        ("214", ["LX*1", "AT7*X1*NS***20260305"], "AK3*B10*2**3", "segment 3 (ST): has no B10"),
+        ("214", ["L11*7*BM", "B10*41**EXLA"], "AK3*AT7*4**3", "segment 5 (B10): has no AT7"),
+        ("210", ["C3*USD", "L3*9*G***100"], "AK3*B3*2**3", "segment 3 (ST): has no B3"),
+        ("990", ["N9*CN*41"], "AK3*B1*2**3", "segment 3 (ST): has no B1"),
+    ],
+)
+def test_a_997_names_the_segment_that_is_missing(
+    set_id: str, body: list[str], said: str, place: str
+) -> None:
+    """Proves that an AK3 of code 3 has the name of the segment that should be there and the
+    position where it is missed, never the name of one that is there; people are told behind
+    which one it belongs."""
+    found, group = received(set_id, *body)
+    errors = wrong(found, group)
+    assert [str(each) for each in errors] == [place]
+    judged = acknowledgments.judged(found, Read.of(errors).faults)
+    built = acknowledgments.build(acknowledgments.answer(group, [judged]), "0001", USUAL)
+    (named,) = [each for each in built.body if each.id == "AK3"]
+    assert segments.written([named]) == f"{said}~"
