@@ -239,6 +239,21 @@ async def test_unknown_numbers_are_not_found_in_both_ways(
     assert {call.status for call in sandbox.calls if call.operation == "track"} == {200, 404}
 
 
+async def test_recovery_shows_one_label_and_names_several(
+    sandbox: UpsSandbox, client: UpsClient
+) -> None:
+    """Of one parcel with the reference recovery shows the label; several it names as candidates,
+    whose labels are had by their numbers."""
+    first = (await client.ship(ship_request("REF1"))).shipment_number
+    (shown,) = await client.recover_by_reference("REF1", ACCOUNT)
+    assert (shown.tracking_number, shown.format) == (first, "ZPL") and shown.image
+    second = (await client.ship(ship_request("REF1"))).shipment_number
+    named = await client.recover_by_reference("REF1", ACCOUNT)
+    assert {label.tracking_number: label.image for label in named} == {first: b"", second: b""}
+    again = await client.recover(second)
+    assert again is not None and again.image
+
+
 async def test_bookings_become_visible_late_when_told_so() -> None:
     """A booking can stay invisible by reference for a while although its number works."""
     settings = {**SANDBOX_SETTINGS, "booking_visible_after_seconds": 3}

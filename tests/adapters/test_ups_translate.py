@@ -218,6 +218,31 @@ def test_a_recovered_label_that_is_shown_with_another_is_none_of_its_own() -> No
     ]
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_parcels_that_share_a_reference_are_candidates_whose_labels_are_asked_for(
+    alone: bool,
+) -> None:
+    """Proves that what recovery calls candidates, where several parcels have the reference, is not
+    read as "knows no label", which would buy another one."""
+    named = [{"TrackingNumber": NUMBER}, {"TrackingNumber": "1Z2", "DestinationCountryCode": "US"}]
+    response = {"LabelResults": [], "TrackingCandidate": named[0] if alone else named}
+    images = client.read_recovery({"LabelRecoveryResponse": response})
+    found = adoption.candidates(REFERENCE, images, [], TABLE)
+    expected = [(NUMBER, None)] if alone else [(NUMBER, None), ("1Z2", None)]
+    assert [(each.tracking_number, each.image) for each in found] == expected
+
+
+def test_a_parcel_that_recovery_names_twice_is_one() -> None:
+    """Proves that a label that is shown and named as a candidate too is one label."""
+    image = {"LabelImageFormat": {"Code": "ZPL"}, "GraphicImage": "XlhB"}
+    response = {
+        "LabelResults": {"TrackingNumber": NUMBER, "LabelImage": image},
+        "TrackingCandidate": [{"TrackingNumber": NUMBER}],
+    }
+    (label,) = client.read_recovery({"LabelRecoveryResponse": response})
+    assert (label.tracking_number, label.image) == (NUMBER, b"^XA")
+
+
 @pytest.mark.parametrize("name", ["PackageLevelResults", "PackageLevelResult"])
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_void_of_some_packages_is_told_by_package(name: str, alone: bool) -> None:

@@ -148,11 +148,20 @@ class UpsClient:
     async def _recover(self, inquiry: Mapping[str, Any]) -> list[LabelImage]:
         version = self._settings.text("recovery_version")
         image = {"Code": self._settings.text("label_format")}
-        specification = {"LabelImageFormat": image, "HTTPUserAgent": "Mozilla/4.5"}
-        request = {"LabelRecoveryRequest": {"LabelSpecification": specification, **inquiry}}
-        answer = await self._call(
-            "POST", f"/api/labels/{version}/recovery", json=request, effect=False
-        )
+        specification = {
+            "LabelImageFormat": image,
+            "LabelStockSize": {"Height": "6", "Width": "4"},
+            "HTTPUserAgent": "Mozilla/4.5",
+        }
+        # The container is mandatory, whatever is in it.
+        asked = {
+            "Request": {"TransactionReference": {"CustomerContext": "label recovery"}},
+            "LabelSpecification": specification,
+            **inquiry,
+        }
+        path = f"/api/labels/{version}/recovery"
+        request = {"LabelRecoveryRequest": asked}
+        answer = await self._call("POST", path, json=request, effect=False)
         if self._says_not_found(answer, self._settings.texts("recovery_not_found_codes")):
             return []
         body = self._checked(answer, effect=False)
@@ -294,18 +303,22 @@ def read_void(body: Mapping[str, Any]) -> VoidResult:
 def read_recovery(body: Mapping[str, Any]) -> list[LabelImage]:
     """The labels of a recovery reply, in UPS's order, at most MAX_LABELS_PER_REFERENCE.
 
-    Of several in PDF UPS shows one image, with the first; the others are empty here.
+    Of several in PDF UPS shows one image, with the first; the others are empty here. So are the
+    candidates that it names, without their labels, where several parcels have a reference.
     """
     response = body["LabelRecoveryResponse"]
     found = []
-    for entry in as_list(response.get("LabelResults"))[:MAX_LABELS_PER_REFERENCE]:
+    for entry in as_list(response.get("LabelResults")):
         number, shown = str(entry["TrackingNumber"]), entry.get("LabelImage")
         if shown is None:
             found.append(LabelImage(number, "", b""))
             continue
         form, image = str(shown["LabelImageFormat"]["Code"]), _image(shown["GraphicImage"])
         found.append(LabelImage(number, form, image))
-    return found
+    shown = {label.tracking_number for label in found}
+    named = [str(entry["TrackingNumber"]) for entry in as_list(response.get("TrackingCandidate"))]
+    found += [LabelImage(number, "", b"") for number in named if number not in shown]
+    return found[:MAX_LABELS_PER_REFERENCE]
 
 
 def read_packages(body: Mapping[str, Any]) -> list[dict[str, Any]]:

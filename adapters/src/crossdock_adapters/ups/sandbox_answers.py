@@ -77,6 +77,17 @@ def recovery_reply(parcels: Sequence[Parcel], version: str) -> dict[str, Any]:
     }
 
 
+def recovery_candidates(parcels: Sequence[Parcel], version: str) -> dict[str, Any]:
+    """The parcels that share a reference, without their labels: each is asked for by its number."""
+    named = [{"TrackingNumber": parcel.tracking_number} for parcel in parcels]
+    return {
+        "LabelRecoveryResponse": {
+            "Response": _response(""),
+            "TrackingCandidate": _listed(version, named),
+        }
+    }
+
+
 def track_reply(groups: Sequence[tuple[str, Sequence[Parcel]]]) -> dict[str, Any]:
     """Tracking details: one `shipment` entry for each inquiry number and its parcels."""
     shipments = [
