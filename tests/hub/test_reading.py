@@ -167,6 +167,7 @@ async def test_moving_labels_are_those_on_their_way(books: Books) -> None:
     flow, shipment = played()
     flow.report(scan("DELIVERED", flow.now, number="1Z1"))
     await books.keep(flow)
+    books.queries.clock = lambda: flow.now
     moving = label_service_pb2.ListLabelsRequest(moving_only=True, page_size=1)
     found = await pages(books, f"{LABELS}/ListLabels", moving, "labels", caller=CARRIER)
     assert [label.tracking_number for label in found] == ["1Z2"]

@@ -95,8 +95,8 @@ RETURN_LABEL_MUTANTS: Final[list[Mutant]] = [
         f"{SDK}carrier_reports.py",
         (*BY_UPS, *BY_FEDEX),
         parcels_of_returns_are_not_followed=(
-            "        follows = next(iter(_RETURN_PAGES))\n",
-            '        follows = ""\n',
+            "    return labels, place or _RETURN_PAGES\n",
+            "    return labels, place\n",
         ),
     ),
 ]

@@ -129,6 +129,9 @@ class Limits:
     # Stored scans of a parcel, the newest, with which a late one or one of the way back is decided:
     # what the older ones came to, the parcel says.
     parcel_scans_max: int = 500
+    # Polls of tracking let go of a parcel that was on its way, after so long without a scan and
+    # without a change of its label.
+    tracking_poll_limit_days: float = 90.0
     # Held facts.
     held_drive_max: int = 200
     # Facts that one decision looks at, of all that is waited for that it is asked for.
@@ -246,9 +249,10 @@ class Settings(BaseSettings):
     reflection, for callers with a token; on in `crossdock dev`. metrics_host, metrics_port:
     Prometheus; port 0: any; unset: none. event_hot_hours: how long the bus keeps events.
     retention_days: how long events of a type are kept, by full name, instead of what the contract
-    says. archive_days: after how many days without a change finished flows are archived, by kind of
-    their root object, and other rows go; archive_directory: where to; unset: archive/ in
-    data_directory. require_deadline: refuse calls without one. trace_sample_ratio: share of
+    says. tracking_poll_limit_days: after how long without news of a parcel carriers are no longer
+    asked about it. archive_days: after how many days without a change finished flows are archived,
+    by kind of their root object, and other rows go; archive_directory: where to; unset: archive/
+    in data_directory. require_deadline: refuse calls without one. trace_sample_ratio: share of
     traces recorded. limits: limits that differ from their defaults, as JSON; for drills that must
     not wait, not for production.
     """
@@ -279,12 +283,19 @@ class Settings(BaseSettings):
     metrics_port: int | None = None
     event_hot_hours: float = 72.0
     retention_days: dict[str, float] = {}
+    tracking_poll_limit_days: float = Field(default=90.0, gt=0.0)
     archive_days: dict[str, float] = {}
     archive_directory: Path | None = None
     require_deadline: bool = True
     trace_sample_ratio: float = Field(default=0.05, ge=0.0, le=1.0)
     log_level: str = "info"
     limits: dict[str, float] = {}
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits of a hub with these settings. Raises ConfigurationError."""
+    days = {"tracking_poll_limit_days": settings.tracking_poll_limit_days}
+    return Limits().with_changes(days | settings.limits)
 
 
 def archive_of(settings: Settings) -> Path:

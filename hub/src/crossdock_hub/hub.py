@@ -24,7 +24,7 @@ from crossdock_hub.bus.external import check_replicas, external_address
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.streams import StreamLimits
 from crossdock_hub.committer import Committer
-from crossdock_hub.config import Limits, Settings
+from crossdock_hub.config import Limits, Settings, limits_of
 from crossdock_hub.data_lock import DataLock
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.delivery.draining import Settled
@@ -70,7 +70,7 @@ class Hub:
 
     def __init__(self, settings: Settings, limits: Limits | None = None) -> None:
         self.settings = settings
-        self.limits = limits or Limits().with_changes(settings.limits)
+        self.limits = limits or limits_of(settings)
         self.contract = with_retention(contracts.load(), settings.retention_days)
         hot_hours = settings.event_hot_hours
         self._rules = rules_of(settings.archive_days, ages(self.contract, hot_hours, self.limits))

@@ -10,11 +10,11 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from crossdock.errors import AlreadyUsedError, InvalidRequestError, PreconditionError
 from crossdock.label.v1 import label_pb2, label_service_pb2
-from crossdock.returns.v1 import return_pb2, return_service_pb2
+from crossdock.returns.v1 import return_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
 from crossdock.types.v1 import types_pb2
@@ -34,12 +34,8 @@ MAX_REPORTED_CODES = 1_000
 # After so many the longest wait is reached, whatever the settings.
 WAITS_THAT_GROW_MAX = 60
 
-# What the cursor of a tracking poll begins with on its pages of returns: the state that they are
-# in, and what the pages after the last of them begin with.
-_RETURN_PAGES: Final = {
-    "~1": (return_pb2.RETURN_STATE_INITIATED, "~2"),
-    "~2": (return_pb2.RETURN_STATE_IN_TRANSIT, ""),
-}
+# What the cursor of a tracking poll begins with on its pages of returns.
+_RETURN_PAGES: Final = "~1"
 
 _reported_codes: set[tuple[str, str, str]] = set()
 
@@ -93,6 +89,9 @@ async def ask_about_moving(poll: Poll, page_size: int, ask: Ask) -> None:
     """Gives `ask` the labels whose parcels are under way, page by page: those of packages, then
     those of returns, whoever had them sold.
 
+    The hub lets go of parcels of which nothing was heard for CROSSDOCK_TRACKING_POLL_LIMIT_DAYS,
+    and lists them again once something is.
+
     The next run goes on where this one ended: the poll's cursor is the hub's page token. Settings:
     carrier_code, and tracking_parcels_per_poll, how many one run asks about.
     """
@@ -142,22 +141,20 @@ async def each_at_once(
 async def _under_way(
     hub: HubClient, carrier_code: str, page_size: int, token: str
 ) -> tuple[Sequence[label_pb2.Label], str]:
-    """A page of labels, and the next page's token: of packages, then of returns by their state."""
-    prefix, place = (token[:2], token[2:]) if token[:2] in _RETURN_PAGES else ("", token)
-    if prefix:
-        state, follows = _RETURN_PAGES[prefix]
-        labels, place = await _returning_labels(hub, carrier_code, page_size, place, state)
-    else:
-        labels, place = await moving_labels(hub, carrier_code, page_size, place)
-        follows = next(iter(_RETURN_PAGES))
-    return labels, f"{prefix}{place}" if place else follows
+    """A page of labels, and the next page's token: of packages, then of returns."""
+    if token.startswith(_RETURN_PAGES):
+        place = token.removeprefix(_RETURN_PAGES)
+        labels, place = await _returning_labels(hub, carrier_code, page_size, place)
+        return labels, f"{_RETURN_PAGES}{place}" if place else ""
+    labels, place = await moving_labels(hub, carrier_code, page_size, token)
+    return labels, place or _RETURN_PAGES
 
 
 async def _returning_labels(
-    hub: HubClient, carrier_code: str, page_size: int, page_token: str, state: Any
+    hub: HubClient, carrier_code: str, page_size: int, page_token: str
 ) -> tuple[Sequence[label_pb2.Label], str]:
     request = return_service_pb2.ListReturnsRequest(
-        page_size=page_size, page_token=page_token, state=state
+        page_size=page_size, page_token=page_token, moving_only=True
     )
     try:
         answer = await hub.returns.ListReturns(request)
@@ -170,7 +167,7 @@ async def _returning_labels(
             create_time=each.create_time,
         )
         for each in answer.customer_returns
-        if each.label.carrier_code == carrier_code and not each.label.voided
+        if each.label.carrier_code == carrier_code
     ]
     return labels, answer.next_page_token
 

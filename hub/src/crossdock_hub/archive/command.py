@@ -27,7 +27,7 @@ from crossdock_hub.archive.parts import ArchiveFailure
 from crossdock_hub.archive.records import ArchivePart
 from crossdock_hub.archive.settling import WHY, Rules, rules_of
 from crossdock_hub.committer import Committer, Stopped
-from crossdock_hub.config import SECOND, Limits, Settings, archive_of
+from crossdock_hub.config import SECOND, Settings, archive_of, limits_of
 from crossdock_hub.data_lock import DataDirectoryInUse, DataLock
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.retention import ages, with_retention
@@ -53,7 +53,7 @@ class Wanted:
         self.settings = settings
         # Nobody else is asked before a pass that is alone.
         alone = {"archive_pause_seconds": 0.0}
-        self.limits = Limits().with_changes(settings.limits | alone)
+        self.limits = limits_of(settings).with_changes(alone)
         self.contract = with_retention(contracts.load(), settings.retention_days)
         event_ages = ages(self.contract, settings.event_hot_hours, self.limits)
         self.rules: Rules = rules_of(settings.archive_days, event_ages)

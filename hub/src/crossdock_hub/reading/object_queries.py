@@ -9,8 +9,10 @@ from crossdock_hub.objects.resources import state_name
 from crossdock_hub.reading import listing
 from crossdock_hub.reading.paging import next_token, page_size, position_of
 from crossdock_hub.reading.queries import Queries, Query
+from crossdock_hub.reading.silent_parcels import heard_since
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import not_found
+from crossdock_hub.store.moving_parcels import Moving
 
 
 def get_object(method: str, kind: str) -> Query:
@@ -46,12 +48,12 @@ def list_objects(method: str, spec: listing.Listing) -> Query:
     """How a page of objects is read."""
 
     async def query(queries: Queries, caller: Caller, request: Any, _left: float) -> Any:
-        moving = getattr(request, "moving_only", False)
+        on_its_way = _on_its_way(request)
 
         def keep(record: ObjectRecord) -> bool:
-            voided = moving and record.state == "VOIDED"
+            useless = on_its_way and not _tracked(record)
             fits = listing.matches(spec, request, record.message)
-            return not voided and fits and queries.sees(caller, record)
+            return not useless and fits and queries.sees(caller, record)
 
         page, last = await listing.collect(
             await _fetch(queries, spec, request),
@@ -73,10 +75,15 @@ async def _fetch(queries: Queries, spec: listing.Listing, request: Any) -> listi
     """How the objects of a list are read: by the columns that its filters name."""
     reader = queries.reader
     shipment_id = getattr(request, "shipment_id", "")
-    if getattr(request, "moving_only", False):
-        return lambda after, most: reader.moving_labels(
-            most, after=after, shipment_id=shipment_id, carrier_code=request.carrier_code
+    if _on_its_way(request):
+        wanted = Moving(
+            heard_since(queries.clock(), queries.limits),
+            silent=getattr(request, "silent_only", False),
+            shipment_id=shipment_id,
+            carrier_code=getattr(request, "carrier_code", ""),
         )
+        read = reader.moving_labels if spec.kind == "label" else reader.moving_returns
+        return lambda after, most: read(wanted, most, after=after)
     root_id = getattr(request, "order_id", "")
     if shipment_id:
         shipment = await reader.object(shipment_id)
@@ -85,6 +92,18 @@ async def _fetch(queries: Queries, spec: listing.Listing, request: Any) -> listi
     return lambda after, most: reader.object_page(
         spec.kind, most, after=after, state=state, root_id=root_id
     )
+
+
+def _on_its_way(request: Any) -> bool:
+    return getattr(request, "moving_only", False) or getattr(request, "silent_only", False)
+
+
+def _tracked(record: ObjectRecord) -> bool:
+    """Whether a label, or the return that has one, still names a parcel to ask about."""
+    message: Any = record.message
+    if record.kind != "customer_return":
+        return record.state != "VOIDED"
+    return bool(message.label.tracking_number) and not message.label.voided
 
 
 def _state_of(request: Any) -> str:

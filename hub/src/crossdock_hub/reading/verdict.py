@@ -18,6 +18,7 @@ from crossdock_hub.delivery.removal import REMOVED
 from crossdock_hub.reading.chain import Chain, Situation
 from crossdock_hub.reading.presenting import waiting
 from crossdock_hub.reading.progress import Judgement, judge_objects, name_of
+from crossdock_hub.reading.silent_parcels import silence
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.wording import clock, duration, listed
 
@@ -30,6 +31,8 @@ HELD_NAMED_MAX = 3
 # States of an order in which a fact that was not written no longer holds anything up.
 OVER = frozenset({"DELIVERED", "CANCELLED"})
 NOBODY = Situation("")
+# Verdicts on flows whose parcels are waited for.
+_NOT_OVER = frozenset({"UNDER_WAY", "WAITING"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,11 @@ def judge(chain: Chain, known: Mapping[str, Situation], limits: Limits, now: int
         found = look(case)
         if found is not None:
             return _one_line(found)
-    return _one_line(judge_objects(chain, now))
+    found = judge_objects(chain, now)
+    silent = silence(chain, limits, now) if found.verdict in _NOT_OVER else ""
+    if silent:
+        found = Judgement(found.verdict, f"{found.sentence.rstrip('.')}; {silent}.")
+    return _one_line(found)
 
 
 def _one_line(judgement: Judgement) -> Judgement:

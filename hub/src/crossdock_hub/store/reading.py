@@ -48,6 +48,7 @@ from crossdock_hub.store.archiving import parts_of
 from crossdock_hub.store.attempt_logs import attempts_of, words_of
 from crossdock_hub.store.engine import Store
 from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page
+from crossdock_hub.store.moving_parcels import Moving, labels_on_their_way, returns_on_their_way
 from crossdock_hub.store.package_numbers import numbered
 from crossdock_hub.store.scan_pages import of_shipments, scan_page
 from crossdock_hub.store.spelling import (
@@ -72,7 +73,6 @@ OPEN_STATES = (
 ALL_STATES = (*OPEN_STATES, "UNROUTED", *sorted(SETTLED_STATES))
 DOUBTFUL_STATES = ("UNKNOWN", "RESOLVING")
 # Written out: SQLite only uses a partial index when it sees the index's own condition.
-MOVING = text("parcels.milestone NOT IN ('DELIVERED', 'RETURNED')")
 HAS_ITEM = text("deliveries.item <> ''")
 HAS_QUARANTINED = text("deliveries.quarantined <> '[]'")
 _SEPARATOR = "|"
@@ -163,19 +163,13 @@ class Reader:
             statement = statement.where(o.root_id == root_id)
         return self._objects(await self._rows(statement.order_by(o.id).limit(most)))
 
-    async def moving_labels(
-        self, most: int, *, after: str = "", shipment_id: str = "", carrier_code: str = ""
-    ) -> list[ObjectRecord]:
+    async def moving_labels(self, wanted: Moving, most: int, *, after: str) -> list[ObjectRecord]:
         """Labels whose parcel is still on its way, oldest first."""
-        p = t.parcels.c
-        chosen = select(p.label_id).where(MOVING, p.label_id > after)
-        if shipment_id:
-            chosen = chosen.where(p.shipment_id == shipment_id)
-        if carrier_code:
-            chosen = chosen.where(p.carrier_code == carrier_code)
-        chosen = chosen.order_by(p.label_id).limit(most)
-        statement = select(t.objects).where(t.objects.c.id.in_(chosen)).order_by(t.objects.c.id)
-        return self._objects(await self._rows(statement))
+        return self._objects(await self._rows(labels_on_their_way(wanted, most, after)))
+
+    async def moving_returns(self, wanted: Moving, most: int, *, after: str) -> list[ObjectRecord]:
+        """Returns that are still on their way, oldest first."""
+        return self._objects(await self._rows(returns_on_their_way(wanted, most, after)))
 
     async def parcels(
         self, *, package_id: str = "", tracking_number: str = ""

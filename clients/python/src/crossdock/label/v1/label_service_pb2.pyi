@@ -207,6 +207,7 @@ class ListLabelsRequest(_message.Message):
     SHIPMENT_ID_FIELD_NUMBER: _builtins.int
     MOVING_ONLY_FIELD_NUMBER: _builtins.int
     CARRIER_CODE_FIELD_NUMBER: _builtins.int
+    SILENT_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most 500; 0 means 100."""
     page_token: _builtins.str
@@ -214,9 +215,17 @@ class ListLabelsRequest(_message.Message):
     shipment_id: _builtins.str
     """Only those of this shipment; empty means all."""
     moving_only: _builtins.bool
-    """Only labels whose parcel is still on its way."""
+    """Only labels whose parcel is still on its way, so that its carrier is asked about it: without
+    those of silent_only.
+    """
     carrier_code: _builtins.str
     """Only labels of this carrier; empty means all."""
+    silent_only: _builtins.bool
+    """Only labels whose parcel is still on its way, and of which nothing was heard for so long that
+    polls of tracking let go of it: since its last scan was stored, and its label last changed,
+    CROSSDOCK_TRACKING_POLL_LIMIT_DAYS have passed. The next scan begins them again. moving_only
+    changes nothing beside it.
+    """
     def __init__(
         self,
         *,
@@ -225,10 +234,11 @@ class ListLabelsRequest(_message.Message):
         shipment_id: _builtins.str = ...,
         moving_only: _builtins.bool = ...,
         carrier_code: _builtins.str = ...,
+        silent_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["carrier_code", b"carrier_code", "moving_only", b"moving_only", "page_size", b"page_size", "page_token", b"page_token", "shipment_id", b"shipment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carrier_code", b"carrier_code", "moving_only", b"moving_only", "page_size", b"page_size", "page_token", b"page_token", "shipment_id", b"shipment_id", "silent_only", b"silent_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -205,6 +205,7 @@ class ListReturnsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     ORDER_ID_FIELD_NUMBER: _builtins.int
+    MOVING_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most 500; 0 means 100."""
     page_token: _builtins.str
@@ -213,6 +214,11 @@ class ListReturnsRequest(_message.Message):
     """Only returns in this state; unspecified means all."""
     order_id: _builtins.str
     """Only those of this order; empty means all."""
+    moving_only: _builtins.bool
+    """Only returns whose label's parcel the carrier is asked about: initiated or in transit, with a
+    label that is not voided, and of which something was heard, a scan or a change of the return,
+    in the last CROSSDOCK_TRACKING_POLL_LIMIT_DAYS.
+    """
     def __init__(
         self,
         *,
@@ -220,10 +226,11 @@ class ListReturnsRequest(_message.Message):
         page_token: _builtins.str = ...,
         state: _return_pb2.ReturnState.ValueType = ...,
         order_id: _builtins.str = ...,
+        moving_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["moving_only", b"moving_only", "order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

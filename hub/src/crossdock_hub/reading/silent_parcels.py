@@ -1,0 +1,65 @@
+"""Parcels on their way of which nothing was heard for so long that nobody asks any more; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.objects.lifecycle import ENDED_MILESTONES
+from crossdock_hub.reading.chain import Chain
+from crossdock_hub.verbs.scan_meanings import milestone_name
+from crossdock_hub.wording import duration, listed
+
+DAY_MICROSECONDS: Final = 86_400 * SECOND
+# Numbers of parcels that are named in a sentence.
+NAMED_MAX: Final = 3
+_RETURN_STATES: Final = frozenset({"INITIATED", "IN_TRANSIT"})
+
+
+def heard_since(now: int, limits: Limits) -> int:
+    """Of whatever was heard since then carriers are still asked. Microseconds UTC."""
+    return now - int(limits.tracking_poll_limit_days * DAY_MICROSECONDS)
+
+
+def silence(chain: Chain, limits: Limits, now: int) -> str:
+    """What to say of the flow's parcels that are on their way and not asked about any more; ""."""
+    news: dict[str, int] = {}
+    for scan in chain.scans:
+        news[scan.tracking_number] = max(news.get(scan.tracking_number, 0), scan.record_time)
+    silent: dict[str, int] = {}
+    carriers: dict[str, None] = {}
+    for carrier, number, changed in _on_their_way(chain):
+        last = max(changed, news.get(number, 0))
+        if last < heard_since(now, limits):
+            silent[number] = last
+            carriers[carrier] = None
+    if not silent:
+        return ""
+    few = len(silent) <= NAMED_MAX
+    named = f"parcel {listed(list(silent))}" if few else f"{len(silent)} parcels"
+    return (
+        f"nothing was heard of {named} for {duration(now - max(silent.values()))}, so that polls "
+        f"of tracking no longer ask about it: ask carrier {listed(list(carriers))}; the next scan "
+        "that comes begins them again"
+    )
+
+
+def _on_their_way(chain: Chain) -> Iterator[tuple[str, str, int]]:
+    """Carrier, number, and when its label, or its return, last changed, of each parcel."""
+    shipments = [each.message for each in chain.objects if each.kind == "shipment"]
+    arrived = {
+        row.tracking_number
+        for shipment in shipments
+        for row in getattr(shipment, "progress", ())
+        if milestone_name(row.milestone) in ENDED_MILESTONES
+    }
+    for record in chain.objects:
+        message: Any = record.message
+        if record.kind == "label" and record.state != "VOIDED":
+            if message.tracking_number not in arrived:
+                yield message.carrier_code, message.tracking_number, record.updated_at
+        elif record.kind == "customer_return" and record.state in _RETURN_STATES:
+            label = message.label
+            if label.tracking_number and not label.voided:
+                yield label.carrier_code, label.tracking_number, record.updated_at

@@ -1,0 +1,69 @@
+"""Parcels that are still on their way: those that carriers are asked about, and the silent ones.
+
+A parcel is silent when neither a scan of it was stored nor its label, or its return, changed for as
+long as polls of tracking go on asking (`Limits.tracking_poll_limit_days`). What counts is when the
+hub heard, not when it happened: news of long ago is news.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, exists, or_, select, text
+
+from crossdock_hub.store import tables as t
+
+# Written out: SQLite only uses a partial index when it sees the index's own condition.
+MOVING = text("parcels.milestone NOT IN ('DELIVERED', 'RETURNED')")
+# A return of which nothing has come to the warehouse.
+_RETURN_STATES = ("INITIATED", "IN_TRANSIT")
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """Which of them. heard_since: microseconds UTC. silent: those not heard of since instead.
+
+    Empty: no filter.
+    """
+
+    heard_since: int
+    silent: bool = False
+    shipment_id: str = ""
+    carrier_code: str = ""
+
+
+def labels_on_their_way(wanted: Moving, most: int, after: str) -> Select[Any]:
+    """Labels of packages, oldest first. after: the last id of the page before."""
+    p, o, s = t.parcels.c, t.objects.c, t.scans.c
+    changed = exists().where(o.id == p.label_id, o.updated_at >= wanted.heard_since)
+    scanned = exists().where(
+        s.tracking_number == p.tracking_number,
+        s.carrier_code == p.carrier_code,
+        s.record_time >= wanted.heard_since,
+    )
+    heard = or_(changed.correlate(t.parcels), scanned.correlate(t.parcels))
+    chosen = select(p.label_id).where(MOVING, p.label_id > after, _as(wanted, heard))
+    if wanted.shipment_id:
+        chosen = chosen.where(p.shipment_id == wanted.shipment_id)
+    if wanted.carrier_code:
+        chosen = chosen.where(p.carrier_code == wanted.carrier_code)
+    chosen = chosen.order_by(p.label_id).limit(most)
+    return select(t.objects).where(o.id.in_(chosen)).order_by(o.id)
+
+
+def returns_on_their_way(wanted: Moving, most: int, after: str) -> Select[Any]:
+    """Returns, oldest first; scans of every number that leads to one are news of it."""
+    o, r, s = t.objects.c, t.external_references.c, t.scans.c
+    scanned = exists().where(
+        r.object_id == o.id, s.tracking_number == r.value, s.record_time >= wanted.heard_since
+    )
+    heard = or_(o.updated_at >= wanted.heard_since, scanned.correlate(t.objects))
+    chosen = select(t.objects).where(
+        o.kind == "customer_return", o.id > after, o.state.in_(_RETURN_STATES), _as(wanted, heard)
+    )
+    return chosen.order_by(o.id).limit(most)
+
+
+def _as(wanted: Moving, heard: ColumnElement[bool]) -> ColumnElement[bool]:
+    return ~heard if wanted.silent else heard

@@ -1,0 +1,159 @@
+"""Parcels on their way of which nothing is heard: until when polls of tracking ask about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock.returns.v1 import return_pb2, return_service_pb2
+from crossdock_hub.config import Limits, Settings, limits_of
+from crossdock_hub.reading.silent_parcels import DAY_MICROSECONDS
+from crossdock_hub.reading.verdict import judge
+from decisions import CARRIER, Company, request_id
+from first_flow import LABELS, Flow, scan
+from returned_flow import ReturnedFlow, customer_return
+from stored_flow import Books, books, chain_of, played, situations_of
+
+__all__ = ["books"]
+
+RETURNS = "returns.v1.ReturnService"
+DAYS = 90
+HEARD = label_service_pb2.ListLabelsRequest(moving_only=True)
+SILENT = label_service_pb2.ListLabelsRequest(silent_only=True)
+
+
+async def asked(books: Books, flow: Company, request: Any = HEARD) -> list[str]:
+    """Numbers of the parcels that are listed at the flow's time."""
+    await books.keep(flow)
+    books.queries.clock = lambda: flow.now
+    answer = await books.ask(f"{LABELS}/ListLabels", request, CARRIER)
+    return [label.tracking_number for label in answer.labels]
+
+
+def pass_days(flow: Company, days: float) -> None:
+    flow.now += int(days * DAY_MICROSECONDS)
+
+
+def verdict(flow: Company) -> str:
+    """What a trace says of the flow's only order."""
+    root = next(each.root_id for each in flow.events)
+    return judge(chain_of(flow, root), situations_of(flow), Limits(), flow.now).sentence
+
+
+async def test_polls_let_go_of_a_parcel_of_which_nothing_is_heard(books: Books) -> None:
+    """Proves that carriers are asked about a parcel that never ended until the limit has passed
+    since its last news, whatever that said of its milestone; that operators find it among the
+    silent ones; and that a scan, however it comes, begins the polls again."""
+    flow, _ = played()
+    flow.report(scan("RETURNING", flow.now, number="1Z1"))
+    pass_days(flow, DAYS - 1)
+    flow.report(scan("INFORMATION", flow.now - 80 * DAY_MICROSECONDS, number="1Z2"))
+    assert await asked(books, flow) == ["1Z1", "1Z2"]
+    pass_days(flow, 2)
+    assert await asked(books, flow) == ["1Z2"]
+    assert await asked(books, flow, SILENT) == ["1Z1"]
+    flow.report(scan("RETURNING", flow.now, number="1Z1", code="X2"))
+    assert await asked(books, flow) == ["1Z1", "1Z2"]
+    assert not await asked(books, flow, SILENT)
+    pass_days(flow, DAYS + 1)
+    assert not await asked(books, flow)
+    flow.report(scan("DELIVERED", flow.now, number="1Z2"))
+    assert await asked(books, flow, SILENT) == ["1Z1"]
+
+
+async def test_a_parcel_without_any_news_is_let_go_of_by_the_age_of_its_label(
+    books: Books,
+) -> None:
+    """Proves that the limit runs from the label where no scan came, and that a voided label is
+    neither asked about nor silent."""
+    flow, _ = played()
+    assert await asked(books, flow) == ["1Z1", "1Z2"]
+    pass_days(flow, DAYS + 1)
+    assert not await asked(books, flow)
+    void = label_service_pb2.ReportLabelVoidedRequest(
+        request_id=request_id(), tracking_number="1Z2", carrier_code="UPSN"
+    )
+    flow.call(f"{LABELS}/ReportLabelVoided", void, CARRIER)
+    assert await asked(books, flow, SILENT) == ["1Z1"]
+
+
+async def test_polls_let_go_of_a_return_that_nobody_sends(books: Books) -> None:
+    """Proves that the carrier of a return's label is asked about it as long, and again when a scan
+    has come, and that one without a label, with a voided one, or received is not listed."""
+    flow = ReturnedFlow()
+    order_id = flow.shipped()
+    made = flow.initiate(customer_return(order_id, lines={1: "2"}))
+    wanted = return_service_pb2.ListReturnsRequest(moving_only=True)
+
+    async def listed() -> list[str]:
+        await books.keep(flow)
+        books.queries.clock = lambda: flow.now
+        answer = await books.ask(f"{RETURNS}/ListReturns", wanted, CARRIER)
+        return [each.label.tracking_number for each in answer.customer_returns]
+
+    def label(*, voided: bool = False) -> None:
+        request = return_service_pb2.UpdateReturnRequest(request_id=request_id())
+        request.customer_return.id = made.id
+        sold = return_pb2.ReturnLabel(
+            format=label_pb2.LABEL_FORMAT_ZPL,
+            image=b"^XA",
+            carrier_code="UPSN",
+            tracking_number="1ZR",
+            voided=voided,
+        )
+        request.customer_return.label.CopyFrom(sold)
+        request.update_mask.paths.append("label")
+        flow.call(f"{RETURNS}/UpdateReturn", request, CARRIER)
+
+    assert not await listed()
+    settle_all(flow)
+    label()
+    assert await listed() == ["1ZR"]
+    pass_days(flow, DAYS + 1)
+    assert not await listed()
+    assert "customer has to send it; nothing was heard of parcel 1ZR for 91 d" in verdict(flow)
+    flow.report(scan("IN_TRANSIT", flow.now, number="1ZR"))
+    assert await listed() == ["1ZR"]
+    assert "nothing was heard" not in verdict(flow)
+    pass_days(flow, DAYS - 1)
+    flow.report(scan("IN_TRANSIT", flow.now, number="1ZR", code="X2"))
+    pass_days(flow, DAYS - 1)
+    assert await listed() == ["1ZR"]
+    label(voided=True)
+    assert not await listed()
+
+
+def test_a_trace_says_that_nobody_asks_any_more() -> None:
+    """Proves that a trace names the parcels that polls have let go of, for how long nothing was
+    heard, whom to ask, and what begins it again; and says nothing of it before, or after an end."""
+    flow = Flow()
+    flow.labelled(packages=2)
+    flow.manifest()
+    flow.report(scan("RETURNING", flow.now, number="1Z1"))
+    flow.report(scan("DELIVERED", flow.now, number="1Z2"))
+    settle_all(flow)
+    pass_days(flow, DAYS - 1)
+    assert "nothing was heard" not in verdict(flow)
+    pass_days(flow, 2)
+    assert verdict(flow).endswith(
+        "; nothing was heard of parcel 1Z1 for 91 d, so that polls of tracking no longer ask about "
+        "it: ask carrier UPSN; the next scan that comes begins them again."
+    )
+    flow.report(scan("RETURNED", flow.now, number="1Z1"))
+    assert "nothing was heard" not in verdict(flow)
+
+
+def settle_all(flow: Company) -> None:
+    """Nothing of the flow is left to do for any endpoint."""
+    for key, record in list(flow.records.items()):
+        if key[0] == "delivery":
+            record.state = "CONFIRMED"
+
+
+def test_the_limit_is_the_deployments() -> None:
+    """Proves that the setting is the limit, and that one of no days is refused by its name."""
+    assert limits_of(Settings()).tracking_poll_limit_days == DAYS
+    assert limits_of(Settings(tracking_poll_limit_days=30)).tracking_poll_limit_days == 30
+    with pytest.raises(ValueError, match="tracking_poll_limit_days"):
+        Settings(tracking_poll_limit_days=0)
