@@ -10,6 +10,7 @@ from crossdock.confirmation.v1 import confirmation_service_pb2
 from crossdock.label.v1 import label_pb2
 from crossdock.returns.v1 import return_pb2, return_service_pb2
 from crossdock.tracking.v1 import tracking_pb2
+from crossdock.types.v1 import types_pb2
 from crossdock_hub.identity import Caller, Scope
 from decisions import CARRIER, outcome, refusal_of, request_id
 from first_flow import CONFIRMATIONS, at, scan, seconds
@@ -194,6 +195,41 @@ def test_a_proof_of_the_way_back_is_kept_as_its_scan(flow: ReturnedFlow, scanned
     for more in ({"signed_by": "DOCK 5"}, {"signed_by": "DOCK 4", "left_at": "ramp"}):
         for receipt in ("APPLIED", "ALREADY_KNOWN"):
             assert outcome(flow.prove(BACK, time, **more).receipt) == receipt
+
+
+@pytest.mark.parametrize("known_first", [False, True])
+def test_a_proof_told_again_with_its_zone_is_kept_once(
+    flow: ReturnedFlow, known_first: bool
+) -> None:
+    """Proves that a proof is the same when only one of its tellings says in which zone its local
+    time is, and another one where the local times, or the instants of both, differ."""
+    sell(flow, flow.initiate(customer_return(flow.shipped())))
+    before = len(flow.scans)
+    local = types_pb2.SourceTime(
+        local="2025-06-01T10:00:00",
+        precision=types_pb2.TIME_PRECISION_SECOND,
+        zone=types_pb2.TIME_ZONE_SOURCE_UNKNOWN,
+    )
+    zoned = at(flow.now)
+    zoned.local = local.local
+    other = at(flow.now + 3_600_000_000)
+    other.local = local.local
+    later = types_pb2.SourceTime()
+    later.CopyFrom(local)
+    later.local = "2025-06-01T10:00:01"
+    times = [zoned, local] if known_first else [local, zoned]
+    told = []
+    for time in [*times, later, other]:
+        proof = confirmation_service_pb2.CreateDeliveryConfirmationRequest(request_id=request_id())
+        said = proof.delivery_confirmation
+        said.carrier_code, said.tracking_number, said.signed_by = "UPSN", BACK, "DOCK 4"
+        said.delivered_time.CopyFrom(time)
+        answer = flow.call(f"{CONFIRMATIONS}/CreateDeliveryConfirmation", proof, CARRIER)
+        told.append(outcome(answer.receipt))
+    assert told[:3] == ["APPLIED", "ALREADY_KNOWN", "APPLIED"]
+    # Beside a telling that has no zone nobody can say that another instant is another proof.
+    assert told[3] == ("APPLIED" if known_first else "ALREADY_KNOWN")
+    assert len(flow.scans) - before == told.count("APPLIED")
 
 
 def test_what_is_said_of_a_label_after_the_end_is_kept(flow: ReturnedFlow) -> None:

@@ -139,13 +139,16 @@ def _says(
     if parcel.comes_back and not of_a_proof:
         return True
     elsewhere = of_a_proof and proof.HasField("place") and proof.place != scan.place
-    return not elsewhere and _moment(scan.event_time) == _moment(proof.delivered_time)
+    return not elsewhere and _same_moment(scan.event_time, proof.delivered_time)
 
 
-def _moment(time: types_pb2.SourceTime) -> int | str:
-    """When something was: the instant, and the local time where that is all."""
-    instant = resources.instant_of(time)
-    return time.local if instant is None else instant
+def _same_moment(left: types_pb2.SourceTime, right: types_pb2.SourceTime) -> bool:
+    """Whether both say the same time: by their instants, and by the local time where one of them
+    does not say in which zone that is."""
+    instants = resources.instant_of(left), resources.instant_of(right)
+    if None not in instants:
+        return instants[0] == instants[1]
+    return left.local == right.local and (bool(left.local) or instants == (None, None))
 
 
 def _words(proof: confirmation_pb2.DeliveryConfirmation) -> str:
