@@ -8,6 +8,7 @@ import pytest
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import flows, intervention
 from crossdock_hub.delivery.intervention import Case
+from crossdock_hub.identity import Caller
 from crossdock_hub.records import DeliveryRecord
 from decisions import refusal_of
 from first_flow import Flow
@@ -63,6 +64,33 @@ def test_no_label_is_bought_for_a_voided_shipment() -> None:
         refusal = refusal_of(lambda verb=verb: say(flow, verb, buy))  # type: ignore[misc]
         assert "void_label" in refusal.message
     assert flow.fresh(buy).state == "REJECTED"
+
+
+@pytest.mark.parametrize("ended", ["REJECTED", "PARKED"])
+def test_the_departure_of_a_voided_shipment_is_not_resubmitted(ended: str) -> None:
+    """Proves with the contract's own events that no system is told by an operator's resubmission
+    that a voided shipment left: neither the ERP, whose reversal took that back, nor a role that the
+    void tells nothing, and that the refusal names shipment, rule and what to do."""
+    flow = Flow()
+    flow.employ(Caller("salesforce", "CRM"), {"record_shipment": "NATURAL"})
+    shipment = flow.labelled(packages=1)
+    flow.settle(flow.delivery("netsuite", "create_sales_order"))
+    flow.manifest()
+    issue = flow.delivery("netsuite", "post_goods_issue")
+    record = flow.delivery("salesforce", "record_shipment")
+    for each in (issue, record):
+        flow.complete(each, flow.take(each), ended, reason="closed period")
+    flow.void(shipment.id)
+    assert "reverse_goods_issue" in refusal_of(lambda: say(flow, "RESUBMIT", issue)).message
+    refusal = refusal_of(lambda: say(flow, "RESUBMIT", record))
+    assert (refusal.reason, refusal.metadata["allowed"]) == ("STATE_TRANSITION", "SKIP, RESOLVE")
+    assert refusal.message == (
+        f"shipment SHP-1 ({shipment.id}) is VOIDED, so salesforce is not told by record_shipment "
+        "that it left: skip this delivery, and take back at salesforce what an earlier attempt of "
+        "it may have written"
+    )
+    assert flow.fresh(record).state == ended
+    say(flow, "SKIP", record)
 
 
 def test_work_after_a_cancel_is_not_taken_back_by_it() -> None:

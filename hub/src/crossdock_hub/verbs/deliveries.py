@@ -21,6 +21,7 @@ from crossdock_hub.records import (
     DeliveryContentRecord,
     DeliveryRecord,
     EventRecord,
+    ObjectRecord,
     OperatorWordRecord,
     VendorReferenceRecord,
 )
@@ -202,6 +203,7 @@ def _present_content(unit: Unit, record: DeliveryRecord) -> bytes:
     event: Any = None if stored is None else bus.decode(stored.body).event
     if event is None or known is None:
         raise not_found("event", record.event_id)
+    _refuse_departure_undone(record, known)
     for field in event.DESCRIPTOR.fields:
         kind = field.message_type
         if kind is not None and kind.full_name == known.message.DESCRIPTOR.full_name:
@@ -223,6 +225,23 @@ def _present_content(unit: Unit, record: DeliveryRecord) -> bytes:
             )
         )
     return bytes(event.SerializeToString())
+
+
+def _refuse_departure_undone(record: DeliveryRecord, known: ObjectRecord) -> None:
+    """Nobody is told anew that a shipment left which was undone; what takes it back, if anything
+    does, is later work of its own."""
+    if record.event_type != DEPARTURE or known.state != "VOIDED":
+        return
+    there = record.endpoint
+    raise Refused(
+        Refusal(
+            "STATE_TRANSITION",
+            f"shipment {known.number} ({known.id}) is VOIDED, so {there} is not told by "
+            f"{record.operation} that it left: skip this delivery, and take back at {there} what "
+            "an earlier attempt of it may have written",
+            {"state": record.state, "verb": "RESUBMIT", "allowed": "SKIP, RESOLVE"},
+        )
+    )
 
 
 def _present(unit: Unit, record: DeliveryRecord) -> Any:
