@@ -10,7 +10,7 @@ from crossdock.quantities import plain
 from crossdock.tracking.v1 import tracking_pb2
 
 from crossdock_hub.delivery.postings import Posting, postings
-from crossdock_hub.objects.departures import still_at_dock
+from crossdock_hub.objects.departures import Amounts, still_at_dock
 from crossdock_hub.objects.lifecycle import ENDED_MILESTONES, ENDED_RETURNS
 from crossdock_hub.objects.resources import microseconds
 from crossdock_hub.objects.shortages import still_to_pack
@@ -21,6 +21,8 @@ from crossdock_hub.wording import clock, duration, listed
 
 # Lines of a request that are named in a sentence.
 LINES_NAMED_MAX: Final = 3
+# States of an order and of a request whose goods have left.
+_GONE: Final = frozenset({"SHIPPED", "DELIVERED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +265,7 @@ def _next_step(
     for shipment in shipments:
         if shipment.state == "PACKED":
             return _packed(shipment, now)
-    unpacked = _unpacked(chain, shipments, now)
+    unpacked = _unpacked(chain, shipments, now) or _back_at_dock(chain, order, shipments, now)
     if unpacked is not None:
         return unpacked
     for shipment in shipments:
@@ -283,15 +285,65 @@ def _unpacked(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judg
         own = [each for each in packed if each.fulfillment_request_id == request.id]
         rest = still_to_pack(message, own)
         if rest:
-            words = [f"{plain(q)} {unit} of line {line}" for (line, unit), q in rest.items()]
-            named = listed(words) if len(words) <= LINES_NAMED_MAX else f"{len(words)} lines"
             return Judgement(
                 "UNDER_WAY",
                 f"Under way: warehouse {message.ship_from_location_number} has to pack the rest of "
-                f"{request.number} ({named}), or to say that it is short, since "
+                f"{request.number} ({_lines(rest)}), or to say that it is short, since "
                 f"{duration(now - _last_packed(chain, request))}.",
             )
     return None
+
+
+def _back_at_dock(
+    chain: Chain, order: ObjectRecord, shipments: Sequence[ObjectRecord], now: int
+) -> Judgement | None:
+    """A request that says SHIPPED, and of which something left and was voided after that."""
+    for request in chain.objects:
+        if request.kind != "fulfillment_request" or request.state not in _GONE:
+            continue
+        message: Any = request.message
+        undone = [each for each in chain.objects if _left_and_voided(each, request)]
+        own: list[Any] = [each.message for each in shipments]
+        rest = still_to_pack(
+            message, [each for each in own if each.fulfillment_request_id == request.id]
+        )
+        if not undone or not rest:
+            continue
+        newest: Any = max(undone, key=_voided_at).message
+        stay = [request.number or request.id] + ([_called(order)] if order.state in _GONE else [])
+        return Judgement(
+            "UNDER_WAY",
+            f"Under way: {listed([_called(each) for each in undone])} left and was voided "
+            f"{clock(max(map(_voided_at, undone)), now)} ({newest.void_reason}); {listed(stay)} "
+            f"still {'say' if len(stay) > 1 else 'says'} {request.state}, as states never go back: "
+            f"warehouse {message.ship_from_location_number} has to pack {_lines(rest)} again "
+            "(ReportPacked) and to confirm it (ManifestShipment), also if it did leave; what will "
+            "not be shipped, the order desk has to settle with the customer.",
+        )
+    return None
+
+
+def _left_and_voided(record: ObjectRecord, request: ObjectRecord) -> bool:
+    message: Any = record.message
+    return (
+        record.kind == "shipment"
+        and record.state == "VOIDED"
+        and message.fulfillment_request_id == request.id
+        and message.HasField("manifest_time")
+    )
+
+
+def _voided_at(shipment: ObjectRecord) -> int:
+    message: Any = shipment.message
+    if not message.HasField("void_time"):
+        return shipment.updated_at
+    return int(message.void_time.ToMicroseconds())
+
+
+def _lines(amounts: Amounts) -> str:
+    """ "2 EA of line 1 and 1 EA of line 2", or how many lines it is."""
+    words = [f"{plain(q)} {unit} of line {line}" for (line, unit), q in amounts.items()]
+    return listed(words) if len(words) <= LINES_NAMED_MAX else f"{len(words)} lines"
 
 
 def _last_packed(chain: Chain, request: ObjectRecord) -> int:
