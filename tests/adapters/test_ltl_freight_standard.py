@@ -76,3 +76,26 @@ def test_a_997_names_the_segment_that_is_missing(
     built = acknowledgments.build(acknowledgments.answer(group, [judged]), "0001", USUAL)
     (named,) = [each for each in built.body if each.id == "AK3"]
     assert segments.written([named]) == f"{said}~"
+
+
+@pytest.mark.parametrize(
+    ("head", "pro"),
+    [
+        # R0106: one of B10-01 and B10-06 is there; P0506: the sixth with its qualifier.
+        ("B10**S-2001*EXLA**CN*041-2345678", "0412345678"),
+        ("B10*0412345678*S-2001*EXLA**CN*99", "0412345678"),
+        ("B10**S-2001*EXLA**BM*S-2001", "55500017"),
+    ],
+)
+def test_the_pro_may_stand_behind_its_qualifier(head: str, pro: str) -> None:
+    """Proves that where B10-01 is empty the reference that B10-05 calls the carrier's is the PRO,
+    before any of L11, and that another qualifier's is not."""
+    found, group = received("214", head, "L11*55500017*CN", "LX*1", "AT7*X1*NS***20260305")
+    assert status(found, group).pro == pro
+
+
+def test_a_reference_of_another_kind_is_no_pro() -> None:
+    """Proves that a 214 which names only the shipper's numbers is held with its element."""
+    found, group = received("214", "B10**S-2001*EXLA**BM*S-2001", "AT7*X1*NS***20260305")
+    (error,) = wrong(found, group)
+    assert str(error).startswith("segment 4 (B10), element 1: is missing")

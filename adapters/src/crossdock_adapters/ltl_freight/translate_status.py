@@ -143,8 +143,12 @@ def zone_of(city: str, state: str, country: str, zones: Mapping[str, str]) -> st
 
 
 def _pro(head: Segment, body: Sequence[Segment]) -> str:
-    """B10-01, or the reference that is called the carrier's."""
-    told = head.text(1) or references.text(body, references.CARRIER)
+    """B10-01, or the reference that is called the carrier's: by B10-05, or in a segment of its own.
+
+    The standard wants B10-01 or B10-06 (R0106).
+    """
+    called = head.text(6) if head.text(5).upper() == references.CARRIER else ""
+    told = head.text(1) or called or references.text(body, references.CARRIER)
     pro = plain(told)
     if not pro:
         raise head.error("is missing, and no reference is called the carrier's", MISSING, 1)
