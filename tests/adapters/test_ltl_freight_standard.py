@@ -99,3 +99,14 @@ def test_a_reference_of_another_kind_is_no_pro() -> None:
     found, group = received("214", "B10**S-2001*EXLA**BM*S-2001", "AT7*X1*NS***20260305")
     (error,) = wrong(found, group)
     assert str(error).startswith("segment 4 (B10), element 1: is missing")
+
+
+def test_a_cancellation_has_the_stops_that_every_204_has() -> None:
+    """Proves that a tender is taken back by a 204 that has what the standard requires of each one:
+    after its head a stop (S5) to load at and one to unload at; a partner's translator rejects it
+    without them."""
+    rules = translate_tender.TenderRules("EXLA")
+    made = translate_tender.cancellation("REF-1", rules, USUAL)
+    assert segments.written(made.segments()) == (
+        "ST*204*0001~B2**EXLA**REF-1**PP~B2A*01~S5*1*LD~S5*2*UL~SE*6*0001~"
+    )

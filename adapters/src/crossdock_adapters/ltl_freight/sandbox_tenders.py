@@ -143,8 +143,10 @@ class Dispatcher:
 
 
 def _is_misplaced(found: TransactionSet) -> bool:
-    """Whether a 204 breaks the standard's rules of a stop (release 004010): units have a unit
-    (S5, P0506), and dates stand before the parties."""
+    """Whether a 204 breaks the standard's rules of a stop (release 004010): there is one, units
+    have a unit (S5, P0506), and dates stand before the parties."""
+    if not any(each.id == "S5" for each in found.body):
+        return True
     inside = ""
     for each in found.body:
         if each.id == "S5" and bool(each.text(5)) is not bool(each.text(6)):

@@ -41,6 +41,7 @@ MAX_NOTE, MAX_NOTES = 80, 10
 RESPOND_BY, PICK_UP = "64", "10"
 MUST_RESPOND_BY, PICK_UP_TIME = "1", "Y"
 BILL_OF_LADING, PURCHASE_ORDER = "BM", "PO"
+LOAD, UNLOAD = "LD", "UL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,10 @@ def tender(
             segment(marks, "G62", RESPOND_BY, *until),
             *_notes(marks, shipment.service_code, rules),
             *stop(
-                *(1, "LD", "SF", shipment.ship_from),
+                *(1, LOAD, "SF", shipment.ship_from),
                 segment(marks, "G62", PICK_UP, f"{pick_up:%Y%m%d}"),
             ),
-            *stop(2, "UL", "ST", shipment.ship_to),
+            *stop(2, UNLOAD, "ST", shipment.ship_to),
             segment(marks, "L3", weight, "G"),
         ]
     except ValueError as error:
@@ -122,10 +123,13 @@ def tender(
 def cancellation(
     reference: str, rules: TenderRules, marks: Delimiters, number: str = "0001"
 ) -> TransactionSet:
-    """The 204 that takes a tender back."""
+    """The 204 that takes a tender back. Its stops say where nothing any more: the standard has no
+    204 without one (S5)."""
     body = [
         segment(marks, "B2", "", rules.scac, "", reference, "", METHODS[rules.terms]),
         segment(marks, "B2A", CANCEL),
+        segment(marks, "S5", "1", LOAD),
+        segment(marks, "S5", "2", UNLOAD),
     ]
     return transaction_set(marks, TENDER_ID, number, body)
 
