@@ -37,6 +37,8 @@ from crossdock_adapters.sdk.x12.segments import (
 MAX_INTERCHANGES: Final = 200
 MAX_GROUPS: Final = 1_000
 MAX_SETS: Final = 10_000
+# Fewer full records of one width say nothing: any line has a width.
+MIN_RECORDS: Final = 2
 # The mark in front of a UTF-8 file: as UTF-8, and as encodings of one byte a character show it.
 BYTE_ORDER_MARKS: Final = ("\ufeff", "\xef\xbb\xbf")
 # Codes of AK5 (data element 718) and of AK9 (716).
@@ -165,7 +167,8 @@ class Payload:
 
 
 def read(body: bytes, encoding: str = "latin-1") -> Payload:
-    """Every interchange of a payload, with what is wrong in them.
+    """Every interchange of a payload, with what is wrong in them. One that is cut into records of
+    one width is read as if it were not.
 
     Unreadable: no interchange, an ISA that is none, a segment outside its envelope, a trailer that
     is missing or says another count or control number, or more than the limits of this module.
@@ -174,6 +177,7 @@ def read(body: bytes, encoding: str = "latin-1") -> Payload:
     marked = next((len(each) for each in BYTE_ORDER_MARKS if text.startswith(each)), 0)
     start, number = skip(text, marked, BLANKS), 1
     before = text[:start]
+    text = before + _joined(text[start:])
     interchanges: list[Interchange] = []
     while not interchanges or text.startswith("ISA", start):
         if len(interchanges) == MAX_INTERCHANGES:
@@ -187,7 +191,8 @@ def read(body: bytes, encoding: str = "latin-1") -> Payload:
 
 
 def write(payload: Payload, encoding: str = "latin-1") -> bytes:
-    """The payload's bytes; of what was read, the same. ValueError: not of this encoding."""
+    """The payload's bytes; of what was read, the same, but for the breaks between records of one
+    width. ValueError: not of this encoding."""
     parts = (written(each.segments()) for each in payload.interchanges)
     return "".join((payload.before, *parts, payload.behind)).encode(encoding)
 
@@ -267,6 +272,23 @@ class Envelope:
         return Interchange(header, tuple(groups), trailer)
 
 
+def _joined(text: str) -> str:
+    """The text without its line breaks, where they cut it into records of one width, wherever that
+    falls: hosts that write such files are common. Breaks behind segments are left to them."""
+    *records, last = text.rstrip(FILLING).replace("\r\n", "\n").split("\n")
+    widths = {len(each) for each in records}
+    if len(records) < MIN_RECORDS or len(widths) > 1 or len(last) > len(records[0]):
+        return text
+    joined = "".join((*records, last))
+    try:
+        header, _ = take_isa(joined, 0, 1)
+    except Unreadable:
+        # Such as one whose delimiters are line breaks.
+        return text
+    terminator = header.delimiters.terminator
+    return text if all(each.endswith(terminator) for each in records) else joined
+
+
 def _take_interchange(text: str, start: int, number: int) -> tuple[list[Segment], int]:
     """The segments of one interchange, and where what is behind it begins."""
     header, start = take_isa(text, start, number)
@@ -310,7 +332,7 @@ def _take_group(taken: Sequence[Segment], at: int) -> tuple[Group, int]:
     # Without these two a group can be neither accepted nor rejected.
     if _FUNCTIONAL_ID.fullmatch(header.raw(1).strip(" ")) is None:
         raise Unreadable("is no functional identifier (two letters or digits)", header.place(1))
-    if _GROUP_NUMBER.fullmatch(header.raw(6)) is None:
+    if _GROUP_NUMBER.fullmatch(header.raw(6).strip(" ")) is None:
         raise Unreadable("is no group control number", header.place(6))
     at += 1
     sets: list[TransactionSet] = []
