@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+from pathlib import Path
+
 import pytest
 from crossdock_adapters.ltl_freight import (
     translate_invoice,
@@ -12,9 +15,11 @@ from crossdock_adapters.ltl_freight.adapter import ADAPTER
 from crossdock_adapters.ltl_freight.translate_status import Status, StatusRules
 from crossdock_adapters.sdk.edi_mailbox import Read
 from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.settings import SettingsError
 from crossdock_adapters.sdk.x12 import acknowledgments, envelopes, segments
-from crossdock_adapters.sdk.x12.envelopes import Group, TransactionSet
+from crossdock_adapters.sdk.x12.envelopes import Envelope, Group, TransactionSet
 from crossdock_adapters.sdk.x12.segments import USUAL, SegmentError
+from ltl_freight_world import running
 
 
 def received(set_id: str, *body: str) -> tuple[TransactionSet, Group]:
@@ -99,6 +104,39 @@ def test_a_reference_of_another_kind_is_no_pro() -> None:
     found, group = received("214", "B10**S-2001*EXLA**BM*S-2001", "AT7*X1*NS***20260305")
     (error,) = wrong(found, group)
     assert str(error).startswith("segment 4 (B10), element 1: is missing")
+
+
+@pytest.mark.parametrize(
+    ("version", "release", "day"),
+    [
+        ("00306", "003060", "260305"),
+        ("00307", "", "260305"),
+        ("00401", "", "20260305"),
+        ("00401", "004010UCS", "20260305"),
+        ("00306", "004010", "20260305"),
+        ("00200", "005010X230", "20260305"),
+    ],
+)
+def test_the_day_of_a_group_is_as_wide_as_its_release_says(
+    version: str, release: str, day: str
+) -> None:
+    """Proves that GS04 has six digits before release 004010 and eight from it on, by GS08 and not
+    by the version of the interchange, and is read again as the same day."""
+    how = Envelope(("02", "EXLA"), ("ZZ", "NORTHWIND"), "A1", "B2", version, release)
+    header = how.group("FA", 1, datetime(2026, 3, 5, 14, 7, tzinfo=UTC), []).header
+    assert header.raw(4) == day
+    assert header.date(4) == date(2026, 3, 5)
+
+
+async def test_tenders_are_of_the_release_that_they_are_written_in(tmp_path: Path) -> None:
+    """Proves that an endpoint which tenders by an older release, whose 204 is another one, is
+    refused at its start, and that one which only reads and acknowledges is not."""
+    older = {"interchange_version": "00306", "release": "003060"}
+    with pytest.raises(SettingsError, match=r"release is '003060'.*004010"):
+        async with running(tmp_path, booking="tender", **older):
+            pass
+    async with running(tmp_path, **older):
+        pass
 
 
 def test_a_cancellation_has_the_stops_that_every_204_has() -> None:

@@ -140,6 +140,11 @@ async def connect(settings: Settings, secrets: Secrets) -> Carrier:
         mailbox = EdiMailbox(opened_folder(settings, secrets), agreed_way.way_of(settings))
     if _by_tender(settings) and (mailbox is None or not settings.texts("scacs")):
         raise SettingsError("booking by tender needs a mailbox (location) and the carrier's scacs")
+    if _by_tender(settings) and mailbox is not None:
+        release = mailbox.way.envelope.written_release
+        if release < translate_tender.RELEASE:
+            oldest = f"tenders are written from {translate_tender.RELEASE} on"
+            raise SettingsError(f"release is {release!r}: {oldest}")
     return Carrier(BolClient(settings, secrets), mailbox, numbers, _by_tender(settings))
 
 

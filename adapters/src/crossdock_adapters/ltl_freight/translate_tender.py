@@ -24,6 +24,8 @@ from crossdock_adapters.sdk.outcomes import Untranslatable
 from crossdock_adapters.sdk.x12.envelopes import TransactionSet, transaction_set
 from crossdock_adapters.sdk.x12.segments import BAD_CODE, Delimiters, Segment, segment
 
+# The oldest in which a 204 is what is written here; before it days had no century.
+RELEASE: Final = "004010"
 TENDER_ID, RESPONSE_ID = "204", "990"
 TENDERS, RESPONSES = "SM", "GF"
 ORIGINAL, CANCEL = "00", "01"

@@ -39,6 +39,8 @@ MAX_GROUPS: Final = 1_000
 MAX_SETS: Final = 10_000
 # Fewer full records of one width say nothing: any line has a width.
 MIN_RECORDS: Final = 2
+# From this release on days are written with their century.
+FIRST_LONG_DAYS: Final = "004010"
 # The mark in front of a UTF-8 file: as UTF-8, and as encodings of one byte a character show it.
 BYTE_ORDER_MARKS: Final = ("\ufeff", "\xef\xbb\xbf")
 # Codes of AK5 (data element 718) and of AK9 (716).
@@ -235,22 +237,28 @@ class Envelope:
     acknowledged: bool = False
     delimiters: Delimiters = USUAL
 
+    @property
+    def written_release(self) -> str:
+        """GS08: the release, or that of the version."""
+        return self.release or f"{self.version}0"
+
     def group(
         self, functional_id: str, control_number: int, now: datetime, sets: Sequence[TransactionSet]
     ) -> Group:
         """A group to be written, with its count."""
         marks, number = self.delimiters, str(control_number)
+        day = f"{now:%Y%m%d}" if self.written_release >= FIRST_LONG_DAYS else f"{now:%y%m%d}"
         header = segment(
             marks,
             "GS",
             functional_id,
             self.application_sender,
             self.application_receiver,
-            f"{now:%Y%m%d}",
+            day,
             f"{now:%H%M}",
             number,
             "X",
-            self.release or f"{self.version}0",
+            self.written_release,
         )
         return Group(header, tuple(sets), segment(marks, "GE", str(len(sets)), number))
 
