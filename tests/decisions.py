@@ -23,7 +23,7 @@ from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.delivery.removal import REMOVED
 from crossdock_hub.driving import drive_one
 from crossdock_hub.identity import HUB, Caller, Scope
-from crossdock_hub.objects.held import applied, hold, receipt_response, still_held
+from crossdock_hub.objects.held import hold, receipt_response
 from crossdock_hub.objects.mappings import ARRIVED, waiting_for
 from crossdock_hub.records import (
     SETTLED_STATES,
@@ -35,7 +35,7 @@ from crossdock_hub.records import (
 )
 from crossdock_hub.unit import Identifiers, Key, NotLoaded, NotYet, Refused, Unit, View
 from crossdock_hub.verbs import DECISIONS
-from crossdock_hub.verbs.master_data import UPSERTS, held_decision, upsert_entry
+from crossdock_hub.verbs.master_data import UPSERTS, upsert_entry
 from many_records import READ_OF_MANY, read_of_many
 
 CONTRACT = contracts.load()
@@ -294,27 +294,8 @@ class Company:
         return written
 
     def _drive(self, record: HeldFactRecord) -> bool:
-        if not record.method:
-            self.decide(HUB, "drive", lambda unit: drive_one(unit, record))
-            return False
-        found = held_decision(CONTRACT, record.method)
-        assert found is not None, f"nothing decides a held {record.method}"
-        request_type, decide = found
-        request, caller = request_type.FromString(record.payload), self.caller_of(record)
-
-        def again(unit: Unit) -> bool:
-            work = unit.nested()
-            work.arrived_as = record.id
-            try:
-                decide(work, request)
-            except NotYet as why:
-                unit.put(("held_fact", record.id), still_held(record, why))
-                return False
-            unit.absorb(work)
-            unit.put(("held_fact", record.id), applied(record, unit.now))
-            return True
-
-        return bool(self.decide(caller, "drive", again))
+        self.decide(HUB, "drive", lambda unit: drive_one(unit, record))
+        return bool(self.records["held_fact", record.id].state == "APPLIED")
 
     def held(self) -> list[HeldFactRecord]:
         """Facts that wait."""

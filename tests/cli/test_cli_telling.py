@@ -97,6 +97,24 @@ def test_a_trace_begins_with_the_sentence() -> None:
     assert list(chain(lineage)) == ["order WEB-1 DELIVERED", "  shipment SH-1", "    label l"]
 
 
+def test_a_trace_tells_what_is_held_and_what_helps() -> None:
+    """Proves that a fact which is not written yet is told below the chain, with what it waits for,
+    its id for the commands about it, and the whole of what would help."""
+    lineage = lineage_pb2.Lineage(sentence="Waiting.", query="WEB-1")
+    for awaits in ("code:fedex/STATUS/scan/QZ", ""):
+        fact = lineage.held_facts.add(id="f1", endpoint="fedex", awaits=awaits)
+        fact.method = "/crossdock.tracking.v1.TrackingService/ReportTrackingEvents"
+        fact.refusal.message = "scan QZ has no row; say what it means with crossdock map set"
+        fact.create_time.FromJsonString("2026-01-31T06:54:22Z")
+    lines = "\n".join(told(lineage))
+    assert (
+        "held since 2026-01-31 06:54:22.000Z: ReportTrackingEvents of fedex waits for "
+        "code:fedex/STATUS/scan/QZ (held fact f1)\n  scan QZ has no row; say what it means with "
+        "crossdock map set"
+    ) in lines
+    assert "waits for a person (held fact f1)" in lines
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.lists(st.integers(0, 9), max_size=3)), max_size=9))
 def test_a_chain_of_any_shape_shows_each_object_once(

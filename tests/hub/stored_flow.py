@@ -86,6 +86,7 @@ def chain_of(company: Company, root_id: str) -> Chain:
         deliveries,
         {d.id: company.attempts_of(d) for d in deliveries},
         company.scans,
+        held=[fact for fact in company.held() if fact.root_id == root_id],
     )
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import Final
 
 import structlog
-from crossdock.errors import to_message
+from google.protobuf.message import Message
 
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committed, Committer, Stopped
@@ -16,6 +15,7 @@ from crossdock_hub.config import Limits
 from crossdock_hub.identity import HUB, Caller
 from crossdock_hub.keeping import keep
 from crossdock_hub.objects import held
+from crossdock_hub.objects.flows_named import flow_named
 from crossdock_hub.objects.mappings import ARRIVED, unmapped_of, waiting_for
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.refusals import fault
@@ -109,21 +109,17 @@ def drive_one(unit: Unit, record: HeldFactRecord) -> None:
     try:
         decide(work, request)
     except NotYet as why:
-        _keep(unit, record, held.still_held(record, why))
+        _wait(unit, record, request, why)
         return
     except Refused as refused:
         # It fits no longer, or never will: a person has to look, nothing drives it by itself.
-        refusal = to_message(refused.refusal).SerializeToString()
-        drives = record.drives + 1
-        _keep(unit, record, replace(record, refusal=refusal, awaits="", drives=drives))
+        _wait(unit, record, request, NotYet(refused.refusal, ""))
         return
     except NotLoaded:
         raise
     except Exception as error:
         # A fault of ours must not hold up the facts behind this one; a person looks at it.
-        refusal = to_message(fault(record.method, error)).SerializeToString()
-        drives = record.drives + 1
-        _keep(unit, record, replace(record, refusal=refusal, awaits="", drives=drives))
+        _wait(unit, record, request, NotYet(fault(record.method, error), ""))
         return
     unit.absorb(work)
     flow = next(iter(work.changes.flows()), "")
@@ -131,13 +127,21 @@ def drive_one(unit: Unit, record: HeldFactRecord) -> None:
     unit.count("driven", record.endpoint)
 
 
+def _wait(unit: Unit, record: HeldFactRecord, request: Message, why: NotYet) -> None:
+    _keep(unit, record, held.still_held(record, why, flow_named(unit, request)))
+
+
 def _keep(unit: Unit, before: HeldFactRecord, after: HeldFactRecord) -> None:
     """Store what a fact waits for now, where that is something else than before."""
-    if (after.awaits, after.refusal) != (before.awaits, before.refusal):
+    if _said(after) != _said(before):
         unit.put(("held_fact", before.id), after)
     elif after.awaits:
         # It says so again, or nobody would hear when that comes.
         unit.changes.still_awaited.append(after.awaits)
+
+
+def _said(record: HeldFactRecord) -> tuple[str, bytes, str]:
+    return record.awaits, record.refusal, record.root_id
 
 
 class Driver:

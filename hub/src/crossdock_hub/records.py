@@ -382,8 +382,8 @@ class HeldFactRecord:
     """A fact that could not be written yet. awaits: "kind:value" whose arrival drives it again.
 
     identity: what it is known by while it is held: a raw payload, or a scan whose code has no
-    row; empty for other facts. root_id: the flow that it was written in; "" until then, and for
-    facts of none.
+    row; empty for other facts. root_id: the flow that it names, as far as was known when it was
+    decided last; of one that was written, the flow it was written in; "" for facts of none.
     """
 
     id: str

@@ -10,6 +10,7 @@ from crossdock.errors import Refusal, to_message
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
+from crossdock_hub.objects.flows_named import flow_named
 from crossdock_hub.objects.mappings import Code, Unmapped, awaits_of, topic_name, unmapped_of
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.replacing import replace
@@ -48,6 +49,7 @@ def hold(
         created_at=unit.now,
         traceparent=unit.traceparent,
         identity=identity,
+        root_id=flow_named(unit, request),
     )
     unit.put(("held_fact", record.id), record)
     if identity:
@@ -93,8 +95,8 @@ def receipt_response(
 
 
 def applied(record: HeldFactRecord, now: int, root_id: str = "") -> HeldFactRecord:
-    """The fact was written. root_id: in which flow; "" for none."""
-    drives = record.drives + 1
+    """The fact was written. root_id: in which flow; "" where it changed none."""
+    drives, root_id = record.drives + 1, root_id or record.root_id
     return replace(record, state="APPLIED", applied_at=now, drives=drives, root_id=root_id)
 
 
@@ -150,11 +152,15 @@ def rows_revision(unit: Unit, unmapped: Unmapped) -> int:
     return sum(row.revision for row in rows if row is not None and row.canonical)
 
 
-def still_held(record: HeldFactRecord, why: NotYet) -> HeldFactRecord:
-    """The fact was driven and now waits for something else, or for the same again."""
+def still_held(record: HeldFactRecord, why: NotYet, root_id: str = "") -> HeldFactRecord:
+    """The fact was driven and now waits for something else, or for the same again.
+
+    root_id: the flow that it names by now.
+    """
     return replace(
         record,
         awaits=why.awaits,
         refusal=to_message(why.refusal).SerializeToString(),
         drives=record.drives + 1,
+        root_id=root_id or record.root_id,
     )

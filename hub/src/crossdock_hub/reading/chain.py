@@ -13,6 +13,7 @@ from crossdock_hub.records import (
     DeliveryRecord,
     EndpointRecord,
     EventRecord,
+    HeldFactRecord,
     ObjectRecord,
     OperatorWordRecord,
     ScanRecord,
@@ -73,7 +74,10 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Everything known of one flow. attempts, words of operators: by delivery id, oldest first."""
+    """Everything known of one flow. attempts, words of operators: by delivery id, oldest first.
+
+    held: facts that name it and are not written yet, oldest first, without what they carry.
+    """
 
     root_id: str
     objects: Sequence[ObjectRecord] = ()
@@ -82,6 +86,7 @@ class Chain:
     attempts: Mapping[str, Sequence[AttemptRecord]] = field(default_factory=dict)
     scans: Sequence[ScanRecord] = ()
     words: Mapping[str, Sequence[OperatorWordRecord]] = field(default_factory=dict)
+    held: Sequence[HeldFactRecord] = ()
 
 
 def situations(

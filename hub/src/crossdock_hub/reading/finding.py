@@ -152,7 +152,7 @@ class Finder:
             known = await self._reader.request(spelling)
             ids = _facts_in(self._answer_of(known)) if known is not None else []
             for fact in await self._facts([spelling, *ids]):
-                if not fact.root_id:
+                if not _is_in_flow(fact):
                     return fact
         return None
 
@@ -243,8 +243,13 @@ def _facts_in(answer: Any) -> list[str]:
 
 
 def _of_facts(facts: Iterable[HeldFactRecord], words: str = "held fact id") -> list[Match]:
-    """The flows in which held facts were written since."""
-    return [Match(words, fact.root_id) for fact in facts if fact.root_id]
+    """The flows that held facts name, or were written in since."""
+    return [Match(words, fact.root_id) for fact in facts if _is_in_flow(fact)]
+
+
+def _is_in_flow(fact: HeldFactRecord) -> bool:
+    """Whether a flow tells of a fact: not of one that will never be written."""
+    return bool(fact.root_id) and fact.state != "DISCARDED"
 
 
 def _of_parcel(parcel: ParcelRecord) -> Match:

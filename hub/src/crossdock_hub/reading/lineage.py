@@ -15,6 +15,7 @@ from crossdock_hub.reading.presenting import (
     delivery_message,
     enum_value,
     event_node,
+    held_fact_message,
     object_node,
     scan_node,
 )
@@ -35,7 +36,8 @@ def assemble(
 ) -> lineage_pb2.Lineage:
     """The lineage of a flow, without query and matched_as. now: microseconds UTC.
 
-    sees: False leaves an object out. full: False leaves out what an endpoint sent and received.
+    sees: False leaves an object out. full: False leaves out what an endpoint sent and received, and
+    what is held of it.
     The verdict is on the whole flow whoever asks.
     """
     judgement = judge(chain, known, limits, now)
@@ -59,6 +61,7 @@ def assemble(
         scans=[scan_node(scan) for scan in chain.scans],
         postings=[_posting(posting) for posting in postings(chain.deliveries, chain.attempts)],
         trace_id=trace_id_of(first.traceparent) if first is not None else "",
+        held_facts=[held_fact_message(fact) for fact in chain.held if full(fact.endpoint)],
     )
 
 

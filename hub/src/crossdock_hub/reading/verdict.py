@@ -19,6 +19,7 @@ from crossdock_hub.reading.chain import Chain, Situation
 from crossdock_hub.reading.presenting import waiting
 from crossdock_hub.reading.progress import Judgement, judge_objects, name_of
 from crossdock_hub.reading.silent_parcels import silence
+from crossdock_hub.reading.unwritten import OVER, judge_stuck, judge_waiting
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.wording import clock, duration, listed
 
@@ -28,8 +29,6 @@ ON_THEIR_WAY = frozenset({"READY", "DISPATCHED", "IN_FLIGHT"})
 DOUBTFUL = frozenset({"UNKNOWN", "RESOLVING"})
 # Deliveries that wait behind parked work and are named in a sentence.
 HELD_NAMED_MAX = 3
-# States of an order in which a fact that was not written no longer holds anything up.
-OVER = frozenset({"DELIVERED", "CANCELLED"})
 NOBODY = Situation("")
 # Verdicts on flows whose parcels are waited for.
 _NOT_OVER = frozenset({"UNDER_WAY", "WAITING"})
@@ -361,9 +360,11 @@ def _unpublished(case: Case) -> Judgement | None:
 _WORST_FIRST: tuple[Callable[[Case], Judgement | None], ...] = (
     _posted_twice,
     _needs_person,
+    lambda case: judge_stuck(case.chain, case.now),
     _refused,
     _in_doubt,
     _waiting,
     _under_way,
     _unpublished,
+    lambda case: judge_waiting(case.chain, case.now),
 )

@@ -37,6 +37,7 @@ from crossdock_hub.delivery.removal import REMOVED
 from crossdock_hub.records import DeliveryRecord, HeldFactRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.held_fact_pages import TOLD, told_record
 from crossdock_hub.store.writing import contents, event_bodies
 
 VALUES_PER_STATEMENT = 500
@@ -258,12 +259,11 @@ async def held_facts(
     """At most `most` of what is held, the newest, without what it carries: that may be half a
     megabyte each. endpoint: only what is held there; None for all."""
     h = t.held_facts.c
-    told = [column for column in t.held_facts.c if column is not h.payload]
-    statement = select(*told).where(t.STILL_HELD).order_by(h.id.desc()).limit(most)
+    statement = select(*TOLD).where(t.STILL_HELD).order_by(h.id.desc()).limit(most)
     if endpoint is not None:
         statement = statement.where(h.endpoint == endpoint)
     found = await _rows(connection, statement)
-    return [rows.held_record({**row, "payload": b""}) for row in found]
+    return [told_record(row) for row in found]
 
 
 async def held_fact(connection: AsyncConnection, fact_id: str) -> HeldFactRecord | None:

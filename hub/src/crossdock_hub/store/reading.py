@@ -47,7 +47,7 @@ from crossdock_hub.store import tables as t
 from crossdock_hub.store.archiving import parts_of
 from crossdock_hub.store.attempt_logs import attempts_of, words_of
 from crossdock_hub.store.engine import Store
-from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page
+from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page, held_of_flow
 from crossdock_hub.store.moving_parcels import Moving, labels_on_their_way, returns_on_their_way
 from crossdock_hub.store.package_numbers import numbered
 from crossdock_hub.store.scan_pages import of_shipments, scan_page
@@ -465,7 +465,8 @@ class Reader:
             ids = [record.id for record in deliveries]
             attempts = await attempts_of(connection, ids)
             words = await words_of(connection, ids)
-        return Chain(root_id, objects, events, deliveries, attempts, scans, words)
+            held = await held_of_flow(connection, root_id)
+        return Chain(root_id, objects, events, deliveries, attempts, scans, words, held)
 
 
 def delivery_position(record: DeliveryRecord) -> str:

@@ -37,6 +37,7 @@ METADATA = MetaData()
 CARRIES_CONTENT = text("published_at IS NOT NULL AND length(body) > 0")
 # Held facts that were neither applied nor discarded; the same holds.
 STILL_HELD = text("state = 'HELD'")
+HELD_OF_FLOW = text("state = 'HELD' AND root_id <> ''")
 # Deliveries that occupy a slot, see `records.occupies`; the same holds.
 ON_THE_WAY = text("state IN ('DISPATCHED', 'IN_FLIGHT', 'RESOLVING') AND NOT pending")
 # Deliveries that nobody serves; the same holds.
@@ -370,6 +371,7 @@ held_facts = Table(
     Index("held_facts_awaits", "state", "awaits"),
     Index("held_facts_endpoint", "endpoint", "id"),
     _partial_index("held_facts_still_held", "endpoint", "id", where=STILL_HELD.text),
+    _partial_index("held_facts_of_flow", "root_id", "id", where=HELD_OF_FLOW.text),
     _partial_index(
         "held_facts_identity", "identity", where="state = 'HELD' AND identity <> ''", unique=True
     ),

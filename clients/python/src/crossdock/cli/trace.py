@@ -81,6 +81,7 @@ def told(lineage: lineage_pb2.Lineage) -> Iterator[str]:
         yield f"trace id: {lineage.trace_id}"
     yield ""
     yield from chain(lineage)
+    yield from _held(lineage)
 
 
 def chain(lineage: lineage_pb2.Lineage) -> Iterator[str]:
@@ -114,6 +115,17 @@ def _node_line(node: lineage_pb2.Node, depth: int) -> str:
     parts = [node.kind, node.number or node.id, node.state]
     line = "  " * depth + " ".join(part for part in parts if part)
     return f"{line}  ({keys})" if keys else line
+
+
+def _held(lineage: lineage_pb2.Lineage) -> Iterator[str]:
+    """What names the chain and is not written yet, with what would help."""
+    for fact in lineage.held_facts:
+        yield ""
+        yield (
+            f"held since {moment(fact.create_time)}: {fact.method.rpartition('/')[2]} of "
+            f"{fact.endpoint} waits for {fact.awaits or 'a person'} (held fact {fact.id})"
+        )
+        yield f"  {fact.refusal.message}"
 
 
 def _tables(lineage: lineage_pb2.Lineage) -> None:

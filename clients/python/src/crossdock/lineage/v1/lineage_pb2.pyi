@@ -5,6 +5,7 @@ One chain from any id: what was ordered, shipped, tracked and posted, and what i
 
 from collections import abc as _abc
 from crossdock.delivery.v1 import delivery_pb2 as _delivery_pb2
+from crossdock.endpoint.v1 import held_fact_pb2 as _held_fact_pb2
 from crossdock.shipment.v1 import shipment_pb2 as _shipment_pb2
 from crossdock.types.v1 import types_pb2 as _types_pb2
 from google.protobuf import descriptor as _descriptor
@@ -298,6 +299,7 @@ class Lineage(_message.Message):
     SCANS_FIELD_NUMBER: _builtins.int
     POSTINGS_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
+    HELD_FACTS_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """What was asked for."""
     matched_as: _builtins.str
@@ -330,6 +332,12 @@ class Lineage(_message.Message):
     def postings(self) -> _containers.RepeatedCompositeFieldContainer[Global___PostingCount]:
         """How often each operation was confirmed."""
 
+    @_builtins.property
+    def held_facts(self) -> _containers.RepeatedCompositeFieldContainer[_held_fact_pb2.HeldFact]:
+        """Facts that name the chain and could not be written yet, oldest first, without their payloads;
+        only those that the caller reported, and all for an operator.
+        """
+
     def __init__(
         self,
         *,
@@ -344,10 +352,11 @@ class Lineage(_message.Message):
         scans: _abc.Iterable[Global___ScanNode] | None = ...,
         postings: _abc.Iterable[Global___PostingCount] | None = ...,
         trace_id: _builtins.str = ...,
+        held_facts: _abc.Iterable[_held_fact_pb2.HeldFact] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliveries", b"deliveries", "events", b"events", "matched_as", b"matched_as", "nodes", b"nodes", "postings", b"postings", "query", b"query", "root_id", b"root_id", "scans", b"scans", "sentence", b"sentence", "trace_id", b"trace_id", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliveries", b"deliveries", "events", b"events", "held_facts", b"held_facts", "matched_as", b"matched_as", "nodes", b"nodes", "postings", b"postings", "query", b"query", "root_id", b"root_id", "scans", b"scans", "sentence", b"sentence", "trace_id", b"trace_id", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
