@@ -117,6 +117,15 @@ def test_a_gateway_error_page_is_unknown_for_a_write(body: bytes) -> None:
         judge(answer, effect=True, earlier_effect=False)
 
 
+@pytest.mark.parametrize("code", ["USER_ERROR", "INVALID_REQUEST"])
+def test_a_record_changed_meanwhile_is_saved_again(code: str) -> None:
+    """Proves that a save that lost to somebody else's is no refusal, if only its words say so."""
+    said = {"detail": "Save failed. Record has been changed by another user.", "o:errorCode": code}
+    body = json.dumps({"status": 400, "o:errorDetails": [said]})
+    with pytest.raises(Retry):
+        judge(Answer(400, {}, body.encode()), effect=True, earlier_effect=False)
+
+
 @pytest.mark.parametrize("code", ["UNEXPECTED_ERROR", "SSS_TIME_LIMIT_EXCEEDED"])
 def test_a_failure_that_comes_as_a_400_rejects_nothing(code: str) -> None:
     """Proves that a code which says that NetSuite failed is one under the status of a refusal."""

@@ -276,7 +276,7 @@ class NetSuiteSandbox(Sandbox):
         def save() -> Record:
             record = self._books.get(record_type, call.key)
             if version != self._version(record_type, call.key):
-                raise VendorRefusal(409, "RCRD_HAS_BEEN_CHANGED", "Record has been changed.")
+                raise VendorRefusal(400, "USER_ERROR", "Record has been changed.")
             if record_type == ITEM_FULFILLMENT:
                 names = check_names(self._books, record_type, body, refuse=_strict(request))
                 change_fulfillment(self._books, record, names)
