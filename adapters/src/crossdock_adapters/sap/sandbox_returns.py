@@ -107,7 +107,7 @@ class Returned:
         if "to_Item" in request.query_params.get("$expand", ""):
             lines = [{"SalesDocumentRjcnReason": "", **line} for line in row["lines"]]
             bare = [bared(each, *_ITEM_NUMBERS) for each in lines]
-            items = [shown("A_CustomerReturnItem", "", etag, line) for line in bare]
+            items = [shown("A_CustomerReturnItem", "", "", line) for line in bare]
             body["to_Item"] = {"results": items}
         return json_response({"d": body}, headers={"ETag": etag})
 
