@@ -159,7 +159,7 @@ async def test_a_search_that_fails_is_a_retry(sandbox: ManhattanSandbox, client:
 
 
 async def test_a_business_refusal_carries_the_vendors_code(client: Any) -> None:
-    """A 422 with exceptions is a rejection of that record, in the platform's words."""
+    """Proves that what the platform refuses of a record is a rejection, in its words."""
     with pytest.raises(Reject) as refused:
         await client.save_original_order(FACILITY, order_content("SO-1", item="NOT-THERE"))
     assert refused.value.code == "ITEM_NOT_FOUND"
@@ -192,9 +192,58 @@ async def test_errors_of_a_call_with_an_effect(
     408 of something in between, which says nothing of what the platform did."""
     exceptions = [{"messageKey": code, "message": "m"}] if code else []
     body = vendor_json.dumps({"success": False, "exceptions": exceptions})
-    with pytest.raises(word) as told:
+    with pytest.raises(word) as raised:
         client._checked(Answer(status, {}, body), effect=True)
-    assert told.type is word
+    assert raised.type is word
+
+
+def told(kind: str, code: str = "DOM::7", text: str = "Order is on a wave.") -> dict[str, str]:
+    return {"Type": kind, "Code": code, "Description": text}
+
+
+def opaque(*messages: dict[str, str], **more: Any) -> bytes:
+    """An envelope that says why in its messages alone."""
+    said = {"message": "error.400", "messageKey": "error.400", "exceptions": [], "errors": []}
+    return vendor_json.dumps({"messages": {"Message": list(messages)}, **said, **more})
+
+
+@pytest.mark.parametrize("status", [200, 400, 422])
+async def test_a_refusal_in_the_messages_is_read(client: Any, status: int) -> None:
+    """Proves that code and words are read where the exceptions are empty and a warning is first."""
+    warning = told("WARNING", "DOM::1", "Ship date has passed.")
+    body = opaque(warning, told("ERROR"), success=False)
+    with pytest.raises(Reject, match=r"Order is on a wave") as refused:
+        client._checked(Answer(status, {}, body), effect=True)
+    assert refused.value.code == "DOM::7"
+
+
+async def test_an_error_that_no_word_of_success_goes_with_is_one(client: Any) -> None:
+    """Proves that a 200 which only tells an error saved nothing, and one which says success did."""
+    with pytest.raises(Reject):
+        client._checked(Answer(200, {}, opaque(told("Error"))), effect=True)
+    for body in (opaque(told("WARNING")), opaque(told("ERROR"), success=True)):
+        assert client._checked(Answer(200, {}, body), effect=True)["messages"]
+
+
+@pytest.mark.parametrize("status", [200, 400, 422])
+async def test_nothing_but_a_warning_rejects_nothing(client: Any, status: int) -> None:
+    """Proves that a failure which only warns is looked up: such calls were booked all the same."""
+    answer = Answer(status, {}, opaque(told("WARNING"), success=False))
+    with pytest.raises(OutcomeUnknown, match="DOM::7 Order is on a wave"):
+        client._checked(answer, effect=True)
+
+
+async def test_a_warning_that_the_settings_name_is_a_refusal(
+    sandbox: ManhattanSandbox, tmp_path: Path
+) -> None:
+    """Proves that a project's own code counts whatever its type."""
+    client = client_for(sandbox, tmp_path, too_late_codes=["DOM::7"])
+    try:
+        with pytest.raises(Reject) as refused:
+            client._checked(Answer(400, {}, opaque(told("WARNING"))), effect=True)
+        assert refused.value.code == "DOM::7"
+    finally:
+        await client.close()
 
 
 async def test_a_refused_search_refuses_no_order(client: Any) -> None:
@@ -233,6 +282,13 @@ def test_a_bulk_answer_that_does_not_add_up_is_no_success() -> None:
         read_bulk({"data": {"SuccessCount": 1, "FailedRecords": []}}, "ItemId", ["A", "B"])
     with pytest.raises(Retry):
         read_bulk({"success": True}, "ItemId", ["A"])
+
+
+def test_a_bulk_refusal_says_why_in_either_shape() -> None:
+    """Proves that the reason of a record is read from a list and from an object of messages."""
+    for messages in ([told("ERROR")], {"Message": [told("ERROR")]}, {"Message": told("ERROR")}):
+        data = {"SuccessCount": 0, "FailedRecords": [{"ItemId": "A", "Messages": messages}]}
+        assert read_bulk({"data": data}, "ItemId", ["A"]) == {"A": "Order is on a wave."}
 
 
 async def test_search_reads_every_page(sandbox: ManhattanSandbox, client: Any) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
 from crossdock_adapters.sdk.error_table import ErrorTable
 from crossdock_adapters.sdk.http import Answer, VendorHttp
 from crossdock_adapters.sdk.mappings import Mappings
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Retry
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Retry, VendorOutcome
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
 
 from .known_items import KnownItems
@@ -32,6 +33,9 @@ MAX_BULK_RECORDS = 200
 MAX_REASON_CHARACTERS = 300
 AUTH_RETRY_SECONDS = 5.0
 SUCCESS = 200
+WARNING, ERROR = "WARNING", "ERROR"
+CODES = ("messageKey", "code", "Code", "MessageKey")
+WORDS = ("message", "Description", "Message")
 NO_EXCEPTION = "without an exception: check paths, headers and rights"
 ERRORS = ErrorTable.load(__package__)
 
@@ -51,6 +55,8 @@ class ManhattanClient:
         self.names: Names = names_from(settings, mappings)
         self._settings = settings
         self._secrets = secrets
+        codes = (*settings.texts("too_late_codes"), *settings.texts("not_found_codes"))
+        self._refusal_codes = frozenset(codes)
         timeout = settings.seconds("timeout_seconds")
         self._http = VendorHttp(settings.text("base_url"), timeout_seconds=timeout)
         self._auth_http = VendorHttp(
@@ -167,22 +173,26 @@ class ManhattanClient:
     def _checked(self, answer: Answer, *, effect: bool) -> dict[str, Any]:
         """The body of a successful answer; what else an answer can be is raised."""
         body = self._body(answer, effect=effect)
-        if body.get("success") is False:
-            code, text = refusal(body)
-            raise ERRORS.meaning(SUCCESS, code, text or NO_EXCEPTION, effect=effect)
+        told, success = refusal(body), body.get("success")
+        if success is False or (success is not True and told.code and not told.is_warning):
+            raise self._meaning(answer, told, effect=effect)
         return body
 
     def _body(self, answer: Answer, *, effect: bool) -> dict[str, Any]:
         body = _json_object(answer)
         if not answer.ok:
-            code, text = refusal(body or {})
-            wish = answer.wish_seconds()
-            raise ERRORS.meaning(
-                answer.status, code, text or NO_EXCEPTION, effect=effect, wish_seconds=wish
-            )
+            raise self._meaning(answer, refusal(body or {}), effect=effect)
         if body is None:
             raise answer.unclear("the answer is not a JSON object", effect=effect)
         return body
+
+    def _meaning(self, answer: Answer, told: Refusal, *, effect: bool) -> VendorOutcome:
+        code, text = told.code, told.text or NO_EXCEPTION
+        if told.is_warning and code not in self._refusal_codes:
+            code, text = WARNING, f"{code} {text}"
+        status = SUCCESS if answer.ok else answer.status
+        wish = answer.wish_seconds()
+        return ERRORS.meaning(status, code, text, effect=effect, wish_seconds=wish)
 
     async def _fetch_token(self) -> Token:
         grant = self._settings.text("grant")
@@ -211,17 +221,36 @@ def quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def refusal(body: Mapping[str, Any]) -> tuple[str, str]:
-    """Code and words of the first exception or error in an envelope; empty when there is none."""
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Code and words of what the platform refused; empty: it names nothing."""
+
+    code: str = ""
+    text: str = ""
+    is_warning: bool = False
+
+
+def refusal(body: Mapping[str, Any]) -> Refusal:
+    """The first exception or error of an envelope, else of its messages, where errors go first."""
     for name in ("exceptions", "errors"):
         entries = body.get(name)
-        for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, Mapping):
-                code = str(entry.get("messageKey") or entry.get("code") or "REFUSED")
-                text = str(entry.get("message") or code)
-                return code[:64], text[:MAX_REASON_CHARACTERS]
-            return "REFUSED", str(entry)[:MAX_REASON_CHARACTERS]
-    return "", ""
+        if isinstance(entries, list) and entries:
+            return _refusal_of(entries[0])
+    messages = body.get("messages")
+    entries = messages.get("Message") if isinstance(messages, Mapping) else None
+    found = [_refusal_of(each) for each in (entries if isinstance(entries, list) else [entries])]
+    return next((each for each in found if not each.is_warning), found[0] if found else Refusal())
+
+
+def _refusal_of(entry: Any) -> Refusal:
+    if entry is None:
+        return Refusal()
+    if not isinstance(entry, Mapping):
+        return Refusal("REFUSED", str(entry)[:MAX_REASON_CHARACTERS])
+    code = next((str(entry[name]) for name in CODES if entry.get(name)), "REFUSED")
+    text = next((str(entry[name]) for name in WORDS if entry.get(name)), code)
+    kind = str(entry.get("Type") or entry.get("Category") or ERROR)
+    return Refusal(code[:64], text[:MAX_REASON_CHARACTERS], kind.upper() != ERROR)
 
 
 def read_bulk(body: Mapping[str, Any], key: str, sent: Sequence[str]) -> dict[str, str]:
@@ -231,8 +260,9 @@ def read_bulk(body: Mapping[str, Any], key: str, sent: Sequence[str]) -> dict[st
     refused: dict[str, str] = {}
     for record in failed if isinstance(failed, list) else ():
         if isinstance(record, Mapping):
-            _, text = refusal({"exceptions": record.get("Messages")})
-            refused[str(record.get(key, ""))] = text or "refused without a reason"
+            messages = record.get("Messages")
+            told = refusal({"exceptions": messages, "messages": messages})
+            refused[str(record.get(key, ""))] = told.text or "refused without a reason"
     if not isinstance(data, Mapping) or data.get("SuccessCount") != len(sent) - len(refused):
         raise Retry(0.0, "the bulk import's answer does not account for every record")
     if set(refused) - set(sent):

@@ -384,15 +384,17 @@ class ManhattanSandbox(Sandbox):
 
 
 class _Refusing:
-    """Turns a business refusal into the platform's 422 with exceptions."""
+    """Turns a business refusal into the platform's 400, which says why in its messages alone."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, WarehouseRefusal):
-            body = _envelope(False, None, [_exception(error.key, error.text)])
-            raise VendorError(422, body) from None
+            told = {"Type": "ERROR", "Code": error.key, "Description": error.text}
+            opaque = {"message": "error.400", "messageKey": "error.400"}
+            body = {**_envelope(False, None), **opaque, "messages": {"Message": [told]}}
+            raise VendorError(400, body) from None
 
 
 def _envelope(
