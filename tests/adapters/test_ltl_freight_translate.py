@@ -51,7 +51,8 @@ REASONS = (
     "AK", "AL", "AM", "AN", "AO", "AP", "AQ", "AR", "AS", "AT", "AU", "AV", "AW", "AX", "AY",
     "AZ", "B1", "B2", "B4", "B5", "B8", "B9", "BB", "BC", "BD", "BE", "BF", "BG", "BH", "BI",
     "BJ", "BK", "BL", "BM", "BN", "BO", "BP", "BQ", "BR", "BS", "BT", "C1", "C2", "C3", "C4",
-    "C5", "C6", "C7", "C8", "C9", "CA", "CB", "CC", "D1", "HB", "P1", "RC", "S1",
+    "C5", "C6", "C7", "C8", "C9", "CA", "CB", "CC", "D1", "D2", "F1", "F2", "HB", "P1", "P2", "P3",
+    "P4", "RC", "S1", "T1", "T2", "T3", "T4", "T5", "T6", "T7",
 )  # fmt: skip
 APPOINTMENTS = (
     "AA", "XA", "AB", "X9", "AC", "EP", "LP", "ED", "LD",
@@ -372,14 +373,15 @@ WORDS = {
     "REFUSED": "BS",
     "LOST_OR_INVESTIGATION": "S1",
     "WEATHER": "AO",
-    "CARRIER_DELAY": "AI AA P1 AJ D1 AY A1 AF AH AL AW AX BE BF BH BI BM BO BP BR",
+    "CARRIER_DELAY": "AI AA P1 AJ D1 AY A1 AF AH AL AW AX BE BF BH BI BM BO BP BR "
+    "D2 P4 T1 T2 T3 T4 T5 T6 T7",
     "CUSTOMS_INFORMATION": "AS BC AR AT",
-    "CUSTOMS_HOLD": "BD CA",
+    "CUSTOMS_HOLD": "BD CA F1",
     "HOLD_REQUESTED": "B5 C1 AD HB BB BK C3 C6 C7",
     "SECURITY_OR_REGULATORY": "AU AE",
     "ACCESS_RESTRICTED": "B8",
     "DAMAGED": "AK",
-    "OTHER": "BG AM BT RC A3 AP AV AZ B2 BJ BL BN BQ CB CC",
+    "OTHER": "BG AM BT RC A3 AP AV AZ B2 BJ BL BN BQ CB CC F2 P2 P3",
 }
 
 
