@@ -111,14 +111,15 @@ async def test_ups_is_asked_for_the_way_back(world: World) -> None:
 
 @pytest.mark.parametrize("kind", ["reply_lost", "error_after"])
 async def test_a_lost_answer_is_found_by_the_reference(world: World, kind: str) -> None:
-    """Proves that a label whose answer was lost is found and adopted for its return."""
+    """Proves that a label whose answer was lost is found and adopted for its return, in the format
+    that the customer prints."""
     world.sandbox.faults.add({"kind": kind, "operation": "ship", "count": 1})
     with pytest.raises(OutcomeUnknown):
         await adapter.buy_return_label(world.initiated(), world.client)
     label = world.told(await adapter.find_return_label(world.initiated(), world.client))
     (sold,) = world.sandbox.books()["shipments"]
     assert label.tracking_number == sold["parcels"][0]["tracking_number"]
-    assert label.image
+    assert label.image.startswith(b"GIF") and label.format == label_pb2.LABEL_FORMAT_GIF
 
 
 @pytest.mark.parametrize("fault", proving.SILENT_FAULTS)

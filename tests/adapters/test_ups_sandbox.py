@@ -185,7 +185,7 @@ async def test_lost_bookings_are_unknown_and_found_by_reference(
     sandbox.faults.add({"kind": kind, "operation": "ship", "count": 1})
     with pytest.raises(OutcomeUnknown):
         await client.ship(ship_request("REF1"))
-    found = await client.recover_by_reference("REF1", ACCOUNT)
+    found = await client.recover_by_reference("REF1", ACCOUNT, "ZPL")
     assert [label.format for label in found] == ["ZPL"]
     assert sandbox.books()["labels_by_reference"]["REF1"]["bought"] == 1
 
@@ -197,7 +197,7 @@ async def test_error_before_is_unknown_too_and_nothing_is_found(
     sandbox.faults.add({"kind": "error_before", "operation": "ship", "count": 1, "status": 503})
     with pytest.raises(OutcomeUnknown):
         await client.ship(ship_request("REF1"))
-    assert await client.recover_by_reference("REF1", ACCOUNT) == []
+    assert await client.recover_by_reference("REF1", ACCOUNT, "ZPL") == []
     assert await client.track_by_reference("REF1", ACCOUNT) == []
 
 
@@ -245,13 +245,13 @@ async def test_recovery_shows_one_label_and_names_several(
     """Of one parcel with the reference recovery shows the label; several it names as candidates,
     whose labels are had by their numbers."""
     first = (await client.ship(ship_request("REF1"))).shipment_number
-    (shown,) = await client.recover_by_reference("REF1", ACCOUNT)
+    (shown,) = await client.recover_by_reference("REF1", ACCOUNT, "ZPL")
     assert (shown.tracking_number, shown.format) == (first, "ZPL") and shown.image
     second = (await client.ship(ship_request("REF1"))).shipment_number
-    named = await client.recover_by_reference("REF1", ACCOUNT)
+    named = await client.recover_by_reference("REF1", ACCOUNT, "ZPL")
     assert {label.tracking_number: label.image for label in named} == {first: b"", second: b""}
-    again = await client.recover(second)
-    assert again is not None and again.image
+    again = await client.recover(second, "GIF")
+    assert again is not None and again.image.startswith(b"GIF")
 
 
 async def test_bookings_become_visible_late_when_told_so() -> None:
@@ -262,14 +262,14 @@ async def test_bookings_become_visible_late_when_told_so() -> None:
         assert isinstance(sandbox, UpsSandbox)
         client = client_for(sandbox)
         booking = await client.ship(ship_request("REF1"))
-        assert await client.recover_by_reference("REF1", ACCOUNT) == []
+        assert await client.recover_by_reference("REF1", ACCOUNT, "ZPL") == []
         assert len(await client.track(booking.shipment_number)) == 1
 
         async def visible() -> bool:
-            return bool(await client.recover_by_reference("REF1", ACCOUNT))
+            return bool(await client.recover_by_reference("REF1", ACCOUNT, "ZPL"))
 
         await until(visible)
-        found = await client.recover_by_reference("REF1", ACCOUNT)
+        found = await client.recover_by_reference("REF1", ACCOUNT, "ZPL")
         assert found[0].tracking_number == booking.shipment_number
         await client.close()
 

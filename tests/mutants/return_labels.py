@@ -78,7 +78,7 @@ RETURN_LABEL_MUTANTS: Final[list[Mutant]] = [
         f"{UPS}adapter.py",
         BY_UPS,
         a_return_label_is_bought_twice=(
-            "    return await _find(work, vendor, account, _return_fact)\n",
+            "    return await _find(work, vendor, account, label_format, _return_fact)\n",
             '    return NotFound(f"{account} has none")\n',
         ),
     ),

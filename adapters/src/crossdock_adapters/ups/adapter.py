@@ -74,7 +74,7 @@ async def find_label(work: Work, vendor: UpsClient) -> Confirmed | NotFound:
     """Looks for a label under our reference: label recovery first, then tracking."""
     shipment: shipment_pb2.Shipment = work.event.shipment
     account = ship_rules(work.settings).account_for(shipment.ship_from_location_number)
-    return await _find(work, vendor, account, _label_fact)
+    return await _find(work, vendor, account, work.settings.text("label_format"), _label_fact)
 
 
 @ADAPTER.operation("buy_return_label")
@@ -97,7 +97,8 @@ async def find_return_label(work: Work, vendor: UpsClient) -> Confirmed | NotFou
     """The same search as for any label."""
     wanted: return_pb2.Return = work.event.customer_return
     account = ship_rules(work.settings).account_for(wanted.return_to_location_number)
-    return await _find(work, vendor, account, _return_fact)
+    label_format = work.settings.text("return_label_format")
+    return await _find(work, vendor, account, label_format, _return_fact)
 
 
 @ADAPTER.operation("void_label")
@@ -252,20 +253,24 @@ async def _buy(vendor: UpsClient, request: Mapping[str, Any]) -> tuple[Purchase,
 
 
 async def _find(
-    work: Work, vendor: UpsClient, account: str, fact_of: Callable[[Work, Purchase], Message]
+    work: Work,
+    vendor: UpsClient,
+    account: str,
+    label_format: str,
+    fact_of: Callable[[Work, Purchase], Message],
 ) -> Confirmed | NotFound:
-    """The label under our reference, told by the fact that is made of it.
+    """The label under our reference, in this format, told by the fact that is made of it.
 
     Several found: the oldest is adopted, the others are voided, and the note says so; what UPS
     does not void is a duplicate that the hub raises.
     """
-    images = await vendor.recover_by_reference(work.reference, account)
+    images = await vendor.recover_by_reference(work.reference, account, label_format)
     packages = await vendor.track_by_reference(work.reference, account)
     found = adoption.candidates(work.reference, images, packages, statuses())
     if not found:
         return NotFound(f"UPS knows no valid label with reference {work.reference}")
     ours, *others = found
-    label = ours.image or await vendor.recover(ours.tracking_number)
+    label = ours.image or await vendor.recover(ours.tracking_number, label_format)
     if label is None:
         raise OutcomeUnknown(f"{ours.tracking_number} exists, its label cannot be recovered yet")
     notes = [f"found by reference {work.reference}; UPS does not say the price again"]

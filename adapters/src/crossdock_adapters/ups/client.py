@@ -88,14 +88,17 @@ class UpsClient:
         except (AttributeError, KeyError, TypeError) as error:
             raise OutcomeUnknown(f"void: the answer cannot be read ({error})") from error
 
-    async def recover_by_reference(self, reference: str, account: str) -> list[LabelImage]:
-        """Labels bought under one of our references; empty when UPS knows none (yet)."""
+    async def recover_by_reference(
+        self, reference: str, account: str, label_format: str
+    ) -> list[LabelImage]:
+        """Labels bought under one of our references, drawn in this format, whichever was ordered;
+        empty when UPS knows none (yet)."""
         values = {"ReferenceNumber": {"Value": reference}, "ShipperNumber": account}
-        return await self._recover({"ReferenceValues": values})
+        return await self._recover({"ReferenceValues": values}, label_format)
 
-    async def recover(self, tracking_number: str) -> LabelImage | None:
-        """The image of one label again; None when UPS has none."""
-        found = await self._recover({"TrackingNumber": tracking_number})
+    async def recover(self, tracking_number: str, label_format: str) -> LabelImage | None:
+        """The image of one label again, in this format; None when UPS has none."""
+        found = await self._recover({"TrackingNumber": tracking_number}, label_format)
         return next(
             (each for each in found if each.tracking_number == tracking_number and each.image), None
         )
@@ -145,11 +148,10 @@ class UpsClient:
         self._checked(await self._call("POST", path, json=body), effect=True)
         self._subscribed_accounts.add(account)
 
-    async def _recover(self, inquiry: Mapping[str, Any]) -> list[LabelImage]:
+    async def _recover(self, inquiry: Mapping[str, Any], label_format: str) -> list[LabelImage]:
         version = self._settings.text("recovery_version")
-        image = {"Code": self._settings.text("label_format")}
         specification = {
-            "LabelImageFormat": image,
+            "LabelImageFormat": {"Code": label_format},
             "LabelStockSize": {"Height": "6", "Width": "4"},
             "HTTPUserAgent": "Mozilla/4.5",
         }

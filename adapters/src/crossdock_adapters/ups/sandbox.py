@@ -279,15 +279,16 @@ class UpsSandbox(Sandbox):
             raise VendorRefusal(400, "300001", "Missing label recovery request")
         if not isinstance(wanted.get("Request"), dict):
             raise VendorRefusal(400, "300002", "Missing request container")
-        if "LabelSpecification" in wanted:
-            read_label_format(wanted["LabelSpecification"])
+        # Whatever was ordered, the label is drawn as it is asked for here.
+        specification = wanted.get("LabelSpecification")
+        image_format = read_label_format(specification) if specification is not None else "GIF"
         parcels = self._recoverable(wanted, call)
         if not parcels:
             raise VendorRefusal(404, "300022", "No label was found for this request")
         version = request.path_params["version"]
         if len(parcels) > 1 and "ReferenceValues" in wanted:
             return json_response(sandbox_answers.recovery_candidates(parcels, version))
-        return json_response(sandbox_answers.recovery_reply(parcels, version))
+        return json_response(sandbox_answers.recovery_reply(parcels, version, image_format))
 
     def _recoverable(self, wanted: dict[str, Any], call: Call) -> list[Parcel]:
         number = wanted.get("TrackingNumber")

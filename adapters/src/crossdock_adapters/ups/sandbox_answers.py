@@ -56,14 +56,14 @@ def void_reply(results: dict[str, bool], version: str) -> dict[str, Any]:
     }
 
 
-def recovery_reply(parcels: Sequence[Parcel], version: str) -> dict[str, Any]:
-    """The images of labels bought before."""
+def recovery_reply(parcels: Sequence[Parcel], version: str, image_format: str) -> dict[str, Any]:
+    """The images of labels bought before, in the format asked for."""
     labels = [
         {
             "TrackingNumber": parcel.tracking_number,
             "LabelImage": {
-                "LabelImageFormat": {"Code": parcel.shipment.order.label_format},
-                "GraphicImage": base64.b64encode(parcel.label).decode(),
+                "LabelImageFormat": {"Code": image_format},
+                "GraphicImage": base64.b64encode(parcel.drawn(image_format)).decode(),
             },
         }
         for parcel in parcels

@@ -59,6 +59,11 @@ class Parcel:
         """Scans of a real parcel, without label and void entries."""
         return sum(scan.step.kind not in ("M", "MV") for scan in self.scans)
 
+    def drawn(self, image_format: str) -> bytes:
+        """The label in one of the carrier's formats, whichever was ordered."""
+        order, number = self.shipment.order, self.tracking_number
+        return draw(FORMATS[image_format], "UPS", number, order.ship_to_name, order.service)
+
 
 @dataclass(slots=True)
 class Shipment:
