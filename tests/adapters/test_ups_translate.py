@@ -218,6 +218,19 @@ def test_a_recovered_label_that_is_shown_with_another_is_none_of_its_own() -> No
     ]
 
 
+def test_a_format_in_small_letters_is_the_same_format() -> None:
+    """Proves that UPS's code of an image's format is read in either case, when it sells a label and
+    when it shows one again: else nobody knew what to send to the printer."""
+    shown = {"LabelImageFormat": {"Code": "zpl"}, "GraphicImage": "XlhB"}
+    results = {"LabelResults": {"TrackingNumber": NUMBER, "LabelImage": shown}}
+    reply = payload("ship_reply")
+    (piece,) = client.as_list(reply["ShipmentResponse"]["ShipmentResults"]["PackageResults"])
+    piece["ShippingLabel"]["ImageFormat"] = {"Code": "gif"}
+    (again,) = client.read_recovery({"LabelRecoveryResponse": results})
+    (sold,) = client.read_booking(reply).labels
+    assert (again.format, sold.format) == ("ZPL", "GIF")
+
+
 @pytest.mark.parametrize("alone", [True, False])
 def test_parcels_that_share_a_reference_are_candidates_whose_labels_are_asked_for(
     alone: bool,

@@ -270,7 +270,7 @@ def read_booking(body: Mapping[str, Any]) -> Booking:
     labels = tuple(
         LabelImage(
             str(entry["TrackingNumber"]),
-            str(entry["ShippingLabel"]["ImageFormat"]["Code"]),
+            str(entry["ShippingLabel"]["ImageFormat"]["Code"]).upper(),
             _image(entry["ShippingLabel"]["GraphicImage"]),
         )
         for entry in as_list(results["PackageResults"])
@@ -315,7 +315,8 @@ def read_recovery(body: Mapping[str, Any]) -> list[LabelImage]:
         if shown is None:
             found.append(LabelImage(number, "", b""))
             continue
-        form, image = str(shown["LabelImageFormat"]["Code"]), _image(shown["GraphicImage"])
+        form = str(shown["LabelImageFormat"]["Code"]).upper()
+        image = _image(shown["GraphicImage"])
         found.append(LabelImage(number, form, image))
     shown = {label.tracking_number for label in found}
     named = [str(entry["TrackingNumber"]) for entry in as_list(response.get("TrackingCandidate"))]
