@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import grpc
@@ -13,10 +15,13 @@ from bare_calls import DEADLINE_SECONDS, bearer, raw, send
 from crossdock.errors import ConfigurationError, TryAgainError
 from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock.order.v1 import order_service_pb2
+from crossdock_hub import config
 from crossdock_hub.config import Limits
 from fixtures_hub import RunningHub, deployment
 from fixtures_nats import eventually
 
+CONFIG = Path(config.__file__)
+HUB = CONFIG.parent
 MEBIBYTE = 1 << 20
 CROWD, CROWD_SECONDS = 1200, 55.0
 HELD, REFUSED = 8, 50
@@ -128,6 +133,13 @@ async def test_who_is_turned_away_waits_for_nobody(tmp_path: Path) -> None:
             await eventually(served, "room again")
     finally:
         running.kill()
+
+
+def test_no_limit_is_for_nothing() -> None:
+    """Proves that the hub's code reads every limit that a deployment may set."""
+    code = "\n".join(path.read_text("utf-8") for path in HUB.rglob("*.py") if path != CONFIG)
+    read = set(re.findall(r"\w+", code))
+    assert [each.name for each in fields(Limits) if each.name not in read] == []
 
 
 def test_limits_are_changed_by_name() -> None:

@@ -25,13 +25,11 @@ class Limits:
     batch_commands_max: int = 512
     batch_rounds_max: int = 24
     batch_tries_max: int = 20
-    batch_keys_per_read_max: int = 500
     # A long decision lets everybody else have a turn after so long.
     turn_seconds: float = 0.01
     # So does a call with many entries that are put in line, sooner as nobody's answer waits for it.
     intake_turn_seconds: float = 0.002
     queue_commands_max: int = 20_000
-    bulk_slice_items: int = 500
     # A batch takes as much bulk work as is done in so long: whoever calls meanwhile waits for it.
     bulk_batch_seconds: float = 0.01
     # Beside such callers, and so long after one, it takes only as much as is done in this time.
@@ -72,7 +70,6 @@ class Limits:
     prerequisite_seconds_default: float = 86_400.0
     key_life_seconds_default: float = 1_800.0
     calls_max_default: int = 10
-    excerpt_characters_max: int = 4096
     # Breakers and pace.
     breaker_failures_needed: int = 5
     breaker_deliveries_needed: int = 3
@@ -160,7 +157,6 @@ class Limits:
     # How often an order is decided anew because some of it differs from its plan.
     replay_rounds_max: int = 20
     replay_rate_default: int = 50
-    replay_rate_max: int = 1_000
     replay_moving_max: int = 200
     replay_poll_seconds: float = 0.2
     replay_acts_max: int = 200
