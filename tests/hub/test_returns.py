@@ -15,7 +15,7 @@ from crossdock_hub.objects import receipts
 from crossdock_hub.reading.verdict import judge
 from crossdock_hub.unit import Refused
 from decisions import CARRIER, CONTRACT, ERP, OPERATIONS, outcome, refusal_of, request_id
-from first_flow import each, order
+from first_flow import each, order, package
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from returned_flow import RETURNS, ReturnedFlow, customer_return
@@ -167,7 +167,38 @@ def test_another_unit_is_not_guessed(flow: ReturnedFlow) -> None:
     wanted = customer_return(flow.shipped())
     wanted.lines[0].quantity.unit = "CS"
     refusal = refusal_of(lambda: flow.initiate(wanted))
-    assert "was shipped in EA" in refusal.message
+    assert (
+        "is in CS; line 1 (SKU-1) was shipped in EA: say in that unit how much comes back "
+        "(ConvertQuantity tells how much EA of SKU-1 that is)"
+    ) in refusal.message
+
+
+def test_a_line_that_left_in_two_units_comes_back_in_both(flow: ReturnedFlow) -> None:
+    """Proves that of a line of which pieces and a case left, either may come back in its own unit,
+    that of neither more comes back than left, whatever else does, and that a voided shipment
+    counts for nothing."""
+    order_id = flow.shipped(("12",))
+    (part,) = flow.all("fulfillment_request")
+    for number in ("SHP-CS", "SHP-VOID"):
+        carton = package(f"LPN-{number}")
+        carton.contents[0].quantity.unit = "CS"
+        made = flow.pack(part.id, carton, number=number).shipment
+        flow.manifest(number)
+    flow.void(made.id)
+
+    def wanted(number: str, quantity: str, unit: str) -> return_pb2.Return:
+        found = customer_return(order_id, number, {1: quantity})
+        found.lines[0].quantity.unit = unit
+        return found
+
+    refusal = refusal_of(lambda: flow.initiate(wanted("RMA-0", "2", "CS")))
+    assert "2 CS of line 1 come back, and 1 may: 1 were shipped" in refusal.message
+    flow.initiate(wanted("RMA-1", "1", "CS"))
+    refusal = refusal_of(lambda: flow.initiate(wanted("RMA-2", "1", "CS")))
+    assert "and 0 may: 1 were shipped and 1 are in other returns" in refusal.message
+    flow.initiate(wanted("RMA-3", "12", "EA"))
+    refusal = refusal_of(lambda: flow.initiate(wanted("RMA-4", "1", "EA")))
+    assert "and 0 may: 12 were shipped and 12 are in other returns" in refusal.message
 
 
 def test_only_an_order_of_which_something_has_left_comes_back(flow: ReturnedFlow) -> None:

@@ -45,8 +45,8 @@ RETURN_MUTANTS: Final[list[Mutant]] = [
             "        for key, quantity in {}.items():\n",
         ),
         another_unit_comes_back=(
-            "    if line.quantity.unit != unit:\n",
-            "    if not line.quantity.unit:\n",
+            "    shipped = out.get((line.line_number, unit), Decimal(0))\n",
+            "    shipped = max((q for (n, _), q in out.items() if n == line.line_number))\n",
         ),
     ),
     *faults_in(

@@ -1,4 +1,8 @@
-"""How much of an order may come back, and whether a new return asks for more; pure."""
+"""How much of an order may come back, and whether a new return asks for more; pure.
+
+What left in one unit may come back in that unit: of each that a line was shipped in, so much. Cases
+and pieces of one line are counted apart, so that no more comes back of either than left.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +14,31 @@ from crossdock.errors import Violation
 from crossdock.order.v1 import order_pb2
 from crossdock.quantities import plain
 from crossdock.returns.v1 import return_pb2
+from crossdock.shipment.v1 import shipment_pb2
 
 from crossdock_hub.objects import returned_pieces
-from crossdock_hub.objects.departures import Amounts
+from crossdock_hub.objects.departures import Amounts, shipped_amounts
 from crossdock_hub.objects.receipts import authorised, received
+from crossdock_hub.objects.shortages import has_left
 from crossdock_hub.refusals import invalid
+from crossdock_hub.wording import listed
 
 RULE = "returnable"
 
 
 def check_returnable(
     order: order_pb2.Order,
+    shipments: Iterable[shipment_pb2.Shipment],
     others: Iterable[return_pb2.Return],
     wanted: return_pb2.Return,
 ) -> None:
     """Refuse a return of what was not shipped, or is in another return of the order already.
 
-    others: every return that the order has. Raises Refused with INVALID_FIELD: all lines that ask
-    for too much, of another item, in another unit, or for a piece that is in another return.
+    shipments, others: every shipment and every return that the order has. Raises Refused with
+    INVALID_FIELD: all lines that ask for too much, of another item, in a unit in which nothing
+    left, or for a piece that is in another return.
     """
-    shipped = {row.line_number: row.shipped for row in order.progress}
+    shipped = _shipped(shipments)
     items = {line.line_number: line.item_number for line in order.lines}
     others = list(others)
     returned, pieces = _taken(others), returned_pieces.spoken_for(others)
@@ -42,10 +51,7 @@ def check_returnable(
         if line.item_number != items[number]:
             words = f"line {number} of the order is of {items[number]}; name that item"
             found.append(Violation(f"{at}.item_number", words, RULE))
-        out = shipped.get(number)
-        unit = out.unit if out is not None else line.quantity.unit
-        left = Decimal(out.value) if out is not None else Decimal(0)
-        problem = _problem(line, unit, left, returned[number, unit])
+        problem = _problem(line, shipped, returned[number, line.quantity.unit])
         if problem:
             found.append(Violation(f"{at}.quantity", problem, RULE))
         elif excess := returned_pieces.too_many(line, at, RULE):
@@ -55,13 +61,28 @@ def check_returnable(
         raise invalid(found)
 
 
-def _problem(line: return_pb2.ReturnLine, unit: str, shipped: Decimal, returned: Decimal) -> str:
-    """What is wrong with a line's quantity; "" when it may come back."""
-    quantity = Decimal(line.quantity.value)
+def _shipped(shipments: Iterable[shipment_pb2.Shipment]) -> Amounts:
+    """What has left, by line and unit."""
+    found: Amounts = defaultdict(Decimal)
+    for shipment in filter(has_left, shipments):
+        for key, quantity in shipped_amounts(shipment).items():
+            found[key] += quantity
+    return found
+
+
+def _problem(line: return_pb2.ReturnLine, out: Amounts, returned: Decimal) -> str:
+    """What is wrong with a line's quantity; "" when it may come back. returned: in its unit."""
+    quantity, unit = Decimal(line.quantity.value), line.quantity.unit
     if quantity <= 0:
         return "has to be above zero"
-    if line.quantity.unit != unit:
-        return f"is in {line.quantity.unit}; line {line.line_number} was shipped in {unit}"
+    shipped = out.get((line.line_number, unit), Decimal(0))
+    others = sorted(u for (n, u), q in out.items() if n == line.line_number and q and u != unit)
+    if not shipped and others:
+        return (
+            f"is in {unit}; line {line.line_number} ({line.item_number}) was shipped in "
+            f"{listed(others)}: say in that unit how much comes back (ConvertQuantity tells how "
+            f"much {others[0]} of {line.item_number} that is)"
+        )
     if quantity > shipped - returned:
         return (
             f"{plain(quantity)} {unit} of line {line.line_number} come back, and "

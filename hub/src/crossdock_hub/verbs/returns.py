@@ -54,7 +54,7 @@ def _returned_order(unit: Unit, wanted: return_pb2.Return) -> ObjectRecord:
     """The order, of which all that is wanted may come back. Raises Refused."""
     order_id = wanted.order_id
     keys: list[Key] = [("object", "order", order_id), ("children", KIND, order_id)]
-    unit.require([*keys, ("flow", order_id)])
+    unit.require([*keys, ("children", "shipment", order_id), ("flow", order_id)])
     order = unit.object("order", order_id)
     part = unit.get(("archived", key_of(order_id))) if order is None else None
     if part is not None:
@@ -65,7 +65,8 @@ def _returned_order(unit: Unit, wanted: return_pb2.Return) -> ObjectRecord:
         raise transition("order", order.state, "InitiateReturn", lifecycle.RETURNABLE_ORDER_STATES)
     message: Any = order.message
     others: list[Any] = [other.message for other in unit.children(KIND, order_id)]
-    check_returnable(message, others, wanted)
+    shipments: list[Any] = [each.message for each in unit.children("shipment", order_id)]
+    check_returnable(message, shipments, others, wanted)
     return order
 
 
