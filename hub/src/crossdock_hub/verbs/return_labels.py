@@ -68,17 +68,26 @@ def found_by(
 ) -> ObjectRecord:
     """Let the numbers of parcels lead to the return, but for those that lead to another one: of the
     same box, or of years ago, as carriers use numbers again. One that is on its way back by now
-    brings the return at once."""
+    brings the return at once, unless the one that its number leads to is still to come."""
     keys = [_reference(each) for each in parcels]
     unit.require(("reference", *key) for key in keys)
+    leads: list[ReferenceRecord | None] = [unit.get(("reference", *key)) for key in keys]
+    unit.require(("object", KIND, each.object_id) for each in leads if each is not None)
     free, its = [], []
-    for key, parcel in zip(keys, parcels, strict=True):
-        known: ReferenceRecord | None = unit.get(("reference", *key))
-        if known is None or known.object_id == record.id:
+    for key, known, parcel in zip(keys, leads, parcels, strict=True):
+        own = known is None or known.object_id == record.id
+        if own:
             free.append(key)
+        if own or _has_ended(unit, known):
             its.append(parcel)
     after = resources.with_references(unit, record, free)
     return _bring(unit, after, _coming(unit, after, its))
+
+
+def _has_ended(unit: Unit, known: ReferenceRecord | None) -> bool:
+    """Whether a number leads to a return that nothing brings any more."""
+    other = None if known is None else unit.object(KIND, known.object_id)
+    return other is not None and other.state in lifecycle.ENDED_RETURNS
 
 
 def _coming(
@@ -229,20 +238,40 @@ def way_back_keys(unit: Unit, parcel: ParcelRecord) -> set[Key]:
     known: ReferenceRecord | None = unit.get(leads)
     if known is None or known.kind != KIND:
         return set()
-    return {("object", KIND, known.object_id), ("flow", parcel.order_id)}
+    keys: set[Key] = {("object", KIND, known.object_id), ("flow", parcel.order_id)}
+    if all(map(unit.knows, keys)) and _has_ended(unit, known):
+        keys.add(("children", KIND, parcel.order_id))
+    return keys
 
 
 def move_on_the_way_back(unit: Unit, parcel: ParcelRecord) -> None:
     """A parcel that had left is coming back: the return that its number leads to, if any, is in
-    transit with it."""
+    transit with it; where that has ended, the oldest open one of its order that names the parcel.
+
+    A number leads to one return for good, as every key of another system does."""
     unit.require(way_back_keys(unit, parcel))
     known: ReferenceRecord | None = unit.get(way_back_key(parcel))
     if known is None or known.kind != KIND:
         return
+    own = return_pb2.ReturnParcel(
+        carrier_code=parcel.carrier_code, tracking_number=parcel.tracking_number
+    )
     record = unit.object(KIND, known.object_id)
+    if _has_ended(unit, known):
+        unit.require([("children", KIND, parcel.order_id)])
+        others = (each for each in unit.children(KIND, parcel.order_id) if _names(each, own))
+        record = next(others, record)
     if record is not None and record.root_id == parcel.order_id:
-        own = {"carrier_code": parcel.carrier_code, "tracking_number": parcel.tracking_number}
-        _bring(unit, record, [return_pb2.ReturnParcel(**own)])
+        _bring(unit, record, [own])
+
+
+def _names(record: ObjectRecord, parcel: return_pb2.ReturnParcel) -> bool:
+    """Whether an open return says that this parcel brings it."""
+    message: Any = record.message
+    known = [*message.parcels, *filter(None, [_parcel_of(record)])]
+    wanted = parcel.carrier_code, parcel.tracking_number
+    named = any((each.carrier_code, each.tracking_number) == wanted for each in known)
+    return named and record.state not in lifecycle.ENDED_RETURNS
 
 
 def _bring(
