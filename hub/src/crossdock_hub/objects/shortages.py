@@ -140,6 +140,20 @@ def still_to_pack(
     return {key: each for key, each in missing.items() if each and key not in unknown}
 
 
+def not_compared(
+    request: fulfillment_pb2.FulfillmentRequest, shipments: Sequence[shipment_pb2.Shipment]
+) -> dict[tuple[int, str], set[str]]:
+    """In which other units goods of a line are packed or short than the one it was asked for in, by
+    line and that unit: of these lines nobody says what is missing. shipments: of the request."""
+    requested = amounts(request.lines)
+    packed = contents(each for mate in shipments if not is_voided(mate) for each in mate.packages)
+    told = _more(packed, _larger(short_at_pick(request), _never_packed(shipments)))
+    return {
+        (line, unit): {u for (n, u), quantity in told.items() if n == line and quantity} - {unit}
+        for line, unit in sorted(_in_other_units(requested, told))
+    }
+
+
 def state_of_request(
     request: fulfillment_pb2.FulfillmentRequest, shipments: Sequence[shipment_pb2.Shipment]
 ) -> str:

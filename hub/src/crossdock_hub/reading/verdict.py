@@ -19,6 +19,7 @@ from crossdock_hub.reading.chain import Chain, Situation
 from crossdock_hub.reading.presenting import waiting
 from crossdock_hub.reading.progress import Judgement, judge_objects, name_of
 from crossdock_hub.reading.silent_parcels import silence
+from crossdock_hub.reading.uncompared_lines import uncompared
 from crossdock_hub.reading.unwritten import OVER, judge_stuck, judge_waiting
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.wording import clock, duration, listed
@@ -60,9 +61,10 @@ def judge(chain: Chain, known: Mapping[str, Situation], limits: Limits, now: int
         if found is not None:
             return _one_line(found)
     found = judge_objects(chain, now)
-    silent = silence(chain, limits, now) if found.verdict in _NOT_OVER else ""
-    if silent:
-        found = Judgement(found.verdict, f"{found.sentence.rstrip('.')}; {silent}.")
+    clauses = [silence(chain, limits, now), uncompared(chain)]
+    said = "; ".join(filter(None, clauses)) if found.verdict in _NOT_OVER else ""
+    if said:
+        found = Judgement(found.verdict, f"{found.sentence.rstrip('.')}; {said}.")
     return _one_line(found)
 
 
