@@ -120,12 +120,15 @@ async def test_items_come_again_with_their_unit_and_over_nothing_newer(
     lane: Lane,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     erp: Any,
     word: str,
 ) -> None:
     """Proves that items held for a unit without a row are told by themselves once `crossdock map
     set` gives it one, that each item then is as if the row had been there from the start, and that
-    an older change is not written over a newer one which was told meanwhile."""
+    an older change is not written over a newer one which was told meanwhile, of which the log says
+    that it was overtaken, and by what."""
+    caplog.set_level("INFO", logger=held_payloads.__name__)
     monkeypatch.setattr(running_endpoints, "HEARTBEAT_SECONDS", 0.2)
     monkeypatch.setattr(held_payloads, "HELD_ROUND_SECONDS", 0.5)
     numbers = {name: unique("SKU-H") for name in BEFORE}
@@ -156,6 +159,10 @@ async def test_items_come_again_with_their_unit_and_over_nothing_newer(
             return done == 5 and await items() == AFTER
 
         await eventually(told_after, "what was held is told", WAIT_SECONDS)
+        said = [record.getMessage() for record in caplog.records]
+        overtaken = [each for each in said if ": overtaken: " in each]
+        assert any(numbers["passed"] in each for each in overtaken)
+        assert sum(each.endswith(": translated") for each in said) == 5 - len(overtaken)
         assert await waiting(story, theirs.adapter.name) == 0
 
 

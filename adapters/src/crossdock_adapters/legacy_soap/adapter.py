@@ -21,7 +21,7 @@ from crossdock_adapters.sdk import (
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Document, Rules
 from crossdock_adapters.sdk.error_table import ErrorTable
-from crossdock_adapters.sdk.held_payloads import LeftOut
+from crossdock_adapters.sdk.held_payloads import LeftOut, Overtaken
 from crossdock_adapters.sdk.item_changes import Change, ItemChanges
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
@@ -183,8 +183,10 @@ async def take_again(poll: Poll, held: HeldPayload, vendor: Erp) -> None:
     except Unreadable:
         raise LeftOut(f"no item with a number and a change's: {BY_HAND}") from None
     revision = await erp_items.revision_of(poll.hub, number)
-    if not await vendor.item_changes.has_newer(number, change):
-        await _told(poll, vendor, item, revision)
+    newer = await vendor.item_changes.newer(number, change)
+    if newer:
+        raise Overtaken(f"change {newer} of item {number} is newer than this one, {change}")
+    await _told(poll, vendor, item, revision)
 
 
 @ADAPTER.poll("items", translate_held=take_again)

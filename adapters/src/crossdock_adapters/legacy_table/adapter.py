@@ -13,7 +13,7 @@ from crossdock_adapters.sdk import deployed_files, erp_items, table_layout
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.database import Database, Limits
 from crossdock_adapters.sdk.erp_documents import DOCUMENTS, Document, Rules
-from crossdock_adapters.sdk.held_payloads import LeftOut
+from crossdock_adapters.sdk.held_payloads import LeftOut, Overtaken
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
@@ -163,6 +163,10 @@ async def take_again(poll: Poll, held: HeldPayload, vendor: Erp) -> None:
         raise Retry(0.0, "another row of its item comes first")
     if again is Again.GONE:
         raise LeftOut(f"its row is gone from {layout.head.table}: {BY_HAND}")
+    if again is Again.OVERTAKEN:
+        raise Overtaken(f"a newer row of item {item} than {number} of {layout.head.table} is done")
+    if again is Again.ELSEWHERE:
+        raise Overtaken(f"the ERP gives row {number} of {layout.head.table} anew, or gave it since")
     if row is not None:
         failed = not await _told_item(poll, vendor, row, revision)
         await vendor.settle(ITEMS, row, token, failed=failed)

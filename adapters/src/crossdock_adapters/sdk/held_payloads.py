@@ -36,6 +36,11 @@ class LeftOut(Exception):
     told why, and what to do."""
 
 
+class Overtaken(Exception):
+    """Nothing of this held payload is to be told any more, since something newer is, or will be.
+    It is closed as a translated one is, and the log says by what it was overtaken."""
+
+
 class Away(Exception):
     """The hub, or the vendor at all, can't be reached: the round is over."""
 
@@ -213,8 +218,11 @@ class HeldPayloads:
         return f"held payload {last}: {why}"
 
     async def _again(self, held: HeldPayload) -> None:
+        closed = "translated"
         try:
             reason, codes = await self._reason(held)
+        except Overtaken as overtaken:
+            reason, codes, closed = "", None, f"overtaken: {overtaken}"
         except LeftOut as left_out:
             if not held.asked:
                 return
@@ -225,13 +233,13 @@ class HeldPayloads:
             # Another process of this endpoint, or an operator, closed it meanwhile.
             log.info("held payload %s: %s", held.id, refused)
             return
-        end = f"still held: {reason}" if reason else "translated"
+        end = f"still held: {reason}" if reason else closed
         log.info("endpoint %s: held payload %s: %s", self._inbound.endpoint, held.id, end)
 
     async def _reason(self, held: HeldPayload) -> tuple[str, UnreadCodes | None]:
         """Why it still can't be translated, and for which codes; "" when its facts are in the hub.
 
-        Raises Away, NotNow, LeftOut.
+        Raises Away, NotNow, LeftOut, Overtaken.
         """
         reasons: list[str] = []
         unread: list[UnreadCodes] = []
@@ -246,7 +254,7 @@ class HeldPayloads:
         try:
             async with asyncio.timeout(HELD_PAYLOAD_SECONDS):
                 await self._translate(held, hold)
-        except LeftOut:
+        except (LeftOut, Overtaken):
             raise
         except TimeoutError:
             return f"not translated within {HELD_PAYLOAD_SECONDS:g} s", None

@@ -34,8 +34,9 @@ class ItemChanges:
         self._newest: dict[str, int] = {}
         self._unread: dict[str, set[int]] = {}
 
-    async def has_newer(self, item: str, change: int) -> bool:
-        """Whether the ERP told, or will tell, something newer of an item than this change of it.
+    async def newer(self, item: str, change: int) -> int:
+        """The number of a newer change of an item than this one, which the ERP told or will tell; 0
+        when there is none.
 
         A newer one that cannot be read does not count: it is held itself, and comes after this one.
         Retry: there is more to read than one look does.
@@ -49,7 +50,7 @@ class ItemChanges:
             self._keep(page)
             newest = max((self._until, *(number for number, _, _ in page)))
             if newest == self._until:
-                return await self._is_newer(item, change)
+                return await self._newer(item, change)
             self._until = newest
             if len(self._newest) + len(self._unread) > MAX_ITEMS:
                 self._since = None
@@ -64,7 +65,7 @@ class ItemChanges:
             else:
                 self._unread.setdefault(of, set()).add(number)
 
-    async def _is_newer(self, item: str, change: int) -> bool:
+    async def _newer(self, item: str, change: int) -> int:
         """Newest first, so that a heap of them ends with the first that has its row by now."""
         behind = sorted(
             (each for each in self._unread.get(item, ()) if each > change), reverse=True
@@ -73,12 +74,13 @@ class ItemChanges:
             if self._newest.get(item, change) > change:
                 break
             self._keep(await self._page_behind(number - 1))
-        if self._newest.get(item, change) > change:
-            return True
+        newest = self._newest.get(item, change)
+        if newest > change:
+            return newest
         if len(behind) > MAX_UNREAD_OF_ITEM:
             raise Retry(
                 0.0,
                 f"{len(behind)} newer changes of {item} cannot be read, and one look asks for "
                 f"{MAX_UNREAD_OF_ITEM} of them again: give their codes rows (crossdock map set)",
             )
-        return False
+        return 0
