@@ -4,6 +4,7 @@ python tools/contracts.py generate     stubs, image and positions from proto/; v
 python tools/contracts.py lint         buf lint, buf format, and the rules that buf cannot check
 python tools/contracts.py check        what is committed is what proto/ gives, and vendors' protos
 python tools/contracts.py breaking     against the last release: wire and meaning
+python tools/contracts.py judge        lint, breaking: what must be green before a change lands
 python tools/contracts.py all          generate, lint, breaking
 python tools/contracts.py release      makes the present contract the last released one
 python tools/contracts.py third-party  only third_party/, for those who call buf themselves
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str]) -> None:
         "check": [check],
         "breaking": [breaking],
         "release": [release],
+        "judge": [lint, breaking],
         "all": [generate, lint, breaking],
     }
     if len(arguments) != 1 or arguments[0] not in steps:

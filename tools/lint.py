@@ -22,7 +22,7 @@ WORKERS = 2
 SOURCES = ("clients/python/src", "hub/src", "adapters/src")
 CHECKS: dict[str, list[str]] = {
     "types": ["mypy", *SOURCES, "tools", "tests"],
-    "contract": ["python", "tools/contracts.py", "lint"],
+    "contract": ["python", "tools/contracts.py", "judge"],
     "stubs current": ["python", "tools/contracts.py", "check"],
     "style": ["ruff", "check", "."],
     "format": ["ruff", "format", "--check", "."],
