@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import replace
 
 import first_flow
 import pytest
@@ -19,19 +18,14 @@ from crossdock.lineage.v1 import lineage_pb2, lineage_service_pb2
 from crossdock.mapping.v1 import mapping_pb2, mapping_service_pb2
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 from crossdock.types.v1 import types_pb2
-from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.driving import drive_one
 from crossdock_hub.identity import HUB
 from crossdock_hub.objects.flows_named import flow_named
-from crossdock_hub.reading.progress import Judgement
-from crossdock_hub.reading.unwritten import judge_waiting
-from crossdock_hub.reading.verdict import judge
-from decisions import WMS, outcome
-from first_flow import Flow, package
+from decisions import WMS
+from first_flow import Flow
 from fixtures_hub import Lane, RunningHub
 from fixtures_nats import eventually
 from google.protobuf.message import Message
-from stored_flow import chain_of, situations_of
 from story import Story, label, unique
 
 
@@ -116,71 +110,6 @@ async def test_what_will_never_be_written_is_in_no_flow(hub: RunningHub, lane: L
             await traced(played.operator, fact)
 
 
-# Sentences
-
-
-def waits_for_an_item(packed: int = 1) -> tuple[Flow, str]:
-    """An order whose warehouse packed what nobody knows, so often, five minutes ago; its id."""
-    flow = Flow()
-    order_id, (part,) = flow.released()
-    flow.settle(flow.delivery("netsuite", "create_sales_order"))
-    flow.settle(flow.delivery("manhattan", "release_order"))
-    for number in range(packed):
-        carton = package(f"LPN-{number}", item="NEW-1")
-        answer = flow.pack(part, carton, number=f"SHP-{number}")
-        assert outcome(answer.receipt) == "HELD"
-    flow.now += 300 * SECOND
-    return flow, order_id
-
-
-def verdict(flow: Flow, order_id: str) -> Judgement:
-    return judge(chain_of(flow, order_id), situations_of(flow), Limits(), flow.now)
-
-
-def test_what_the_warehouse_reported_in_vain_is_said() -> None:
-    """Proves that a flow whose warehouse packed what nobody knows says so, since when and what it
-    waits for, instead of asking the warehouse to pack, and how many more wait."""
-    assert "ReportPacked" not in verdict(*waits_for_an_item(packed=0)).sentence
-    found = verdict(*waits_for_an_item(packed=2))
-    assert found.verdict == "WAITING"
-    assert found.sentence.startswith(
-        "Waiting: what manhattan reported by ReportPacked is not written since 5 min (1 more as "
-        "well): "
-    )
-    assert "NEW-1" in found.sentence
-
-
-def test_what_waits_for_nothing_needs_a_person() -> None:
-    """Proves that a fact which nothing that may come would help is for a person, with the command
-    that helps, and before others that wait."""
-    flow, order_id = waits_for_an_item(packed=2)
-    last = flow.held()[-1]
-    flow.records["held_fact", last.id] = replace(last, awaits="")
-    found = verdict(flow, order_id)
-    assert found.verdict == "NEEDS_PERSON"
-    assert f"crossdock dead-letters drive {last.id} --reason" in found.sentence
-
-
-def test_what_is_over_is_not_held_up_but_by_its_returns() -> None:
-    """Proves that an order which has arrived is complete whatever is held of it, and that a return
-    under way makes what is held count again, until it is over."""
-    flow, order_id = waits_for_an_item()
-    chain = chain_of(flow, order_id)
-    assert chain.held and judge_waiting(chain, flow.now)
-    (order,) = (record for record in chain.objects if record.kind == "order")
-    arrived = replace(order, state="DELIVERED")
-    coming = replace(order, id="R-1", kind="customer_return", number="R-1", state="IN_TRANSIT")
-    ended = replace(coming, state="CLOSED")
-    for objects, counts in (
-        ([arrived], False),
-        ([arrived, coming], True),
-        ([arrived, ended], False),
-        ([order, ended], True),
-    ):
-        told = judge_waiting(replace(chain, objects=objects), flow.now)
-        assert (told is not None) is counts
-
-
 # Names
 
 
@@ -224,3 +153,16 @@ def test_a_fact_finds_its_flow_when_it_is_decided_again() -> None:
     before = flow.records["held_fact", after.id]
     flow.decide(HUB, "drive", lambda unit: drive_one(unit, after))
     assert flow.records["held_fact", after.id] is before
+
+
+def test_a_fact_finds_its_flow_when_it_is_reported_again() -> None:
+    """Proves that the next poll which tells of such a scan has it find the flow, and that the scan
+    is kept once."""
+    flow = Flow()
+    early = first_flow.scan("UNKNOWN", flow.now)
+    early.native_codes.append(types_pb2.NativeCode(type="I", code="QQ"))
+    flow.report(early)
+    shipment = flow.labelled()
+    flow.report(early)
+    (fact,) = flow.held()
+    assert fact.root_id == shipment.order_id

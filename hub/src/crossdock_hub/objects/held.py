@@ -32,6 +32,9 @@ def hold(
     identity = identity or why.identity
     kept = _open_fact(unit, unit.get(("held_payload", identity))) if identity else None
     if kept is not None:
+        if not kept.root_id:
+            # It may have come before what it names; told again, it may find that.
+            _note_flow(unit, kept, flow_named(unit, request))
         receipt = types_pb2.FactReceipt(outcome=types_pb2.FACT_OUTCOME_HELD, held_fact_id=kept.id)
         receipt.held_because.ParseFromString(kept.refusal)
         return receipt
@@ -67,6 +70,11 @@ def hold_payload(unit: Unit, request: held_fact_pb2.HoldPayloadRequest) -> types
     """Keep a raw payload, unless the same is held: closed ones do not count, they are looked at."""
     identity = payload_identity(unit.caller.endpoint, request)
     return hold(unit, "", request, why_untranslated(unit, request.source, request), identity)
+
+
+def _note_flow(unit: Unit, kept: HeldFactRecord, root_id: str) -> None:
+    if root_id:
+        unit.put(("held_fact", kept.id), replace(kept, root_id=root_id))
 
 
 def _open_fact(unit: Unit, fact_id: str | None) -> HeldFactRecord | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import breaking, pacing
@@ -18,6 +19,9 @@ from crossdock_hub.records import (
     OperatorWordRecord,
     ScanRecord,
 )
+
+# Facts that are told of one flow.
+HELD_MAX: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Situation:
 class Chain:
     """Everything known of one flow. attempts, words of operators: by delivery id, oldest first.
 
-    held: facts that name it and are not written yet, oldest first, without what they carry.
+    held: facts that name it and are not written yet, the oldest HELD_MAX, without what they carry.
     """
 
     root_id: str

@@ -108,9 +108,9 @@ def _not_told_to_leave(shipments: Sequence[ObjectRecord], now: int) -> Judgement
             since = duration(now - shipment.updated_at)
             return Judgement(
                 "UNDER_WAY",
-                f"Under way: {_called(shipment)} is delivered since {since}, and warehouse "
-                f"{message.ship_from_location_number} has not told that it left; its goods issue "
-                "is posted when it does.",
+                f"Under way: {_called(shipment)} is delivered since {since}, and no departure from "
+                f"warehouse {message.ship_from_location_number} is written; its goods issue is "
+                "posted when one is.",
             )
     return None
 

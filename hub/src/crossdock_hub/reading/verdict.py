@@ -20,7 +20,7 @@ from crossdock_hub.reading.presenting import waiting
 from crossdock_hub.reading.progress import Judgement, judge_objects, name_of
 from crossdock_hub.reading.silent_parcels import silence
 from crossdock_hub.reading.uncompared_lines import uncompared
-from crossdock_hub.reading.unwritten import OVER, judge_stuck, judge_waiting
+from crossdock_hub.reading.unwritten import OVER, with_unwritten
 from crossdock_hub.records import DeliveryRecord
 from crossdock_hub.wording import clock, duration, listed
 
@@ -65,7 +65,7 @@ def judge(chain: Chain, known: Mapping[str, Situation], limits: Limits, now: int
     said = "; ".join(filter(None, clauses)) if found.verdict in _NOT_OVER else ""
     if said:
         found = Judgement(found.verdict, f"{found.sentence.rstrip('.')}; {said}.")
-    return _one_line(found)
+    return _one_line(with_unwritten(found, chain, now))
 
 
 def _one_line(judgement: Judgement) -> Judgement:
@@ -362,11 +362,9 @@ def _unpublished(case: Case) -> Judgement | None:
 _WORST_FIRST: tuple[Callable[[Case], Judgement | None], ...] = (
     _posted_twice,
     _needs_person,
-    lambda case: judge_stuck(case.chain, case.now),
     _refused,
     _in_doubt,
     _waiting,
     _under_way,
     _unpublished,
-    lambda case: judge_waiting(case.chain, case.now),
 )

@@ -8,14 +8,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from crossdock_hub.reading.chain import HELD_MAX
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 
 # All but what a fact carries, which may be half a megabyte.
 TOLD = [column for column in t.held_facts.c if column is not t.held_facts.c.payload]
-# Facts that are told of one flow, the oldest.
-OF_FLOW_MAX = 100
 # A column of each row of a page: how many there are, those left out for their bytes included.
 FOUND = "found"
 
@@ -79,10 +78,10 @@ def _conditions(wanted: HeldFactFilter) -> list[ColumnElement[bool]]:
 
 
 async def held_of_flow(connection: AsyncConnection, root_id: str) -> list[HeldFactRecord]:
-    """The oldest OF_FLOW_MAX facts held that name a flow, without what they carry."""
+    """The oldest HELD_MAX facts held that name a flow, without what they carry."""
     h = t.held_facts.c
     statement = select(*TOLD).where(t.HELD_OF_FLOW, h.root_id == root_id).order_by(h.id)
-    found = (await connection.execute(statement.limit(OF_FLOW_MAX))).mappings()
+    found = (await connection.execute(statement.limit(HELD_MAX))).mappings()
     return [told_record(row) for row in found]
 
 

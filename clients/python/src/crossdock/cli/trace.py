@@ -126,6 +126,8 @@ def _held(lineage: lineage_pb2.Lineage) -> Iterator[str]:
             f"{fact.endpoint} waits for {fact.awaits or 'a person'} (held fact {fact.id})"
         )
         yield f"  {fact.refusal.message}"
+        if not fact.awaits:
+            yield f"  crossdock dead-letters drive {fact.id} --reason …, or discard it"
 
 
 def _tables(lineage: lineage_pb2.Lineage) -> None:

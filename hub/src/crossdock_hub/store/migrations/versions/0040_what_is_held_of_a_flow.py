@@ -12,8 +12,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Index what is held by the flow that it names; of what is held already, that is noted when it
-    is decided again, which is at the start."""
+    """Index what is held by the flow that it names; of what is held already, that is noted once it
+    is decided or reported again."""
     held = sa.text("state = 'HELD' AND root_id <> ''")
     op.create_index(
         "held_facts_of_flow",
