@@ -105,6 +105,16 @@ async def test_a_change_needs_the_etag_of_what_was_read(desk: Desk) -> None:
     assert desk.orders()[0]["ShippingCondition"] == "02"
 
 
+async def test_a_new_item_has_no_etag_of_its_own(desk: Desk) -> None:
+    """Proves that the simulated order's ETag is not given out as one of the item that is added."""
+    await desk.do("create_sales_order", approved({}))
+    number = desk.orders()[0]["SalesOrder"]
+    path = f"A_SalesOrder{odata.key(SalesOrder=number)}/to_Item"
+    item = {"SalesOrderItem": "70", "Material": "SKU-1001", "RequestedQuantity": "1"}
+    item |= {"RequestedQuantityUnit": "EA", "ProductionPlant": "1010"}
+    assert (await desk.vendor.create(ORDERS, path, item)).etag == ""
+
+
 async def test_every_page_is_read(tmp_path: Path) -> None:
     """Proves that `__next` is followed to its end, by path and query alone."""
     async with running(tmp_path, page_size=2) as desk:
