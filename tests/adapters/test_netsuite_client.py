@@ -117,13 +117,34 @@ def test_a_gateway_error_page_is_unknown_for_a_write(body: bytes) -> None:
         judge(answer, effect=True, earlier_effect=False)
 
 
-@pytest.mark.parametrize("code", ["USER_ERROR", "INVALID_REQUEST"])
-def test_a_record_changed_meanwhile_is_saved_again(code: str) -> None:
-    """Proves that a save that lost to somebody else's is no refusal, if only its words say so."""
-    said = {"detail": "Save failed. Record has been changed by another user.", "o:errorCode": code}
-    body = json.dumps({"status": 400, "o:errorDetails": [said]})
-    with pytest.raises(Retry):
-        judge(Answer(400, {}, body.encode()), effect=True, earlier_effect=False)
+def explained(status: int, code: str, detail: str) -> Answer:
+    told = {"status": status, "o:errorDetails": [{"detail": detail, "o:errorCode": code}]}
+    return Answer(status, {}, json.dumps(told).encode())
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "detail", "expected"),
+    [
+        (409, "RCRD_HAS_BEEN_CHANGED", "Record has been changed.", Retry),
+        (400, "RCRD_HAS_BEEN_CHANGED", "Record has been changed.", Retry),
+        (400, "USER_ERROR", "Record has been changed by another user.", OutcomeUnknown),
+        (400, "USER_ERROR", "The record has been changed since approval: submit it again.", Reject),
+        (400, "INVALID_CONTENT", "Record has been changed.", Reject),
+        (500, "USER_ERROR", "Record has been changed.", OutcomeUnknown),
+        (500, "UNEXPECTED_ERROR", "Record has been changed.", OutcomeUnknown),
+        (500, "UNEXPECTED_ERROR", "RCRD_HAS_BEEN_CHANGED", OutcomeUnknown),
+        (400, "SSS_TIME_LIMIT_EXCEEDED", "afterSubmit: Record has been changed", OutcomeUnknown),
+        (400, "SSS_TIME_LIMIT_EXCEEDED", "afterSubmit: RCRD_HAS_BEEN_CHANGED", OutcomeUnknown),
+    ],
+)
+def test_a_record_changed_meanwhile(
+    status: int, code: str, detail: str, expected: type[Exception]
+) -> None:
+    """Proves that only the code for a save that lost to another says that nothing was saved: its
+    words in a USER_ERROR leave it unknown, a business's own text refuses, a failure is one."""
+    with pytest.raises(expected) as raised:
+        judge(explained(status, code, detail), effect=True, earlier_effect=False)
+    assert raised.type is expected
 
 
 @pytest.mark.parametrize("code", ["UNEXPECTED_ERROR", "SSS_TIME_LIMIT_EXCEEDED"])

@@ -21,7 +21,7 @@ from crossdock_adapters.netsuite.client import (
 from crossdock_adapters.netsuite.sandbox import DEFAULT_CERTIFICATE_ID, DEFAULT_CLIENT_ID
 from crossdock_adapters.sdk.auth import client_assertion
 from crossdock_adapters.sdk.http import Answer, VendorHttp
-from crossdock_adapters.sdk.outcomes import Reject, Retry
+from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Reject, Retry
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from netsuite_account import Account, client_of, running_account
@@ -329,3 +329,22 @@ async def test_human_edits_are_kept_apart(account: Account) -> None:
     (order,) = account.orders()
     assert (order["fields"]["memo"], order["times_updated"]) == ("call first", 0)
     assert order["edited_by_people"] == [{"memo": "call first"}]
+
+
+@pytest.mark.parametrize(
+    ("changed", "meant"), [({}, Retry), ({"changed_status": 400}, OutcomeUnknown)]
+)
+async def test_a_save_that_loses_to_another_is_refused(
+    tmp_path: Path, changed: dict[str, Any], meant: type[Exception]
+) -> None:
+    """Proves that of two saves at once one is refused as changed meanwhile, with its own code, or
+    with the words alone in a USER_ERROR, where the setting says so."""
+    slow = {"save_seconds_min": 0.2, "save_seconds_max": 0.2}
+    async with running_account(tmp_path, **slow, **changed) as account:
+        await two_line_order(account)
+        memos = [
+            account.client.update("salesOrder", eid("o-1"), {"memo": memo}) for memo in ("a", "b")
+        ]
+        ended = await asyncio.gather(*memos, return_exceptions=True)
+        assert sorted(type(each).__name__ for each in ended) == sorted(["NoneType", meant.__name__])
+        assert account.orders()[0]["times_updated"] == 1

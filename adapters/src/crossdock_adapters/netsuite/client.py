@@ -77,7 +77,7 @@ class Problem:
     @property
     def row(self) -> tuple[int, str]:
         """Status and code of its row: the first whose code is in its words, else its own."""
-        words = f"{self.code} {self.further_codes} {self.detail}".upper()
+        words = " ".join(f"{self.code} {self.further_codes} {self.detail}".upper().split())
         for status, code in ERRORS.rows:
             if code not in ("", ANY_CODE) and status in (0, self.status) and code in words:
                 return status, code

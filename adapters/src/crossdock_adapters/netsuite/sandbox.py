@@ -67,7 +67,7 @@ SUITEQL_ROW_LIMIT = 100_000
 DEFAULT_CLIENT_ID = "crossdock-integration"
 DEFAULT_CERTIFICATE_ID = "crossdock-certificate-1"
 DEFAULT_CONCURRENCY = 5
-DEFAULT_CONCURRENCY_STATUS = 429
+DEFAULT_CONCURRENCY_STATUS, DEFAULT_CHANGED_STATUS = 429, 409
 DEFAULT_TOKEN_SECONDS = 3600
 DEFAULT_SAVE_SECONDS = (0.005, 0.03)
 DEFAULT_TIME_ZONE = "America/Los_Angeles"
@@ -89,10 +89,11 @@ class NetSuiteSandbox(Sandbox):
 
     Settings: client_id, certificate_id, client_key_file (PEM; written with a new key when it does
     not exist, as if an administrator had mapped the certificate), token_seconds, concurrency_limit,
-    concurrency_status (429, or 400 as RESTlets answer), save_seconds_min, save_seconds_max,
-    account_time_zone, countries (where it has locations and customers: US, DE, CA), custom_fields,
-    lots and serials (by item number, those on hand in the first location: 1000 of each lot),
-    skipped_numbers (so that an account begun anew does not repeat document numbers).
+    concurrency_status (429, or 400 as RESTlets answer), changed_status (409, or 400: USER_ERROR),
+    save_seconds_min, save_seconds_max, account_time_zone, custom_fields, countries (where it has
+    locations and customers: US, DE, CA), lots and serials (by item number, those on hand in the
+    first location: 1000 of each lot), skipped_numbers (so that an account begun anew does not
+    repeat document numbers).
     """
 
     name: ClassVar[str] = "netsuite"
@@ -276,7 +277,9 @@ class NetSuiteSandbox(Sandbox):
         def save() -> Record:
             record = self._books.get(record_type, call.key)
             if version != self._version(record_type, call.key):
-                raise VendorRefusal(400, "USER_ERROR", "Record has been changed.")
+                status = int(self.settings.get("changed_status", DEFAULT_CHANGED_STATUS))
+                code = "USER_ERROR" if status == 400 else "RCRD_HAS_BEEN_CHANGED"
+                raise VendorRefusal(status, code, "Record has been changed.")
             if record_type == ITEM_FULFILLMENT:
                 names = check_names(self._books, record_type, body, refuse=_strict(request))
                 change_fulfillment(self._books, record, names)
