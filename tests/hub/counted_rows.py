@@ -124,7 +124,7 @@ class Library:
             # One of two as its spelling is compared, and so not in the index of others.
             tracking = f"1Z{number}" if number % 2 else f"1z {number}"
             parcel = ParcelRecord(
-                "UPS", tracking, name, name, name, name, 0, "CREATED", None, False
+                "UPS", tracking, name, name, name, name, 0, "CREATED", None, False, NOW
             )
             made["parcel", parcel.carrier_code, tracking] = parcel
         async with self.store.write() as connection:

@@ -48,6 +48,7 @@ def parcel(number: int, *, exception_open: bool = False) -> ParcelRecord:
         "IN_TRANSIT",
         None,
         exception_open,
+        number,
     )
 
 

@@ -211,7 +211,7 @@ async def test_the_scans_of_a_parcel_are_read_when_it_is_locked(
 ) -> None:
     """Proves that a batch which asks at once for a parcel and its scans, as every try but the first
     does, has the scan that another committer stored while it waited for the parcel."""
-    parcel = ParcelRecord("UPSN", "1Z1", "L", "S", "P", "O", 1, "RETURNING", None, False)
+    parcel = ParcelRecord("UPSN", "1Z1", "L", "S", "P", "O", 1, "RETURNING", None, False, 1)
     parcel_key, scans_key = ("parcel", "UPSN", "1Z1"), ("scans_of", "UPSN", "1Z1")
     async with store.write() as connection:
         await write(connection, Changes(records={parcel_key: parcel}))

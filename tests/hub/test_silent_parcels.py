@@ -8,7 +8,7 @@ import pytest
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock.returns.v1 import return_pb2, return_service_pb2
 from crossdock_hub.config import Limits, Settings, limits_of
-from crossdock_hub.reading.silent_parcels import DAY_MICROSECONDS
+from crossdock_hub.objects.parcel_news import DAY_MICROSECONDS
 from crossdock_hub.reading.verdict import judge
 from decisions import CARRIER, Company, request_id
 from first_flow import LABELS, Flow, scan
@@ -76,6 +76,53 @@ async def test_a_parcel_without_any_news_is_let_go_of_by_the_age_of_its_label(
     )
     flow.call(f"{LABELS}/ReportLabelVoided", void, CARRIER)
     assert await asked(books, flow, SILENT) == ["1Z1"]
+
+
+async def test_what_is_handed_over_long_after_its_label_is_asked_about(books: Books) -> None:
+    """Proves that polls of what was packed ahead begin with its handing over, whatever the age of
+    its label, and end when nothing is heard after it; that a later parcel of the same shipment
+    leaves no other one asked about; and that a trace says the same."""
+    flow = Flow()
+    flow.labelled(packages=2)
+    settle_all(flow)
+    pass_days(flow, DAYS + 5)
+    assert not await asked(books, flow)
+    flow.manifest()
+    settle_all(flow)
+    assert await asked(books, flow) == ["1Z1", "1Z2"]
+    assert not await asked(books, flow, SILENT)
+    pass_days(flow, DAYS - 1)
+    assert await asked(books, flow) == ["1Z1", "1Z2"]
+    assert "nothing was heard" not in verdict(flow)
+    flow.report(scan("IN_TRANSIT", flow.now, number="1Z2"))
+    pass_days(flow, 2)
+    assert await asked(books, flow) == ["1Z2"]
+    assert await asked(books, flow, SILENT) == ["1Z1"]
+    assert "nothing was heard of parcel 1Z1 for 91 d" in verdict(flow)
+
+
+async def test_a_scan_that_changes_nothing_is_kept_to_the_day(books: Books) -> None:
+    """Proves that scans which move nothing are news, of a limit of few days too, and that a parcel
+    is written for them once a day at most."""
+    flow, _ = played()
+    pass_days(flow, 0.9)
+    key = ("parcel", "UPSN", "1Z1")
+    before = flow.records[key]
+    flow.report(scan("INFORMATION", flow.now, number="1Z1"))
+    assert flow.records[key] is before
+    pass_days(flow, 0.2)
+    flow.report(scan("INFORMATION", flow.now, number="1Z1"))
+    assert flow.records[key].heard_at == flow.now
+    books.queries.limits = Limits(tracking_poll_limit_days=0.5)
+    short = Flow(books.queries.limits)
+    short.labelled()
+    for _ in range(3):
+        pass_days(short, 0.1)
+        short.report(scan("INFORMATION", short.now, number="1Z1"))
+    pass_days(short, 0.45)
+    assert await asked(books, short) == ["1Z1"]
+    pass_days(short, 0.1)
+    assert not await asked(books, short)
 
 
 async def test_polls_let_go_of_a_return_that_nobody_sends(books: Books) -> None:

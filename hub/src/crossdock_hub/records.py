@@ -280,6 +280,7 @@ class ParcelRecord:
     """A tracking number and how far its parcel has come: what a scan needs, and no more.
 
     Of a label for the way back shipment_id is its return; label_id and package_id are empty.
+    heard_at: when the hub last heard of it, as objects.parcel_news says. Microseconds UTC.
     """
 
     carrier_code: str
@@ -292,6 +293,7 @@ class ParcelRecord:
     milestone: str
     milestone_time: int | None
     exception_open: bool
+    heard_at: int
 
     @property
     def comes_back(self) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from crossdock_hub.identity import Caller
+from crossdock_hub.objects.parcel_news import heard_since
 from crossdock_hub.objects.resources import state_name
 from crossdock_hub.reading import listing
 from crossdock_hub.reading.paging import next_token, page_size, position_of
 from crossdock_hub.reading.queries import Queries, Query
-from crossdock_hub.reading.silent_parcels import heard_since
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import not_found
 from crossdock_hub.store.moving_parcels import Moving

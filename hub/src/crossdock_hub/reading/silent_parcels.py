@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.config import Limits
 from crossdock_hub.objects.lifecycle import ENDED_MILESTONES
+from crossdock_hub.objects.parcel_news import heard_since
 from crossdock_hub.reading.chain import Chain
 from crossdock_hub.verbs.scan_meanings import milestone_name
 from crossdock_hub.wording import duration, listed
 
-DAY_MICROSECONDS: Final = 86_400 * SECOND
 # Numbers of parcels that are named in a sentence.
 NAMED_MAX: Final = 3
+# The event that a shipment is handed over by.
+LEFT: Final = "shipment.manifested"
 _RETURN_STATES: Final = frozenset({"INITIATED", "IN_TRANSIT"})
-
-
-def heard_since(now: int, limits: Limits) -> int:
-    """Of whatever was heard since then carriers are still asked. Microseconds UTC."""
-    return now - int(limits.tracking_poll_limit_days * DAY_MICROSECONDS)
 
 
 def silence(chain: Chain, limits: Limits, now: int) -> str:
@@ -46,7 +43,12 @@ def silence(chain: Chain, limits: Limits, now: int) -> str:
 
 
 def _on_their_way(chain: Chain) -> Iterator[tuple[str, str, int]]:
-    """Carrier, number, and when its label, or its return, last changed, of each parcel."""
+    """Carrier, number, and when its label, or its return, last changed, or it was handed over, of
+    each parcel."""
+    left: dict[str, int] = {}
+    for event in chain.events:
+        if event.record.stem == LEFT:
+            left[event.record.object_id] = event.record.record_time
     shipments = [each.message for each in chain.objects if each.kind == "shipment"]
     arrived = {
         row.tracking_number
@@ -58,7 +60,8 @@ def _on_their_way(chain: Chain) -> Iterator[tuple[str, str, int]]:
         message: Any = record.message
         if record.kind == "label" and record.state != "VOIDED":
             if message.tracking_number not in arrived:
-                yield message.carrier_code, message.tracking_number, record.updated_at
+                changed = max(record.updated_at, left.get(message.shipment_id, 0))
+                yield message.carrier_code, message.tracking_number, changed
         elif record.kind == "customer_return" and record.state in _RETURN_STATES:
             label = message.label
             if label.tracking_number and not label.voided:

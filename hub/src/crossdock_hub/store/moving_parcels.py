@@ -1,8 +1,8 @@
 """Parcels that are still on their way: those that carriers are asked about, and the silent ones.
 
-A parcel is silent when neither a scan of it was stored nor its label, or its return, changed for as
-long as polls of tracking go on asking (`Limits.tracking_poll_limit_days`). What counts is when the
-hub heard, not when it happened: news of long ago is news.
+A parcel is silent when nothing was heard of it (`objects.parcel_news`) for as long as polls of
+tracking go on asking (`Limits.tracking_poll_limit_days`); a return, when neither it changed nor
+anything was heard of its parcels.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, or_, select, text
+from sqlalchemy import ColumnElement, Select, func, or_, select, text
 
 from crossdock_hub.store import tables as t
 
@@ -35,14 +35,8 @@ class Moving:
 
 def labels_on_their_way(wanted: Moving, most: int, after: str) -> Select[Any]:
     """Labels of packages, oldest first. after: the last id of the page before."""
-    p, o, s = t.parcels.c, t.objects.c, t.scans.c
-    changed = exists().where(o.id == p.label_id, o.updated_at >= wanted.heard_since)
-    scanned = exists().where(
-        s.tracking_number == p.tracking_number,
-        s.carrier_code == p.carrier_code,
-        s.record_time >= wanted.heard_since,
-    )
-    heard = or_(changed.correlate(t.parcels), scanned.correlate(t.parcels))
+    p, o = t.parcels.c, t.objects.c
+    heard = p.heard_at >= wanted.heard_since
     chosen = select(p.label_id).where(MOVING, p.label_id > after, _as(wanted, heard))
     if wanted.shipment_id:
         chosen = chosen.where(p.shipment_id == wanted.shipment_id)
@@ -53,14 +47,17 @@ def labels_on_their_way(wanted: Moving, most: int, after: str) -> Select[Any]:
 
 
 def returns_on_their_way(wanted: Moving, most: int, after: str) -> Select[Any]:
-    """Returns, oldest first; scans of every number that leads to one are news of it."""
-    o, r, s = t.objects.c, t.external_references.c, t.scans.c
-    scanned = exists().where(
-        r.object_id == o.id, s.tracking_number == r.value, s.record_time >= wanted.heard_since
-    )
-    heard = or_(o.updated_at >= wanted.heard_since, scanned.correlate(t.objects))
+    """Returns, oldest first; news of every number that leads to one is news of it."""
+    o, r, p = t.objects.c, t.external_references.c, t.parcels.c
+    # One value of each return, and no condition that a database would join whole tables for.
+    last = select(func.max(p.heard_at)).where(r.object_id == o.id, p.tracking_number == r.value)
+    parcels_heard = func.coalesce(last.correlate(t.objects).scalar_subquery(), 0)
+    heard = or_(o.updated_at >= wanted.heard_since, parcels_heard >= wanted.heard_since)
     chosen = select(t.objects).where(
-        o.kind == "customer_return", o.id > after, o.state.in_(_RETURN_STATES), _as(wanted, heard)
+        o.kind == "customer_return",
+        o.id > after,
+        o.state.in_(_RETURN_STATES),
+        _as(wanted, heard),
     )
     return chosen.order_by(o.id).limit(most)
 

@@ -279,10 +279,16 @@ parcels = Table(
     Column("milestone", text_of(32), nullable=False),
     Column("milestone_time", BigInteger),
     Column("exception_open", Boolean, nullable=False),
+    Column("heard_at", BigInteger, nullable=False, server_default="0"),
     Index("parcels_package", "package_id"),
     Index("parcels_shipment", "shipment_id"),
+    # Whole rows are read of those only that are asked about, however many are silent.
     _partial_index(
-        "parcels_moving", "label_id", where="milestone NOT IN ('DELIVERED', 'RETURNED')"
+        "parcels_moving",
+        "label_id",
+        "carrier_code",
+        "heard_at",
+        where="milestone NOT IN ('DELIVERED', 'RETURNED')",
     ),
     _partial_index("parcels_spelling", SQUEEZED_TRACKING_NUMBER, where=SPELLED_OTHERWISE.text),
 )

@@ -84,6 +84,7 @@ def _register_parcel(unit: Unit, record: ObjectRecord, shipment: ObjectRecord) -
         milestone="LABEL_CREATED",
         milestone_time=None,
         exception_open=False,
+        heard_at=unit.now,
     )
     unit.put(("parcel", label.carrier_code, label.tracking_number), parcel)
     unit.satisfy(f"parcel:{label.carrier_code}/{label.tracking_number}")

@@ -125,7 +125,7 @@ def note(unit: Unit, before: ObjectRecord, after: ObjectRecord) -> ObjectRecord:
     if sold != labels[0]:
         _check_free(unit, after, sold, unit.get(key))
     if unit.get(key) is None:
-        unit.put(key, _scanned(after, sold))
+        unit.put(key, _scanned(unit, after, sold))
         unit.satisfy(f"parcel:{sold.carrier_code}/{sold.tracking_number}")
     return found_by(unit, after, [sold])
 
@@ -182,7 +182,7 @@ def _parcel_of(record: ObjectRecord) -> return_pb2.ReturnParcel | None:
     )
 
 
-def _scanned(record: ObjectRecord, sold: return_pb2.ReturnParcel) -> ParcelRecord:
+def _scanned(unit: Unit, record: ObjectRecord, sold: return_pb2.ReturnParcel) -> ParcelRecord:
     return ParcelRecord(
         carrier_code=sold.carrier_code,
         tracking_number=sold.tracking_number,
@@ -194,6 +194,7 @@ def _scanned(record: ObjectRecord, sold: return_pb2.ReturnParcel) -> ParcelRecor
         milestone="LABEL_CREATED",
         milestone_time=None,
         exception_open=False,
+        heard_at=unit.now,
     )
 
 

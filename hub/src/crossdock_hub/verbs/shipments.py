@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2, shipment_service_pb2
 
 from crossdock_hub.delivery.emission import emit
-from crossdock_hub.objects import departures, lifecycle, resources, shortages
-from crossdock_hub.records import ObjectRecord
+from crossdock_hub.objects import departures, lifecycle, parcel_news, resources, shortages
+from crossdock_hub.records import ObjectRecord, ParcelRecord
 from crossdock_hub.refusals import stale, transition
-from crossdock_hub.unit import Unit
+from crossdock_hub.unit import Key, Unit
 from crossdock_hub.verbs.orders import derive_progress
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
 from crossdock_hub.verbs.scan_meanings import milestone_name
@@ -84,6 +85,8 @@ def manifest_shipment(
     if record.state == "VOIDED":
         raise departures.voided(message)
 
+    _tell_of_parcels(unit, record)
+
     def edit(shipment: shipment_pb2.Shipment) -> None:
         if not shipment.HasField("manifest_time"):
             shipment.manifest_time.CopyFrom(request.manifest_time)
@@ -102,6 +105,26 @@ def manifest_shipment(
     emit(unit, event, after, event_time=resources.instant_of(request.manifest_time))
     _end(unit, after)
     return shipment_service_pb2.ManifestShipmentResponse(receipt=APPLIED, shipment=after.message)
+
+
+def _tell_of_parcels(unit: Unit, record: ObjectRecord) -> None:
+    """What was packed long ago is asked about from now: the carrier has it."""
+    if not parcel_news.is_news(record.created_at, unit.now, unit.limits):
+        return
+    message: Any = record.message
+    labels = [row.label_id for row in message.progress if row.label_id]
+    unit.require(("object", "label", label_id) for label_id in labels)
+    keys: list[Key] = []
+    for label_id in labels:
+        label = unit.object("label", label_id)
+        if label is not None:
+            sold: Any = label.message
+            keys.append(("parcel", sold.carrier_code, sold.tracking_number))
+    unit.require(keys)
+    for key in keys:
+        parcel: ParcelRecord | None = unit.get(key)
+        if parcel is not None and parcel_news.is_news(parcel.heard_at, unit.now, unit.limits):
+            unit.put(key, replace(parcel, heard_at=unit.now))
 
 
 def _cancel_the_rest(

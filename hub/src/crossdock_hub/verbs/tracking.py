@@ -12,7 +12,7 @@ from crossdock.tracking.v1 import tracking_events_pb2, tracking_pb2, tracking_se
 from crossdock.types.v1 import types_pb2
 
 from crossdock_hub.delivery.emission import emit, is_acted_on
-from crossdock_hub.objects import lifecycle, resources
+from crossdock_hub.objects import lifecycle, parcel_news, resources
 from crossdock_hub.objects.held import hold
 from crossdock_hub.objects.ownership import check_written
 from crossdock_hub.records import ParcelRecord, ScanOutboxRecord, ScanRecord
@@ -292,9 +292,11 @@ def _changed(unit: Unit, progress: dict[Key, lifecycle.ParcelProgress]) -> dict[
     changed = {}
     for key, after in progress.items():
         parcel: ParcelRecord = unit.get(key)
-        if after != parcel_progress(parcel):
+        heard_at = parcel_news.heard_at(parcel, unit.now, unit.limits)
+        if heard_at != parcel.heard_at or after != parcel_progress(parcel):
             changed[key] = replace(
                 parcel,
+                heard_at=heard_at,
                 milestone=after.milestone,
                 milestone_time=after.time,
                 exception_open=after.exception_open,
