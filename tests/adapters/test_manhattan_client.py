@@ -204,7 +204,7 @@ def told(kind: str, code: str = "DOM::7", text: str = "Order is on a wave.") -> 
 def opaque(*messages: dict[str, str], **more: Any) -> bytes:
     """An envelope that says why in its messages alone."""
     said = {"message": "error.400", "messageKey": "error.400", "exceptions": [], "errors": []}
-    return vendor_json.dumps({"messages": {"Message": list(messages)}, **said, **more})
+    return vendor_json.dumps({**said, "messages": {"Message": list(messages)}, **more})
 
 
 @pytest.mark.parametrize("status", [200, 400, 422])
@@ -217,12 +217,95 @@ async def test_a_refusal_in_the_messages_is_read(client: Any, status: int) -> No
     assert refused.value.code == "DOM::7"
 
 
-async def test_an_error_that_no_word_of_success_goes_with_is_one(client: Any) -> None:
-    """Proves that a 200 which only tells an error saved nothing, and one which says success did."""
-    with pytest.raises(Reject):
-        client._checked(Answer(200, {}, opaque(told("Error"))), effect=True)
-    for body in (opaque(told("WARNING")), opaque(told("ERROR"), success=True)):
-        assert client._checked(Answer(200, {}, body), effect=True)["messages"]
+SAVED = {"Code": "ORD::100", "Description": "Order saved"}
+FROZEN = told("ERROR", "ORDER_FROZEN", "Past its freeze status.")
+
+
+async def test_an_error_without_a_word_of_success_is_looked_up(client: Any) -> None:
+    """Proves that a 200 which tells an error, and of success nothing, is unknown, a search asked
+    again, and that a project's own code for an error refuses."""
+    for body in (opaque(told("Error")), opaque(exceptions=[{"messageKey": "X"}])):
+        with pytest.raises(OutcomeUnknown):
+            client._checked(Answer(200, {}, body), effect=True)
+        with pytest.raises(Retry):
+            client._checked(Answer(200, {}, body), effect=False)
+    with pytest.raises(Reject, match="freeze status"):
+        client._checked(Answer(200, {}, opaque(FROZEN)), effect=True)
+    with pytest.raises(OutcomeUnknown):
+        frozen = opaque(told("WARNING", "ORDER_FROZEN"))
+        client._checked(Answer(200, {}, frozen), effect=True)
+
+
+@pytest.mark.parametrize("effect", [True, False])
+async def test_what_is_said_beside_a_success_is_none_of_a_failure(
+    client: Any, effect: bool
+) -> None:
+    """Proves that a message without a type is no error, with a word of success or without one, in
+    whatever shape that comes, and that a word of success goes before an error."""
+    for body in (
+        opaque(SAVED),
+        opaque({**SAVED, "Category": "ORDER"}),
+        opaque(SAVED, success="true"),
+        opaque(told("WARNING")),
+        opaque(told("Information")),
+        opaque(exceptions=[{"messageKey": "LATE", "Category": "WARNING"}]),
+        opaque(told("ERROR"), success=True),
+        opaque(told("ERROR"), success="true"),
+    ):
+        answer = Answer(200, {}, body)
+        assert client._checked(answer, effect=effect)["messages"]
+    with pytest.raises(Reject if effect else OutcomeUnknown, match="Order saved"):
+        client._checked(Answer(200, {}, opaque(SAVED, success="false")), effect=effect)
+
+
+@pytest.mark.parametrize("kind", ["VALIDATION", "BUSINESS", "FATAL", "SEVERE", "Exception", "E"])
+async def test_what_is_not_named_a_warning_is_an_error(client: Any, kind: str) -> None:
+    """Proves that an unknown severity is one of an error, in exceptions and in messages."""
+    exception = {"messageKey": "ITEM_NOT_FOUND", "Category": kind}
+    for body in (opaque(told(kind)), opaque(exceptions=[exception])):
+        with pytest.raises(Reject):
+            client._checked(Answer(422, {}, body), effect=True)
+
+
+@pytest.mark.parametrize("name", ["exceptions", "errors", "messages"])
+async def test_an_error_goes_before_a_warning_in_each_list(client: Any, name: str) -> None:
+    """Proves that the order of a list decides nothing, and that a warning among the exceptions
+    explains a refusal and softens none."""
+    listed = [told("WARNING", "DOM::1"), told("ERROR")]
+    given = {"messages": {"Message": listed}} if name == "messages" else {name: listed}
+    body = opaque(**given)
+    with pytest.raises(Reject) as refused:
+        client._checked(Answer(422, {}, body), effect=True)
+    assert refused.value.code == "DOM::7"
+    with pytest.raises(OutcomeUnknown, match="DOM::7"):
+        client._checked(Answer(200, {}, body), effect=True)
+    if name != "messages":
+        with pytest.raises(Reject):
+            client._checked(Answer(422, {}, opaque(**{name: listed[:1]})), effect=True)
+
+
+async def test_a_code_of_the_settings_goes_before_other_errors(client: Any) -> None:
+    """Proves that what means too late decides wherever it stands, and that a warning of what is not
+    held refuses no cancel that has an error of its own."""
+    general = told("ERROR", "GEN", "The request failed.")
+    lost = told("ERROR", "ORDER_NOT_FOUND", "No such order.")
+    for body, code in (
+        (opaque(general, FROZEN), "ORDER_FROZEN"),
+        (opaque(FROZEN, exceptions=[general]), "ORDER_FROZEN"),
+        (opaque(general, {**FROZEN, "Type": "WARNING"}), "ORDER_FROZEN"),
+        (opaque(lost, FROZEN), "ORDER_FROZEN"),
+        (opaque(general, lost), "ORDER_NOT_FOUND"),
+        (opaque({**lost, "Type": "WARNING"}, general), "GEN"),
+    ):
+        with pytest.raises(Reject) as refused:
+            client._checked(Answer(400, {}, body), effect=True)
+        assert refused.value.code == code
+
+
+async def test_a_search_that_finds_nothing_and_says_so_is_answered(client: Any) -> None:
+    """Proves that a code of the settings is of a save, and no refusal of the question."""
+    answer = Answer(200, {}, opaque(told("INFO", "ORDER_NOT_FOUND"), data=[]))
+    assert client._checked(answer, effect=False)["data"] == []
 
 
 @pytest.mark.parametrize("status", [200, 400, 422])

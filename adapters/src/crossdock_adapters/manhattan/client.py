@@ -8,8 +8,9 @@ read by business key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
@@ -33,7 +34,15 @@ MAX_BULK_RECORDS = 200
 MAX_REASON_CHARACTERS = 300
 AUTH_RETRY_SECONDS = 5.0
 SUCCESS = 200
-WARNING, ERROR = "WARNING", "ERROR"
+ERROR = "ERROR"
+# Types that only warn or inform: no list of them is public, so any other is an error.
+WARNINGS = frozenset({
+    "WARNING", "WARN", "W", "INFO", "INFORMATION", "INFORMATIONAL", "I", "NOTICE", "DEBUG",
+    "SUCCESS", "S",
+})  # fmt: skip
+# Rows of errors.toml that are of no code of the platform's.
+ONLY_WARNS = "WARNING"
+UNCONFIRMED = "NO WORD OF SUCCESS"
 CODES = ("messageKey", "code", "Code", "MessageKey")
 WORDS = ("message", "Description", "Message")
 NO_EXCEPTION = "without an exception: check paths, headers and rights"
@@ -55,8 +64,8 @@ class ManhattanClient:
         self.names: Names = names_from(settings, mappings)
         self._settings = settings
         self._secrets = secrets
-        codes = (*settings.texts("too_late_codes"), *settings.texts("not_found_codes"))
-        self._refusal_codes = frozenset(codes)
+        self._too_late = frozenset(settings.texts("too_late_codes"))
+        self._not_found = frozenset(settings.texts("not_found_codes"))
         timeout = settings.seconds("timeout_seconds")
         self._http = VendorHttp(settings.text("base_url"), timeout_seconds=timeout)
         self._auth_http = VendorHttp(
@@ -173,23 +182,41 @@ class ManhattanClient:
     def _checked(self, answer: Answer, *, effect: bool) -> dict[str, Any]:
         """The body of a successful answer; what else an answer can be is raised."""
         body = self._body(answer, effect=effect)
-        told, success = refusal(body), body.get("success")
-        if success is False or (success is not True and told.code and not told.is_warning):
+        success = _success(body)
+        if success:
+            return body
+        told = self._refusal(body, effect=effect)
+        if success is False:
             raise self._meaning(answer, told, effect=effect)
+        if told.weight is Weight.ERROR or self._is_named(told, effect=effect):
+            raise self._meaning(answer, told, effect=effect, is_confirmed=False)
         return body
 
     def _body(self, answer: Answer, *, effect: bool) -> dict[str, Any]:
         body = _json_object(answer)
         if not answer.ok:
-            raise self._meaning(answer, refusal(body or {}), effect=effect)
+            raise self._meaning(answer, self._refusal(body or {}, effect=effect), effect=effect)
         if body is None:
             raise answer.unclear("the answer is not a JSON object", effect=effect)
         return body
 
-    def _meaning(self, answer: Answer, told: Refusal, *, effect: bool) -> VendorOutcome:
+    def _refusal(self, body: Mapping[str, Any], *, effect: bool) -> Refusal:
+        # What a project's codes say is of a save; "not found" is no refusal of a question.
+        return refusal(body, self._too_late, self._not_found) if effect else refusal(body)
+
+    def _is_named(self, told: Refusal, *, effect: bool) -> bool:
+        return effect and (told.code in self._too_late or told.code in self._not_found)
+
+    def _meaning(
+        self, answer: Answer, told: Refusal, *, effect: bool, is_confirmed: bool = True
+    ) -> VendorOutcome:
+        """is_confirmed: the answer itself says that it failed, by its status or its success."""
         code, text = told.code, told.text or NO_EXCEPTION
-        if told.is_warning and code not in self._refusal_codes:
-            code, text = WARNING, f"{code} {text}"
+        is_named = self._is_named(told, effect=effect)
+        if not is_confirmed and not (is_named and told.weight is Weight.ERROR):
+            code, text = UNCONFIRMED, f"{code} {text}"
+        elif told.weight is Weight.WARNING and not is_named:
+            code, text = ONLY_WARNS, f"{code} {text}"
         status = SUCCESS if answer.ok else answer.status
         wish = answer.wish_seconds()
         return ERRORS.meaning(status, code, text, effect=effect, wish_seconds=wish)
@@ -221,36 +248,82 @@ def quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+class Weight(IntEnum):
+    """How much an entry of an envelope says of a failure, most first."""
+
+    ERROR = 0
+    # It explains a failure that is one anyhow: a message without a type, an exception that warns.
+    UNCLEAR = 1
+    # In the messages only: it rejects nothing.
+    WARNING = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Code and words of what the platform refused; empty: it names nothing."""
 
     code: str = ""
     text: str = ""
-    is_warning: bool = False
+    weight: Weight = Weight.UNCLEAR
 
 
-def refusal(body: Mapping[str, Any]) -> Refusal:
-    """The first exception or error of an envelope, else of its messages, where errors go first."""
+def refusal(
+    body: Mapping[str, Any],
+    too_late: Set[str] = frozenset(),
+    not_found: Set[str] = frozenset(),
+) -> Refusal:
+    """What decides among the exceptions, errors and messages of an envelope.
+
+    First a code of a project's that means too late, whatever its type; then errors before
+    warnings, and among them a code that means not found: beside an error, a warning of that proves
+    nothing.
+    """
+    told: list[Refusal] = []
     for name in ("exceptions", "errors"):
         entries = body.get(name)
-        if isinstance(entries, list) and entries:
-            return _refusal_of(entries[0])
+        listed = entries if isinstance(entries, list) else []
+        told += [_refusal_of(each, is_exception=True) for each in listed]
     messages = body.get("messages")
     entries = messages.get("Message") if isinstance(messages, Mapping) else None
-    found = [_refusal_of(each) for each in (entries if isinstance(entries, list) else [entries])]
-    return next((each for each in found if not each.is_warning), found[0] if found else Refusal())
+    listed = entries if isinstance(entries, list) else [entries]
+    told += [_refusal_of(each, is_exception=False) for each in listed]
+
+    def rank(each: Refusal) -> tuple[bool, bool, bool, bool, int]:
+        warns = each.weight is Weight.WARNING
+        return (
+            not each.code, each.code not in too_late, warns, each.code not in not_found, each.weight
+        )  # fmt: skip
+
+    return min(told, key=rank, default=Refusal())
 
 
-def _refusal_of(entry: Any) -> Refusal:
+def _refusal_of(entry: Any, *, is_exception: bool) -> Refusal:
     if entry is None:
         return Refusal()
     if not isinstance(entry, Mapping):
-        return Refusal("REFUSED", str(entry)[:MAX_REASON_CHARACTERS])
+        weight = Weight.ERROR if is_exception else Weight.UNCLEAR
+        return Refusal("REFUSED", str(entry)[:MAX_REASON_CHARACTERS], weight)
     code = next((str(entry[name]) for name in CODES if entry.get(name)), "REFUSED")
     text = next((str(entry[name]) for name in WORDS if entry.get(name)), code)
-    kind = str(entry.get("Type") or entry.get("Category") or ERROR)
-    return Refusal(code[:64], text[:MAX_REASON_CHARACTERS], kind.upper() != ERROR)
+    weight = _weight(entry, is_exception=is_exception)
+    return Refusal(code[:64], text[:MAX_REASON_CHARACTERS], weight)
+
+
+def _weight(entry: Mapping[str, Any], *, is_exception: bool) -> Weight:
+    kind, category = (str(entry.get(name) or "").upper() for name in ("Type", "Category"))
+    if (kind or category) in WARNINGS:
+        return Weight.UNCLEAR if is_exception else Weight.WARNING
+    # A message's category may say what it is about; an exception is one whatever it says.
+    is_error = bool(entry) if is_exception else bool(kind) or category == ERROR
+    return Weight.ERROR if is_error else Weight.UNCLEAR
+
+
+def _success(body: Mapping[str, Any]) -> bool | None:
+    """What an envelope says of its success; None: nothing."""
+    said = body.get("success")
+    if isinstance(said, str):
+        return {"true": True, "false": False}.get(said.strip().lower())
+    return said if isinstance(said, bool) else None
 
 
 def read_bulk(body: Mapping[str, Any], key: str, sent: Sequence[str]) -> dict[str, str]:
