@@ -93,6 +93,7 @@ def work(record: DeliveryRecord, policy: str = "UNCONFIRMED_ONLY", **details: An
     """The work that a delivery was made for."""
     canonical = replace(
         delivery(int(record.event_id[-12:]), record.operation, "READY"),
+        event_type=record.event_type,
         ordering_key=record.ordering_key,
         object_id=record.object_id,
         id=f"canonical-{record.event_id[-3:]}",

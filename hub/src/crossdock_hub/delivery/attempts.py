@@ -112,6 +112,10 @@ def _goes_elsewhere(
     if other is not None:
         unit.put_delivery(other)
         return _refused_begin(other, f"is {other.state} instead: {other.waiting_on}")
+    ended = flows.unless_undone(unit, record)
+    if ended is not record:
+        flows.settle(unit, record, ended)
+        return _refused_begin(ended, f"is {ended.state}: {ended.waiting_on}")
     placed = ledger.place(record, unit.flow(record.root_id), spec, unit.now)
     if placed.state == "READY":
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from crossdock_hub.config import Limits
-from crossdock_hub.delivery import guarding, ledger, removal, unrouted
+from crossdock_hub.delivery import guarding, ledger, removal, undone_departures, unrouted
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.ordering import Flow
 from crossdock_hub.delivery.registry import OperationSpec
@@ -47,13 +47,30 @@ def admit(unit: Unit, records: Sequence[DeliveryRecord]) -> None:
         if record.state == "UNROUTED":
             unit.put_delivery(record)
             unit.count("unrouted", record.role, record.operation)
-    if not routed:
-        return
-    # What came before them and can be routed by now goes first, or they would overtake it.
-    roles = frozenset(record.role for record in routed)
-    before = min(record.sequence for record in routed)
-    reroute(unit, routed[0].root_id, roles=roles, before=before)
-    _take(unit, routed)
+    if routed:
+        # What came before them and can be routed by now goes first, or they would overtake it.
+        roles = frozenset(record.role for record in routed)
+        before = min(record.sequence for record in routed)
+        reroute(unit, routed[0].root_id, roles=roles, before=before)
+        _take(unit, routed)
+    voids = next((each for each in records if each.event_type == undone_departures.VOID), None)
+    if voids is not None:
+        _end_departures(unit, voids)
+
+
+def _end_departures(unit: Unit, voids: DeliveryRecord) -> None:
+    """End what was to tell of a departure that a void undid and has not begun: not every role has a
+    reversal that supersedes it."""
+    flow = unit.flow(voids.root_id)
+    unserved = {other.id for other in flow if other.state == "UNROUTED"}
+    ended = undone_departures.told_in_vain(voids, flow, unit.now)
+    for other in ended:
+        _keep(unit, other)
+    for other in ended:
+        if other.id in unserved:
+            wake_role(unit, other)
+        else:
+            wake(unit, other.root_id, other.endpoint)
 
 
 def reroute(
@@ -168,6 +185,7 @@ def hold_back(unit: Unit, record: DeliveryRecord) -> None:
 
 def settle(unit: Unit, before: DeliveryRecord, after: DeliveryRecord) -> None:
     """Keep a changed delivery, and wake what waited for it."""
+    after = unless_undone(unit, after)
     _keep(unit, after)
     if before.state == "REJECTED" and after.state in ledger.OPEN_STATES:
         hold_back(unit, after)
@@ -178,6 +196,13 @@ def settle(unit: Unit, before: DeliveryRecord, after: DeliveryRecord) -> None:
     if after.endpoint and unit.endpoint(after.endpoint) is None:
         # What was left at an endpoint that is gone may have kept the rest of its flow there.
         reroute(unit, after.root_id)
+
+
+def unless_undone(unit: Unit, record: DeliveryRecord) -> DeliveryRecord:
+    """The same delivery, ended where it tells of a departure that was undone and has not begun."""
+    if record.event_type != undone_departures.DEPARTURE:
+        return record
+    return undone_departures.unless_undone(record, unit.flow(record.root_id), unit.now)
 
 
 def wake(unit: Unit, root_id: str, endpoint: str) -> None:

@@ -15,6 +15,7 @@ from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.overtaking import may_be_at_vendor, takes_back
 from crossdock_hub.delivery.postings import postings
 from crossdock_hub.delivery.removal import REMOVED
+from crossdock_hub.delivery.undone_departures import void_after
 from crossdock_hub.reading.chain import Chain, Situation
 from crossdock_hub.reading.presenting import waiting
 from crossdock_hub.reading.progress import Judgement, judge_objects, name_of
@@ -140,6 +141,7 @@ def _what_helps(record: DeliveryRecord, case: Case) -> list[str]:
     """What to type about parked work that may be done, or that later work takes back."""
     flow = case.chain.deliveries
     by = next((other for other in flow if takes_back(other, record)), None)
+    by = by or void_after(record, flow)
     in_doubt = may_be_at_vendor(record, flow, case.limits)
     skip = f"crossdock delivery skip {record.id} --reason …"
     unwanted = f"nobody wants it any more, for {by.operation} came" if by else ""

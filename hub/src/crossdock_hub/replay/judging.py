@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from crossdock_hub.config import Limits
-from crossdock_hub.delivery import guarding, ledger, overtaking
+from crossdock_hub.delivery import guarding, ledger, overtaking, undone_departures
 from crossdock_hub.delivery.indexed_flow import IndexedFlow
 from crossdock_hub.delivery.registry import OperationSpec
 from crossdock_hub.delivery.routing import REPLAY_PRIORITY
@@ -296,6 +296,9 @@ def _newer(
         return f"{undoes.operation} came later and is {undoes.state} (delivery {undoes.id})"
     if newer is not None:
         return f"a newer state is {newer.state} (delivery {newer.id})"
+    voids = undone_departures.void_after(record, flow)
+    if voids is not None:
+        return f"its shipment was voided later ({voids.operation}, delivery {voids.id})"
     return ""
 
 

@@ -8,13 +8,13 @@ from crossdock import bus
 from crossdock.contracts import items_of
 from crossdock.delivery.v1 import delivery_operations_service_pb2 as operations_pb2
 from crossdock.errors import Refusal
-from crossdock.shipment.v1 import shipment_events_pb2
 
 from crossdock_hub.delivery import flows, intervention, unsent
 from crossdock_hub.delivery.documents import note_posting
 from crossdock_hub.delivery.intervention import Case, Decided
 from crossdock_hub.delivery.removal import in_doubt
 from crossdock_hub.delivery.routing import is_own_fact
+from crossdock_hub.delivery.undone_departures import DEPARTURE
 from crossdock_hub.objects import departures, receipts
 from crossdock_hub.reading.presenting import delivery_message, word_message
 from crossdock_hub.records import (
@@ -30,8 +30,6 @@ from crossdock_hub.unit import Refused, Unit
 from crossdock_hub.verbs.registering import decides
 from crossdock_hub.wording import LOOKED
 
-# The event that is about a part of its object: one departure of a shipment.
-DEPARTURE = shipment_events_pb2.ShipmentManifested.DESCRIPTOR.full_name
 SERVICE = "delivery.v1.DeliveryOperationsService"
 # What became of a delivery that was parked for a word.
 SENT, HELD, UNSENT, GONE = "sent again", "held", "unmapped", "gone"
@@ -45,6 +43,7 @@ def retry_delivery(
     case = _case(unit, request.delivery_id)
     _refuse_gone(unit, case.record, "RETRY")
     decided = intervention.retry(case, not_found_at_vendor=request.not_found_at_vendor)
+    _refuse_departure_undone(unit, case.record, "RETRY")
     said = LOOKED if request.not_found_at_vendor else ""
     word = _keep(unit, case, decided, "RETRY", request.reason, said)
     flows.settle(unit, case.record, decided.record)
@@ -95,6 +94,7 @@ def resubmit_delivery(
     decided = intervention.resubmit(case, not_found_at_vendor=request.not_found_at_vendor)
     successor = decided.successor
     assert successor is not None
+    _refuse_departure_undone(unit, case.record, "RESUBMIT")
     body = _present_content(unit, case.record)
     said = LOOKED if request.not_found_at_vendor else ""
     word = _keep(unit, case, decided, "RESUBMIT", request.reason, said)
@@ -126,6 +126,7 @@ def send_again(unit: Unit, delivery_id: str, reason: str) -> str:
         case = _case(work, delivery_id)
         _refuse_gone(work, record, "RETRY")
         decided = intervention.retry(case, not_found_at_vendor=False)
+        _refuse_departure_undone(work, record, "RETRY")
         said = f"; {word.topic} {word.canonical} has a code now"
         _keep(work, case, decided, "RETRY", reason, said)
         flows.settle(work, record, decided.record)
@@ -203,7 +204,6 @@ def _present_content(unit: Unit, record: DeliveryRecord) -> bytes:
     event: Any = None if stored is None else bus.decode(stored.body).event
     if event is None or known is None:
         raise not_found("event", record.event_id)
-    _refuse_departure_undone(record, known)
     for field in event.DESCRIPTOR.fields:
         kind = field.message_type
         if kind is not None and kind.full_name == known.message.DESCRIPTOR.full_name:
@@ -227,10 +227,13 @@ def _present_content(unit: Unit, record: DeliveryRecord) -> bytes:
     return bytes(event.SerializeToString())
 
 
-def _refuse_departure_undone(record: DeliveryRecord, known: ObjectRecord) -> None:
+def _refuse_departure_undone(unit: Unit, record: DeliveryRecord, verb: str) -> None:
     """Nobody is told anew that a shipment left which was undone; what takes it back, if anything
     does, is later work of its own."""
-    if record.event_type != DEPARTURE or known.state != "VOIDED":
+    if record.event_type != DEPARTURE:
+        return
+    known: ObjectRecord | None = unit.object(record.kind, record.object_id)
+    if known is None or known.state != "VOIDED":
         return
     there = record.endpoint
     raise Refused(
@@ -239,7 +242,7 @@ def _refuse_departure_undone(record: DeliveryRecord, known: ObjectRecord) -> Non
             f"shipment {known.number} ({known.id}) is VOIDED, so {there} is not told by "
             f"{record.operation} that it left: skip this delivery, and take back at {there} what "
             "an earlier attempt of it may have written",
-            {"state": record.state, "verb": "RESUBMIT", "allowed": "SKIP, RESOLVE"},
+            {"state": record.state, "verb": verb, "allowed": "SKIP, RESOLVE"},
         )
     )
 

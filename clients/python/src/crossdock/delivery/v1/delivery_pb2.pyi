@@ -512,7 +512,9 @@ class Delivery(_message.Message):
     correlation_id: _builtins.str
     """The root object of the flow."""
     superseded_by: _builtins.str
-    """The delivery that made it pointless."""
+    """The delivery that made it pointless; empty when an event did that by itself, as the void of a
+    shipment does with what was to tell a system without a reversal that it left.
+    """
     vendor_reference: _builtins.str
     """Reference under which the vendor knows it: 20 characters of base32."""
     trace_id: _builtins.str
