@@ -212,6 +212,27 @@ async def test_a_row_that_is_locked_takes_no_quantity(desk: Desk) -> None:
     assert desk.sandbox.books()["lines"][0]["Quantity"] == 1
 
 
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        ("FIELD_INTEGRITY_EXCEPTION", Reject),
+        ("NUMBER_OUTSIDE_VALID_RANGE", Reject),
+        ("INVALID_EMAIL_ADDRESS", Reject),
+        ("MALFORMED_ID", Reject),
+        ("ENTITY_IS_LOCKED", NeedsPerson),
+        ("JSON_PARSER_ERROR", NeedsPerson),
+    ],
+)
+async def test_a_refusal_of_the_value_or_the_record_is_no_doubt(
+    desk: Desk, code: str, word: type[VendorOutcome]
+) -> None:
+    """Proves that codes with which Salesforce has documented that it did not write end the work, or
+    bring a person to it where the record or the set-up is at fault, instead of asking again."""
+    content = [{"errorCode": code, "message": "row 1 was not taken"}]
+    found = desk.vendor._meaning(400, content, effect=True)
+    assert type(found) is word and code in str(found)
+
+
 async def test_a_lock_inside_of_a_trigger_is_a_lock(desk: Desk) -> None:
     """Proves that a trigger which failed for a lock is tried again, and for another reason not."""
     file = Path(__file__).parent / "payloads/salesforce/composite_rolled_back.json"
