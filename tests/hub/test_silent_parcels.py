@@ -184,10 +184,43 @@ def test_a_trace_says_that_nobody_asks_any_more() -> None:
     assert "nothing was heard" not in verdict(flow)
     pass_days(flow, 2)
     assert verdict(flow).endswith(
-        "; nothing was heard of parcel 1Z1 for 91 d, so that polls of tracking no longer ask about "
-        "it: ask carrier UPSN; the next scan that comes begins them again."
+        "; nothing was heard of parcel 1Z1 for 91 d, so that it is no longer asked about, until the "
+        "next scan comes: ask carrier UPSN."
     )
     flow.report(scan("RETURNED", flow.now, number="1Z1"))
+    assert "nothing was heard" not in verdict(flow)
+
+
+def test_a_trace_says_of_several_how_long_all_of_them_are_silent() -> None:
+    """Proves that parcels that were last heard of at different times are silent for the time of the
+    last one at least, and that many are counted, not named."""
+    flow = Flow()
+    flow.labelled(packages=4)
+    flow.manifest()
+    settle_all(flow)
+    pass_days(flow, 50)
+    flow.report(scan("IN_TRANSIT", flow.now, number="1Z2"))
+    for number in ("1Z3", "1Z4"):
+        flow.report(scan("DELIVERED", flow.now, number=number))
+    settle_all(flow)
+    pass_days(flow, DAYS + 5)
+    assert "nothing was heard of parcels 1Z1 and 1Z2 for at least 95 d, so that they are no" in (
+        verdict(flow)
+    )
+    flow = Flow()
+    flow.labelled(packages=4)
+    flow.manifest()
+    settle_all(flow)
+    pass_days(flow, DAYS + 5)
+    assert "nothing was heard of 4 parcels for at least 95 d, so that they are no" in verdict(flow)
+
+
+def test_a_trace_sends_nobody_to_a_carrier_that_never_had_the_parcel() -> None:
+    """Proves that nothing is said of the silence of parcels whose shipment has not left."""
+    flow = Flow()
+    flow.labelled(packages=2)
+    settle_all(flow)
+    pass_days(flow, DAYS + 5)
     assert "nothing was heard" not in verdict(flow)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from crossdock_hub.config import Limits
@@ -16,6 +16,7 @@ from crossdock_hub.wording import duration, listed
 NAMED_MAX: Final = 3
 # The event that a shipment is handed over by.
 LEFT: Final = "shipment.manifested"
+_NOT_LEFT: Final = frozenset({"PACKED", "VOIDED"})
 _RETURN_STATES: Final = frozenset({"INITIATED", "IN_TRANSIT"})
 
 
@@ -33,12 +34,21 @@ def silence(chain: Chain, limits: Limits, now: int) -> str:
             carriers[carrier] = None
     if not silent:
         return ""
-    few = len(silent) <= NAMED_MAX
-    named = f"parcel {listed(list(silent))}" if few else f"{len(silent)} parcels"
+    return _sentence(silent, list(carriers), now)
+
+
+def _sentence(silent: Mapping[str, int], carriers: Sequence[str], now: int) -> str:
+    """silent: when each was last heard of, by its number."""
+    named = f"parcel {listed(list(silent))}"
+    since, it_is = "", "it is"
+    if len(silent) > 1:
+        few = len(silent) <= NAMED_MAX
+        named = f"parcels {listed(list(silent))}" if few else f"{len(silent)} parcels"
+        since, it_is = "at least ", "they are"
     return (
-        f"nothing was heard of {named} for {duration(now - max(silent.values()))}, so that polls "
-        f"of tracking no longer ask about it: ask carrier {listed(list(carriers))}; the next scan "
-        "that comes begins them again"
+        f"nothing was heard of {named} for {since}{duration(now - max(silent.values()))}, so that "
+        f"{it_is} no longer asked about, until the next scan comes: ask carrier "
+        f"{listed(carriers)}"
     )
 
 
@@ -49,17 +59,19 @@ def _on_their_way(chain: Chain) -> Iterator[tuple[str, str, int]]:
     for event in chain.events:
         if event.record.stem == LEFT:
             left[event.record.object_id] = event.record.record_time
-    shipments = [each.message for each in chain.objects if each.kind == "shipment"]
-    arrived = {
+    shipments = [each for each in chain.objects if each.kind == "shipment"]
+    # What never left, or stays behind for good, no carrier has.
+    at_home = {each.id for each in shipments if each.state in _NOT_LEFT}
+    over = {
         row.tracking_number
         for shipment in shipments
-        for row in getattr(shipment, "progress", ())
-        if milestone_name(row.milestone) in ENDED_MILESTONES
+        for row in getattr(shipment.message, "progress", ())
+        if row.withdrawn or milestone_name(row.milestone) in ENDED_MILESTONES
     }
     for record in chain.objects:
         message: Any = record.message
         if record.kind == "label" and record.state != "VOIDED":
-            if message.tracking_number not in arrived:
+            if message.tracking_number not in over and message.shipment_id not in at_home:
                 changed = max(record.updated_at, left.get(message.shipment_id, 0))
                 yield message.carrier_code, message.tracking_number, changed
         elif record.kind == "customer_return" and record.state in _RETURN_STATES:
