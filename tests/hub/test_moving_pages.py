@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 __all__ = ["library"]
 
-HEARD = Moving(NOW - HOUR, carrier_code="UPSN")
+HEARD = Moving(NOW - HOUR, NOW - HOUR, carrier_code="UPSN")
 PAGE = 50
 SCANS_OF_EACH = 3
 # Steps of SQLite for an entry of an index that is passed over.

@@ -8,7 +8,7 @@ import pytest
 from crossdock.label.v1 import label_pb2, label_service_pb2
 from crossdock.returns.v1 import return_pb2, return_service_pb2
 from crossdock_hub.config import Limits, Settings, limits_of
-from crossdock_hub.objects.parcel_news import DAY_MICROSECONDS
+from crossdock_hub.objects.parcel_news import DAY_MICROSECONDS, heard_since, not_sent_since
 from crossdock_hub.reading.verdict import judge
 from decisions import CARRIER, Company, request_id
 from first_flow import LABELS, Flow, scan
@@ -19,6 +19,7 @@ __all__ = ["books"]
 
 RETURNS = "returns.v1.ReturnService"
 DAYS = 90
+NOT_SENT_DAYS = 180
 HEARD = label_service_pb2.ListLabelsRequest(moving_only=True)
 SILENT = label_service_pb2.ListLabelsRequest(silent_only=True)
 
@@ -126,8 +127,9 @@ async def test_a_scan_that_changes_nothing_is_kept_to_the_day(books: Books) -> N
 
 
 async def test_polls_let_go_of_a_return_that_nobody_sends(books: Books) -> None:
-    """Proves that the carrier of a return's label is asked about it as long, and again when a scan
-    has come, and that one without a label, with a voided one, or received is not listed."""
+    """Proves that the carrier of a return's label is asked about it twice as long before anything
+    moves, as long as about others after that, and again when a scan has come, and that one without
+    a label, with a voided one, or received is not listed."""
     flow = ReturnedFlow()
     order_id = flow.shipped()
     made = flow.initiate(customer_return(order_id, lines={1: "2"}))
@@ -157,15 +159,24 @@ async def test_polls_let_go_of_a_return_that_nobody_sends(books: Books) -> None:
     settle_all(flow)
     label()
     assert await listed() == ["1ZR"]
-    pass_days(flow, DAYS + 1)
+    pass_days(flow, NOT_SENT_DAYS - 1)
+    assert await listed() == ["1ZR"]
+    assert "nothing was heard" not in verdict(flow)
+    pass_days(flow, 2)
     assert not await listed()
-    assert "customer has to send it; nothing was heard of parcel 1ZR for 91 d" in verdict(flow)
+    assert "customer has to send it; nothing was heard of parcel 1ZR for 181 d" in verdict(flow)
     flow.report(scan("IN_TRANSIT", flow.now, number="1ZR"))
     assert await listed() == ["1ZR"]
     assert "nothing was heard" not in verdict(flow)
     pass_days(flow, DAYS - 1)
     flow.report(scan("IN_TRANSIT", flow.now, number="1ZR", code="X2"))
     pass_days(flow, DAYS - 1)
+    assert await listed() == ["1ZR"]
+    settle_all(flow)
+    pass_days(flow, 2)
+    assert not await listed()
+    assert "nothing was heard of parcel 1ZR for 91 d" in verdict(flow)
+    flow.report(scan("IN_TRANSIT", flow.now, number="1ZR", code="X3"))
     assert await listed() == ["1ZR"]
     label(voided=True)
     assert not await listed()
@@ -184,8 +195,8 @@ def test_a_trace_says_that_nobody_asks_any_more() -> None:
     assert "nothing was heard" not in verdict(flow)
     pass_days(flow, 2)
     assert verdict(flow).endswith(
-        "; nothing was heard of parcel 1Z1 for 91 d, so that it is no longer asked about, until the "
-        "next scan comes: ask carrier UPSN."
+        "; nothing was heard of parcel 1Z1 for 91 d, so that it is no longer asked about, until "
+        "the next scan comes: ask carrier UPSN."
     )
     flow.report(scan("RETURNED", flow.now, number="1Z1"))
     assert "nothing was heard" not in verdict(flow)
@@ -235,5 +246,11 @@ def test_the_limit_is_the_deployments() -> None:
     """Proves that the setting is the limit, and that one of no days is refused by its name."""
     assert limits_of(Settings()).tracking_poll_limit_days == DAYS
     assert limits_of(Settings(tracking_poll_limit_days=30)).tracking_poll_limit_days == 30
+    assert limits_of(Settings(return_poll_limit_days=30)).return_poll_limit_days == 30
+    now = 10 * NOT_SENT_DAYS * DAY_MICROSECONDS
+    short = Limits(return_poll_limit_days=30)
+    assert not_sent_since(now, short) == heard_since(now, short), "not less than the other"
     with pytest.raises(ValueError, match="tracking_poll_limit_days"):
         Settings(tracking_poll_limit_days=0)
+    with pytest.raises(ValueError, match="return_poll_limit_days"):
+        Settings(return_poll_limit_days=0)

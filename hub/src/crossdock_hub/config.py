@@ -129,6 +129,8 @@ class Limits:
     # Polls of tracking let go of a parcel that was on its way, after so long without a scan and
     # without a change of its label.
     tracking_poll_limit_days: float = 90.0
+    # The same of a return that was not seen moving, as its customer may send it late.
+    return_poll_limit_days: float = 180.0
     # Held facts.
     held_drive_max: int = 200
     # Facts that one decision looks at, of all that is waited for that it is asked for.
@@ -246,9 +248,11 @@ class Settings(BaseSettings):
     Prometheus; port 0: any; unset: none. event_hot_hours: how long the bus keeps events.
     retention_days: how long events of a type are kept, by full name, instead of what the contract
     says. tracking_poll_limit_days: after how long without news of a parcel carriers are no longer
-    asked about it. archive_days: after how many days without a change finished flows are archived,
-    by kind of their root object, and other rows go; archive_directory: where to; unset: archive/
-    in data_directory. require_deadline: refuse calls without one. trace_sample_ratio: share of
+    asked about it; return_poll_limit_days: the same of a return that was not seen moving, as its
+    customer may send it late; not less than the former. archive_days: after how many days without
+    a change finished flows are archived, by kind of their root object, and other rows go;
+    archive_directory: where to; unset: archive/ in data_directory. require_deadline: refuse calls
+    without one. trace_sample_ratio: share of
     traces recorded. limits: limits that differ from their defaults, as JSON; for drills that must
     not wait, not for production.
     """
@@ -280,6 +284,7 @@ class Settings(BaseSettings):
     event_hot_hours: float = 72.0
     retention_days: dict[str, float] = {}
     tracking_poll_limit_days: float = Field(default=90.0, gt=0.0)
+    return_poll_limit_days: float = Field(default=180.0, gt=0.0)
     archive_days: dict[str, float] = {}
     archive_directory: Path | None = None
     require_deadline: bool = True
@@ -290,7 +295,8 @@ class Settings(BaseSettings):
 
 def limits_of(settings: Settings) -> Limits:
     """The limits of a hub with these settings. Raises ConfigurationError."""
-    days = {"tracking_poll_limit_days": settings.tracking_poll_limit_days}
+    names = ("tracking_poll_limit_days", "return_poll_limit_days")
+    days = {name: getattr(settings, name) for name in names}
     return Limits().with_changes(days | settings.limits)
 
 

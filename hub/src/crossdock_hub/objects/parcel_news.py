@@ -26,6 +26,13 @@ def heard_since(now: int, limits: Limits) -> int:
     return now - _limit(limits)
 
 
+def not_sent_since(now: int, limits: Limits) -> int:
+    """The same of a return that was not seen moving: its customer may send it late."""
+    return min(
+        heard_since(now, limits), now - int(limits.return_poll_limit_days * DAY_MICROSECONDS)
+    )
+
+
 def is_news(heard_at: int, now: int, limits: Limits) -> bool:
     """Whether hearing of a parcel now is worth being written: it was last heard of at heard_at."""
     return now - heard_at >= min(STEP_MICROSECONDS, _limit(limits) // STEPS_PER_LIMIT_MIN)

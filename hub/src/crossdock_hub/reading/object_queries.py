@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crossdock_hub.identity import Caller
-from crossdock_hub.objects.parcel_news import heard_since
+from crossdock_hub.objects.parcel_news import heard_since, not_sent_since
 from crossdock_hub.objects.resources import state_name
 from crossdock_hub.reading import listing
 from crossdock_hub.reading.paging import next_token, page_size, position_of
@@ -76,8 +76,10 @@ async def _fetch(queries: Queries, spec: listing.Listing, request: Any) -> listi
     reader = queries.reader
     shipment_id = getattr(request, "shipment_id", "")
     if _on_its_way(request):
+        now = queries.clock()
         wanted = Moving(
-            heard_since(queries.clock(), queries.limits),
+            heard_since(now, queries.limits),
+            not_sent_since(now, queries.limits),
             silent=getattr(request, "silent_only", False),
             shipment_id=shipment_id,
             carrier_code=getattr(request, "carrier_code", ""),

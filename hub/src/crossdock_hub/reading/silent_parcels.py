@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from crossdock_hub.config import Limits
 from crossdock_hub.objects.lifecycle import ENDED_MILESTONES
-from crossdock_hub.objects.parcel_news import heard_since
+from crossdock_hub.objects.parcel_news import heard_since, not_sent_since
 from crossdock_hub.reading.chain import Chain
 from crossdock_hub.verbs.scan_meanings import milestone_name
 from crossdock_hub.wording import duration, listed
@@ -17,7 +17,8 @@ NAMED_MAX: Final = 3
 # The event that a shipment is handed over by.
 LEFT: Final = "shipment.manifested"
 _NOT_LEFT: Final = frozenset({"PACKED", "VOIDED"})
-_RETURN_STATES: Final = frozenset({"INITIATED", "IN_TRANSIT"})
+_NOT_SENT: Final = "INITIATED"
+_RETURN_STATES: Final = frozenset({_NOT_SENT, "IN_TRANSIT"})
 
 
 def silence(chain: Chain, limits: Limits, now: int) -> str:
@@ -27,9 +28,9 @@ def silence(chain: Chain, limits: Limits, now: int) -> str:
         news[scan.tracking_number] = max(news.get(scan.tracking_number, 0), scan.record_time)
     silent: dict[str, int] = {}
     carriers: dict[str, None] = {}
-    for carrier, number, changed in _on_their_way(chain):
+    for carrier, number, changed, is_sent in _on_their_way(chain):
         last = max(changed, news.get(number, 0))
-        if last < heard_since(now, limits):
+        if last < (heard_since if is_sent else not_sent_since)(now, limits):
             silent[number] = last
             carriers[carrier] = None
     if not silent:
@@ -52,9 +53,9 @@ def _sentence(silent: Mapping[str, int], carriers: Sequence[str], now: int) -> s
     )
 
 
-def _on_their_way(chain: Chain) -> Iterator[tuple[str, str, int]]:
-    """Carrier, number, and when its label, or its return, last changed, or it was handed over, of
-    each parcel."""
+def _on_their_way(chain: Chain) -> Iterator[tuple[str, str, int, bool]]:
+    """Carrier, number, and when its label, or its return, last changed, or it was handed over, and
+    whether it is no return that was not seen moving, of each parcel."""
     left: dict[str, int] = {}
     for event in chain.events:
         if event.record.stem == LEFT:
@@ -73,8 +74,9 @@ def _on_their_way(chain: Chain) -> Iterator[tuple[str, str, int]]:
         if record.kind == "label" and record.state != "VOIDED":
             if message.tracking_number not in over and message.shipment_id not in at_home:
                 changed = max(record.updated_at, left.get(message.shipment_id, 0))
-                yield message.carrier_code, message.tracking_number, changed
+                yield message.carrier_code, message.tracking_number, changed, True
         elif record.kind == "customer_return" and record.state in _RETURN_STATES:
             label = message.label
             if label.tracking_number and not label.voided:
-                yield label.carrier_code, label.tracking_number, record.updated_at
+                sent = record.state != _NOT_SENT
+                yield label.carrier_code, label.tracking_number, record.updated_at, sent

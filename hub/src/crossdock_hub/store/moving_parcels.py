@@ -10,24 +10,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, case, func, or_, select, text
 
 from crossdock_hub.store import tables as t
 
 # Written out: SQLite only uses a partial index when it sees the index's own condition.
 MOVING = text("parcels.milestone NOT IN ('DELIVERED', 'RETURNED')")
-# A return of which nothing has come to the warehouse.
-_RETURN_STATES = ("INITIATED", "IN_TRANSIT")
+# A return of which nothing has come to the warehouse: not seen moving, or on its way.
+_NOT_SENT, _ON_ITS_WAY = "INITIATED", "IN_TRANSIT"
 
 
 @dataclass(frozen=True, slots=True)
 class Moving:
-    """Which of them. heard_since: microseconds UTC. silent: those not heard of since instead.
+    """Which of them. heard_since: microseconds UTC; not_sent_since: the same of returns that were
+    not seen moving. silent: those not heard of since instead.
 
     Empty: no filter.
     """
 
     heard_since: int
+    not_sent_since: int
     silent: bool = False
     shipment_id: str = ""
     carrier_code: str = ""
@@ -49,14 +51,15 @@ def labels_on_their_way(wanted: Moving, most: int, after: str) -> Select[Any]:
 def returns_on_their_way(wanted: Moving, most: int, after: str) -> Select[Any]:
     """Returns, oldest first; news of every number that leads to one is news of it."""
     o, r, p = t.objects.c, t.external_references.c, t.parcels.c
+    since = case((o.state == _NOT_SENT, wanted.not_sent_since), else_=wanted.heard_since)
     # One value of each return, and no condition that a database would join whole tables for.
     last = select(func.max(p.heard_at)).where(r.object_id == o.id, p.tracking_number == r.value)
     parcels_heard = func.coalesce(last.correlate(t.objects).scalar_subquery(), 0)
-    heard = or_(o.updated_at >= wanted.heard_since, parcels_heard >= wanted.heard_since)
+    heard = or_(o.updated_at >= since, parcels_heard >= since)
     chosen = select(t.objects).where(
         o.kind == "customer_return",
         o.id > after,
-        o.state.in_(_RETURN_STATES),
+        o.state.in_((_NOT_SENT, _ON_ITS_WAY)),
         _as(wanted, heard),
     )
     return chosen.order_by(o.id).limit(most)
