@@ -134,36 +134,25 @@ async def test_polls_let_go_of_a_return_that_nobody_sends(books: Books) -> None:
     order_id = flow.shipped()
     made = flow.initiate(customer_return(order_id, lines={1: "2"}))
     wanted = return_service_pb2.ListReturnsRequest(moving_only=True)
+    silent = return_service_pb2.ListReturnsRequest(silent_only=True)
 
-    async def listed() -> list[str]:
+    async def listed(request: Any = wanted) -> list[str]:
         await books.keep(flow)
         books.queries.clock = lambda: flow.now
-        answer = await books.ask(f"{RETURNS}/ListReturns", wanted, CARRIER)
+        answer = await books.ask(f"{RETURNS}/ListReturns", request, CARRIER)
         return [each.label.tracking_number for each in answer.customer_returns]
-
-    def label(*, voided: bool = False) -> None:
-        request = return_service_pb2.UpdateReturnRequest(request_id=request_id())
-        request.customer_return.id = made.id
-        sold = return_pb2.ReturnLabel(
-            format=label_pb2.LABEL_FORMAT_ZPL,
-            image=b"^XA",
-            carrier_code="UPSN",
-            tracking_number="1ZR",
-            voided=voided,
-        )
-        request.customer_return.label.CopyFrom(sold)
-        request.update_mask.paths.append("label")
-        flow.call(f"{RETURNS}/UpdateReturn", request, CARRIER)
 
     assert not await listed()
     settle_all(flow)
-    label()
+    sell(flow, made.id)
     assert await listed() == ["1ZR"]
     pass_days(flow, NOT_SENT_DAYS - 1)
     assert await listed() == ["1ZR"]
     assert "nothing was heard" not in verdict(flow)
+    assert not await listed(silent)
     pass_days(flow, 2)
     assert not await listed()
+    assert await listed(silent) == ["1ZR"]
     assert "customer has to send it; nothing was heard of parcel 1ZR for 181 d" in verdict(flow)
     flow.report(scan("IN_TRANSIT", flow.now, number="1ZR"))
     assert await listed() == ["1ZR"]
@@ -178,8 +167,26 @@ async def test_polls_let_go_of_a_return_that_nobody_sends(books: Books) -> None:
     assert "nothing was heard of parcel 1ZR for 91 d" in verdict(flow)
     flow.report(scan("IN_TRANSIT", flow.now, number="1ZR", code="X3"))
     assert await listed() == ["1ZR"]
-    label(voided=True)
+    sell(flow, made.id, voided=True)
     assert not await listed()
+    pass_days(flow, DAYS + 1)
+    assert not await listed(silent)
+
+
+def sell(flow: Company, return_id: str, *, voided: bool = False) -> None:
+    """A return's label is sold, or voided."""
+    request = return_service_pb2.UpdateReturnRequest(request_id=request_id())
+    request.customer_return.id = return_id
+    sold = return_pb2.ReturnLabel(
+        format=label_pb2.LABEL_FORMAT_ZPL,
+        image=b"^XA",
+        carrier_code="UPSN",
+        tracking_number="1ZR",
+        voided=voided,
+    )
+    request.customer_return.label.CopyFrom(sold)
+    request.update_mask.paths.append("label")
+    flow.call(f"{RETURNS}/UpdateReturn", request, CARRIER)
 
 
 def test_a_trace_says_that_nobody_asks_any_more() -> None:

@@ -167,7 +167,8 @@ async def _returning_labels(
             create_time=each.create_time,
         )
         for each in answer.customer_returns
-        if each.label.carrier_code == carrier_code
+        # A hub that does not know moving_only lists voided ones too.
+        if each.label.carrier_code == carrier_code and not each.label.voided
     ]
     return labels, answer.next_page_token
 

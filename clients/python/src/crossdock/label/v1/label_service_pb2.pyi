@@ -222,9 +222,10 @@ class ListLabelsRequest(_message.Message):
     """Only labels of this carrier; empty means all."""
     silent_only: _builtins.bool
     """Only labels whose parcel is still on its way, and of which nothing was heard for so long that
-    polls of tracking let go of it: since its last scan was stored, and its label last changed,
-    CROSSDOCK_TRACKING_POLL_LIMIT_DAYS have passed. The next scan begins them again. moving_only
-    changes nothing beside it.
+    polls of tracking let go of it: since its label was made, its last scan was stored and its
+    shipment was handed over, CROSSDOCK_TRACKING_POLL_LIMIT_DAYS have passed, to the day. What was
+    never handed over is among them. The next scan, or the handing over, begins the polls again.
+    moving_only changes nothing beside it.
     """
     def __init__(
         self,

@@ -206,6 +206,7 @@ class ListReturnsRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     ORDER_ID_FIELD_NUMBER: _builtins.int
     MOVING_ONLY_FIELD_NUMBER: _builtins.int
+    SILENT_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most 500; 0 means 100."""
     page_token: _builtins.str
@@ -217,7 +218,12 @@ class ListReturnsRequest(_message.Message):
     moving_only: _builtins.bool
     """Only returns whose label's parcel the carrier is asked about: initiated or in transit, with a
     label that is not voided, and of which something was heard, a scan or a change of the return,
-    in the last CROSSDOCK_TRACKING_POLL_LIMIT_DAYS.
+    in the last CROSSDOCK_TRACKING_POLL_LIMIT_DAYS; before it is seen moving, in the last
+    CROSSDOCK_RETURN_POLL_LIMIT_DAYS.
+    """
+    silent_only: _builtins.bool
+    """Only returns that moving_only would list, had something been heard of them: polls of tracking
+    let go of their parcels. moving_only changes nothing beside it.
     """
     def __init__(
         self,
@@ -227,10 +233,11 @@ class ListReturnsRequest(_message.Message):
         state: _return_pb2.ReturnState.ValueType = ...,
         order_id: _builtins.str = ...,
         moving_only: _builtins.bool = ...,
+        silent_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["moving_only", b"moving_only", "order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["moving_only", b"moving_only", "order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token", "silent_only", b"silent_only", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
