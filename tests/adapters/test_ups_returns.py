@@ -122,6 +122,15 @@ async def test_a_lost_answer_is_found_by_the_reference(world: World, kind: str) 
     assert label.image.startswith(b"GIF") and label.format == label_pb2.LABEL_FORMAT_GIF
 
 
+async def test_one_of_two_labels_is_found_as_the_customer_prints_it(world: World) -> None:
+    """Proves that where recovery names two labels without showing them the one that is adopted is
+    asked for in the format of returns."""
+    for _ in range(2):
+        await adapter.buy_return_label(world.initiated(), world.client)
+    label = world.told(await adapter.find_return_label(world.initiated(), world.client))
+    assert label.image.startswith(b"GIF") and label.format == label_pb2.LABEL_FORMAT_GIF
+
+
 @pytest.mark.parametrize("fault", proving.SILENT_FAULTS)
 async def test_the_class_holds_for_returns(world: World, fault: str) -> None:
     """Proves the declared class with the SDK's own trial."""

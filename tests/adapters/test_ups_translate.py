@@ -211,10 +211,10 @@ def test_a_recovered_label_that_is_shown_with_another_is_none_of_its_own() -> No
     image = {"LabelImageFormat": {"Code": "PDF"}, "GraphicImage": "JVBERg=="}
     results = [{"TrackingNumber": NUMBER, "LabelImage": image}, {"TrackingNumber": "1Z2"}]
     images = client.read_recovery({"LabelRecoveryResponse": {"LabelResults": results}})
-    found = adoption.candidates(REFERENCE, images, [], TABLE)
+    found = adoption.candidates(REFERENCE, images, [], [], TABLE)
     assert [(each.tracking_number, each.image) for each in found] == [
-        (NUMBER, images[0]),
         ("1Z2", None),
+        (NUMBER, images[0]),
     ]
 
 
@@ -240,8 +240,8 @@ def test_parcels_that_share_a_reference_are_candidates_whose_labels_are_asked_fo
     named = [{"TrackingNumber": NUMBER}, {"TrackingNumber": "1Z2", "DestinationCountryCode": "US"}]
     response = {"LabelResults": [], "TrackingCandidate": named[0] if alone else named}
     images = client.read_recovery({"LabelRecoveryResponse": response})
-    found = adoption.candidates(REFERENCE, images, [], TABLE)
-    expected = [(NUMBER, None)] if alone else [(NUMBER, None), ("1Z2", None)]
+    found = adoption.candidates(REFERENCE, images, [], [], TABLE)
+    expected = [(NUMBER, None)] if alone else [("1Z2", None), (NUMBER, None)]
     assert [(each.tracking_number, each.image) for each in found] == expected
 
 

@@ -22,7 +22,7 @@ from crossdock_adapters.sdk import (
     vendor_json,
 )
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
-from crossdock_adapters.sdk.carrier_labels import Purchase
+from crossdock_adapters.sdk.carrier_labels import LabelImage, Purchase
 from crossdock_adapters.sdk.mappings import Topic
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
@@ -261,27 +261,58 @@ async def _find(
 ) -> Confirmed | NotFound:
     """The label under our reference, in this format, told by the fact that is made of it.
 
-    Several found: the oldest is adopted, the others are voided, and the note says so; what UPS
-    does not void is a duplicate that the hub raises.
+    Several found: one is adopted. The others are voided, and the note says so, where tracking
+    confirms that both carry our reference; what is not voided is a duplicate that the hub raises.
     """
     images = await vendor.recover_by_reference(work.reference, account, label_format)
     packages = await vendor.track_by_reference(work.reference, account)
-    found = adoption.candidates(work.reference, images, packages, statuses())
+    numbers = adoption.numbers(work.reference, images, packages)
+    by_number = await _shown_by_number(vendor, numbers)
+    found = adoption.candidates(work.reference, images, packages, by_number, statuses())
     if not found:
         return NotFound(f"UPS knows no valid label with reference {work.reference}")
-    ours, *others = found
-    label = ours.image or await vendor.recover(ours.tracking_number, label_format)
-    if label is None:
-        raise OutcomeUnknown(f"{ours.tracking_number} exists, its label cannot be recovered yet")
+    # What this process adopted before, and may have told, stays what it was.
+    adopted = vendor.adopted(work.reference)
+    found.sort(key=lambda candidate: candidate.tracking_number != adopted)
+    ours, label = await _first_with_label(vendor, found, label_format)
+    vendor.adopt(work.reference, ours.tracking_number)
     notes = [f"found by reference {work.reference}; UPS does not say the price again"]
     duplicates = []
-    for other in others:
-        voided, note = await _void_extra(vendor, other.tracking_number)
+    for other in found:
+        if other is ours:
+            continue
+        is_sure = ours.confirmed and other.confirmed and other.tracking_number != adopted
+        voided, note = await _put_away(vendor, other.tracking_number, is_sure)
         notes.append(note)
         if not voided:
             duplicates.append(Reference("tracking_number", other.tracking_number))
     purchase = Purchase(label, ours.tracking_number, None, "", ours.bought_at)
     return replace(_bought(purchase, notes, fact_of(work, purchase)), duplicates=duplicates)
+
+
+async def _shown_by_number(vendor: UpsClient, numbers: Sequence[str]) -> list[Mapping[str, Any]]:
+    """What tracking shows of each number; of those that it does not know (yet), nothing."""
+    shown: list[Mapping[str, Any]] = []
+
+    async def ask(number: str) -> None:
+        package = translate_scans.newest_package(await vendor.track(number), number)
+        if package is not None:
+            shown.append(package)
+
+    await carrier_reports.each_at_once(numbers, PARCELS_ASKED_AT_ONCE, ask)
+    return shown
+
+
+async def _first_with_label(
+    vendor: UpsClient, found: Sequence[adoption.Candidate], label_format: str
+) -> tuple[adoption.Candidate, LabelImage]:
+    """The first candidate whose label UPS shows; OutcomeUnknown, which names all, where none is."""
+    for candidate in found:
+        label = candidate.image or await vendor.recover(candidate.tracking_number, label_format)
+        if label is not None:
+            return candidate, label
+    named = ", ".join(candidate.tracking_number for candidate in found)
+    raise OutcomeUnknown(f"found by our reference, and no label can be recovered yet: {named}")
 
 
 def _bought(purchase: Purchase, notes: Sequence[str], fact: Message) -> Confirmed:
@@ -317,8 +348,13 @@ async def _void(vendor: UpsClient, number: str) -> None:
         raise Reject("not_voided", f"UPS did not void {number}")
 
 
-async def _void_extra(vendor: UpsClient, number: str) -> tuple[bool, str]:
-    """Voids a label bought twice; what time can mend is raised, so the look-up is repeated."""
+async def _put_away(vendor: UpsClient, number: str, is_sure: bool) -> tuple[bool, str]:
+    """Voids a label bought twice, or says why a person has to; what time can mend is raised, so
+    that the look-up is repeated. `is_sure`: it is ours and was never adopted, and the one that is
+    kept is ours."""
+    if not is_sure:
+        why = "tracking does not confirm both labels by number, or it was adopted before"
+        return False, f"second label {number} was left, see to it by hand: {why}"
     try:
         result = await vendor.void(number)
     except Reject as refused:

@@ -28,6 +28,7 @@ ERRORS = ErrorTable.load(__package__)
 NOT_FOUND_CODE = "TW0001"
 MAX_SUBSCRIBED_NUMBERS = 100
 MAX_LABELS_PER_REFERENCE = 50
+MAX_REMEMBERED_ADOPTIONS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class UpsClient:
         self._http = VendorHttp.of(settings)
         self._tokens = TokenCache(self._fetch_token)
         self._subscribed_accounts: set[str] = set()
+        self._adopted: dict[str, str] = {}
 
     async def test(self) -> None:
         """Proves that UPS answers and accepts the credentials, by fetching a token."""
@@ -113,6 +115,17 @@ class UpsClient:
         path = f"/api/track/v1/reference/details/{quote(reference, safe='')}"
         params = {"locale": self._settings.text("locale"), "shipperNum": account}
         return await self._track(path, {**params, "refNumType": "SmallPackage"})
+
+    def adopted(self, reference: str) -> str:
+        """The label that a look-up of this process adopted for a reference; "" where none did."""
+        return self._adopted.get(reference, "")
+
+    def adopt(self, reference: str, tracking_number: str) -> None:
+        """Remembers an adopted label, of the last MAX_REMEMBERED_ADOPTIONS references."""
+        self._adopted.pop(reference, None)
+        self._adopted[reference] = tracking_number
+        while len(self._adopted) > MAX_REMEMBERED_ADOPTIONS:
+            del self._adopted[next(iter(self._adopted))]
 
     async def subscribe(self, numbers: Sequence[str]) -> tuple[list[str], list[str]]:
         """Track Alert for at most 100 parcels, 14 days each: (accepted, refused) numbers."""

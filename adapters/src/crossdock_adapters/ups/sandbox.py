@@ -36,7 +36,13 @@ from . import sandbox_answers, sandbox_journeys
 from .sandbox_alerts import Subscriptions
 from .sandbox_books import Books, Parcel, Scan, Shipment
 from .sandbox_journeys import Odds
-from .sandbox_ship import VendorRefusal, error_body, read_label_format, read_ship_request
+from .sandbox_ship import (
+    RECOVERY_FORMATS,
+    VendorRefusal,
+    error_body,
+    read_label_format,
+    read_ship_request,
+)
 
 TOKEN_SECONDS = 14_399
 CALLS_PER_SECOND = 200
@@ -78,6 +84,10 @@ class UpsSandbox(Sandbox):
         self._alerts_sent = 0
         self._alerts_lost = 0
         self._shown: dict[str, bytes] = {}
+        self._untracked: set[str] = set()
+        self._without_label: set[str] = set()
+        self._names_voided = False
+        self._times_named = 0
 
     def routes(self) -> Sequence[VendorRoute]:
         return [
@@ -139,6 +149,8 @@ class UpsSandbox(Sandbox):
             "expire_tokens": self._command_expire_tokens,
             "portal": self._command_portal,
             "show": self._command_show,
+            "hide": self._command_hide,
+            "name_voided": self._command_name_voided,
         }
 
     def throttled(self, fault: Fault) -> Response:
@@ -281,13 +293,18 @@ class UpsSandbox(Sandbox):
             raise VendorRefusal(400, "300002", "Missing request container")
         # Whatever was ordered, the label is drawn as it is asked for here.
         specification = wanted.get("LabelSpecification")
-        image_format = read_label_format(specification) if specification is not None else "GIF"
+        image_format = "GIF"
+        if specification is not None:
+            image_format = read_label_format(specification, RECOVERY_FORMATS)
         parcels = self._recoverable(wanted, call)
         if not parcels:
             raise VendorRefusal(404, "300022", "No label was found for this request")
         version = request.path_params["version"]
         if len(parcels) > 1 and "ReferenceValues" in wanted:
-            return json_response(sandbox_answers.recovery_candidates(parcels, version))
+            # In no order that anybody may rely on: the other way round each time.
+            self._times_named += 1
+            named = parcels[::-1] if self._times_named % 2 == 0 else parcels
+            return json_response(sandbox_answers.recovery_candidates(named, version))
         return json_response(sandbox_answers.recovery_reply(parcels, version, image_format))
 
     def _recoverable(self, wanted: dict[str, Any], call: Call) -> list[Parcel]:
@@ -295,7 +312,9 @@ class UpsSandbox(Sandbox):
         if isinstance(number, str) and number:
             call.key = number
             parcel = self._books.parcel(number)
-            return [parcel] if parcel is not None and parcel.voided_at is None else []
+            if parcel is None or parcel.voided_at is not None or number in self._without_label:
+                return []
+            return [parcel]
         values = wanted.get("ReferenceValues")
         reference = values.get("ReferenceNumber") if isinstance(values, dict) else None
         value = reference.get("Value") if isinstance(reference, dict) else None
@@ -307,7 +326,7 @@ class UpsSandbox(Sandbox):
             parcel
             for shipment in self._books.by_reference(value, str(account), self.now())
             for parcel in shipment.parcels
-            if parcel.voided_at is None
+            if parcel.voided_at is None or self._names_voided
         ]
 
     # Tracking.
@@ -319,7 +338,7 @@ class UpsSandbox(Sandbox):
             body = b'{"trackResponse":{"shipment":[{"package":[%s]}]}}' % self._shown[inquiry]
             return Response(body, media_type="application/json")
         parcel = self._books.parcel(inquiry)
-        if parcel is None:
+        if parcel is None or inquiry in self._untracked:
             return self._nothing(inquiry)
         return json_response(sandbox_answers.track_reply([(inquiry, [parcel])]))
 
@@ -343,6 +362,7 @@ class UpsSandbox(Sandbox):
         found: list[Shipment] = []
         for name in accounts:
             found += self._books.by_reference(value, name, self.now())
+        found = [one for one in found if one.shipment_id not in self._untracked]
         if not found:
             return self._nothing(value)
         groups = [(value, shipment.parcels) for shipment in found]
@@ -420,6 +440,18 @@ class UpsSandbox(Sandbox):
         number = str(arguments["tracking_number"])
         self.show(number, vendor_json.dumps(arguments["package"]))
         return {"tracking_number": number}
+
+    async def _command_hide(self, arguments: dict[str, Any]) -> Any:
+        """{"untracked": [...], "without_label": [...]}: first numbers of shipments that tracking
+        does not know (yet), and numbers whose labels recovery does not show; from now on."""
+        self._untracked = set(arguments.get("untracked", ()))
+        self._without_label = set(arguments.get("without_label", ()))
+        return {"untracked": len(self._untracked), "without_label": len(self._without_label)}
+
+    async def _command_name_voided(self, arguments: dict[str, Any]) -> Any:
+        """{"named": true}: whether recovery by reference names voided parcels as well."""
+        self._names_voided = bool(arguments.get("named", True))
+        return {"named": self._names_voided}
 
     async def _command_handover(self, arguments: dict[str, Any]) -> Any:
         """{"tracking_numbers": [...], "even_voided": false}; without numbers all that wait."""

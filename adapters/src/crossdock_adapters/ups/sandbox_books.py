@@ -19,7 +19,7 @@ from crossdock_adapters.sdk.sandbox_parcels import Agenda, Pace, Place
 
 from . import sandbox_journeys, tracking_number
 from .sandbox_journeys import Odds, Step
-from .sandbox_ship import FORMATS, ShipOrder, VendorRefusal
+from .sandbox_ship import FORMATS, RECOVERY_FORMATS, ShipOrder, VendorRefusal
 
 FIRST_SERIAL_SPAN = 4_000_000
 
@@ -60,9 +60,10 @@ class Parcel:
         return sum(scan.step.kind not in ("M", "MV") for scan in self.scans)
 
     def drawn(self, image_format: str) -> bytes:
-        """The label in one of the carrier's formats, whichever was ordered."""
+        """The label in one of the formats of recovery, whichever was ordered."""
         order, number = self.shipment.order, self.tracking_number
-        return draw(FORMATS[image_format], "UPS", number, order.ship_to_name, order.service)
+        drawn = RECOVERY_FORMATS[image_format]
+        return draw(drawn, "UPS", number, order.ship_to_name, order.service)
 
 
 @dataclass(slots=True)

@@ -20,6 +20,8 @@ DOMESTIC = ("US", "PR")
 CENT = Decimal("0.01")
 # The carrier's code of a label format, and what is drawn for it.
 FORMATS = {"GIF": "GIF", "ZPL": "ZPL", "EPL": "EPL", "SPL": "EPL"}
+# Label Recovery draws PDF, too.
+RECOVERY_FORMATS = {**FORMATS, "PDF": "PDF"}
 
 # Service: (price of a parcel, price of a pound). Invented.
 TARIFF = {
@@ -143,13 +145,13 @@ def _comes_back(shipment: Mapping[str, Any]) -> bool:
     return True
 
 
-def read_label_format(specification: Any) -> str:
+def read_label_format(specification: Any, formats: Mapping[str, str] = FORMATS) -> str:
     """The label format asked for; the carrier makes no PDF and no PNG when it books."""
     if not isinstance(specification, dict):
         raise VendorRefusal(400, "120801", "Missing label specification")
     image = specification.get("LabelImageFormat")
     code = _text(image, "Code") if isinstance(image, dict) else ""
-    if code not in FORMATS:
+    if code not in formats:
         raise VendorRefusal(400, "120802", "Missing or invalid label image format")
     if code == "GIF" and not _text(specification, "HTTPUserAgent"):
         raise VendorRefusal(400, "120803", "A GIF label needs HTTPUserAgent")
