@@ -62,33 +62,6 @@ def test_a_group_number_may_be_filled_up() -> None:
     assert envelopes.write(envelopes.read(body)) == body
 
 
-@pytest.mark.parametrize("width", [72, 80, 96, 128])
-@pytest.mark.parametrize("line_break", ["\n", "\r\n"])
-@pytest.mark.parametrize("filled_up", ["", " " * 9, "\r\n\x1a"])
-def test_a_payload_cut_into_records_is_joined(width: int, line_break: str, filled_up: str) -> None:
-    """Proves that a payload in records of one width, cut wherever that falls, inside its ISA too,
-    says what it said in one line, and has the same digest."""
-    lines = [TEXT[at : at + width] for at in range(0, len(TEXT), width)]
-    body = ("\ufeff" + line_break.join(lines) + filled_up).encode()
-    assert only_set(body).body == only_set(BODY).body
-    (interchange,) = envelopes.read(body, "utf-8").interchanges
-    (whole,) = envelopes.read(BODY).interchanges
-    assert receiving.digest(interchange) == receiving.digest(whole)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        # Lines of one width that are segments, and one break inside an element.
-        TEXT.replace("~", "~\n"),
-        TEXT[:-20] + "\n" + TEXT[-20:],
-    ],
-)
-def test_other_line_breaks_are_left_where_they_stand(text: str) -> None:
-    """Proves that breaks which make no records of one width are written again as they came."""
-    assert envelopes.write(envelopes.read(text.encode())) == text.encode()
-
-
 @pytest.mark.parametrize("left", ["IEA*1*00000090", "IEA*1*", "IEA", "IEA*1*0000009055"])
 def test_an_end_that_breaks_off_is_no_end(left: str) -> None:
     """Proves that an IEA without its terminator is one only where its numbers are whole."""

@@ -40,6 +40,35 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
+        f"{SDK}x12/envelopes.py",
+        ("tests/adapters/test_x12_records.py",),
+        whatever_has_one_width_is_joined=(
+            "if found is None or not found.inside(_segments(payload)):",
+            "if found is None:",
+        ),
+        only_what_cannot_be_read_is_joined=(
+            "if found is None or not found.inside(_segments(payload)):",
+            "if True:",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}x12/records.py",
+        ("tests/adapters/test_x12_records.py",),
+        a_last_line_may_be_longer_than_a_record=(
+            "or len(last) > len(records[0]):",
+            "or False:",
+        ),
+        a_last_record_is_never_full=(
+            "len(last) > len(records[0])",
+            "len(last) >= len(records[0])",
+        ),
+        records_may_have_any_width=("if len({len(one) for one in records}) != 1", "if not records"),
+        a_letter_of_another_encoding_is_a_break=(
+            "not letter or len(records) >= SURE_RECORDS",
+            "True",
+        ),
+    ),
+    *faults_in(
         f"{SDK}x12/segments.py",
         X12,
         a_point_is_not_implied=(".scaleb(-decimals) if found", ".scaleb(0) if found"),

@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Final
 
 from crossdock_adapters.sdk.places import Unreadable
+from crossdock_adapters.sdk.x12 import records
 from crossdock_adapters.sdk.x12.isa import PRODUCTION, isa, take_isa
 from crossdock_adapters.sdk.x12.segments import (
     BLANKS,
@@ -37,8 +38,6 @@ from crossdock_adapters.sdk.x12.segments import (
 MAX_INTERCHANGES: Final = 200
 MAX_GROUPS: Final = 1_000
 MAX_SETS: Final = 10_000
-# Fewer full records of one width say nothing: any line has a width.
-MIN_RECORDS: Final = 2
 # From this release on days are written with their century.
 FIRST_LONG_DAYS: Final = "004010"
 # The mark in front of a UTF-8 file: as UTF-8, and as encodings of one byte a character show it.
@@ -177,19 +176,18 @@ def read(body: bytes, encoding: str = "latin-1") -> Payload:
     """
     text = decoded(body, encoding)
     marked = next((len(each) for each in BYTE_ORDER_MARKS if text.startswith(each)), 0)
-    start, number = skip(text, marked, BLANKS), 1
+    start = skip(text, marked, BLANKS)
     before = text[:start]
-    text = before + _joined(text[start:])
-    interchanges: list[Interchange] = []
-    while not interchanges or text.startswith("ISA", start):
-        if len(interchanges) == MAX_INTERCHANGES:
-            raise Unreadable(f"more than {MAX_INTERCHANGES} interchanges", f"segment {number}")
-        taken, start = _take_interchange(text, start, number)
-        interchanges.append(_interchange(taken))
-        number += len(taken)
-    if skip(text, start, FILLING) < len(text):
-        raise Unreadable("an ISA or the end is expected here", f"segment {number}")
-    return Payload(tuple(interchanges), before, text[start:])
+    found = records.cut(text[start:], encoding)
+    try:
+        payload = _read(text, before)
+    except Unreadable:
+        if found is None:
+            raise
+    else:
+        if found is None or not found.inside(_segments(payload)):
+            return payload
+    return _read(before + found.joined, before)
 
 
 def write(payload: Payload, encoding: str = "latin-1") -> bytes:
@@ -280,21 +278,24 @@ class Envelope:
         return Interchange(header, tuple(groups), trailer)
 
 
-def _joined(text: str) -> str:
-    """The text without its line breaks, where they cut it into records of one width, wherever that
-    falls: hosts that write such files are common. Breaks behind segments are left to them."""
-    *records, last = text.rstrip(FILLING).replace("\r\n", "\n").split("\n")
-    widths = {len(each) for each in records}
-    if len(records) < MIN_RECORDS or len(widths) > 1 or len(last) > len(records[0]):
-        return text
-    joined = "".join((*records, last))
-    try:
-        header, _ = take_isa(joined, 0, 1)
-    except Unreadable:
-        # Such as one whose delimiters are line breaks.
-        return text
-    terminator = header.delimiters.terminator
-    return text if all(each.endswith(terminator) for each in records) else joined
+def _read(text: str, before: str) -> Payload:
+    """The interchanges of a text, behind what stands before them."""
+    start, number = len(before), 1
+    interchanges: list[Interchange] = []
+    while not interchanges or text.startswith("ISA", start):
+        if len(interchanges) == MAX_INTERCHANGES:
+            raise Unreadable(f"more than {MAX_INTERCHANGES} interchanges", f"segment {number}")
+        taken, start = _take_interchange(text, start, number)
+        interchanges.append(_interchange(taken))
+        number += len(taken)
+    if skip(text, start, FILLING) < len(text):
+        raise Unreadable("an ISA or the end is expected here", f"segment {number}")
+    return Payload(tuple(interchanges), before, text[start:])
+
+
+def _segments(payload: Payload) -> Iterator[Segment]:
+    for each in payload.interchanges:
+        yield from each.segments()
 
 
 def _take_interchange(text: str, start: int, number: int) -> tuple[list[Segment], int]:
