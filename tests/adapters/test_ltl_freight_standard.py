@@ -139,6 +139,19 @@ async def test_tenders_are_of_the_release_that_they_are_written_in(tmp_path: Pat
         pass
 
 
+@pytest.mark.parametrize("booking", ["tender", "rest"])
+@pytest.mark.parametrize("release", ["3060", "VICS3060", "00401", "0040100000000", "004010vics"])
+async def test_a_release_that_is_none_is_refused(
+    release: str, booking: str, tmp_path: Path
+) -> None:
+    """Proves that a release which cannot be told to be older or newer is refused at the start,
+    with the setting, the rule and what to give."""
+    said = rf"release is '{release}'.*six digits.*give it as the partner's guide says it"
+    with pytest.raises(SettingsError, match=said):
+        async with running(tmp_path, booking=booking, release=release):
+            pass
+
+
 def test_a_cancellation_has_the_stops_that_every_204_has() -> None:
     """Proves that a tender is taken back by a 204 that has what the standard requires of each one:
     after its head a stop (S5) to load at and one to unload at; a partner's translator rejects it

@@ -69,6 +69,14 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
+        f"{SDK}x12/envelopes.py",
+        ("tests/adapters/test_ltl_freight_standard.py",),
+        a_release_may_be_any_text=(
+            "if RELEASE.fullmatch(self.written_release) is None:",
+            'if self.written_release == "":',
+        ),
+    ),
+    *faults_in(
         f"{SDK}x12/segments.py",
         X12,
         a_point_is_not_implied=(".scaleb(-decimals) if found", ".scaleb(0) if found"),

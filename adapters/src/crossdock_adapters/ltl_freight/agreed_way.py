@@ -26,18 +26,18 @@ def way_of(settings: Settings) -> Way:
         delimiters = Delimiters(*given)
     except ValueError as error:
         raise SettingsError(f"delimiters: {error}") from error
-    envelope = Envelope(
-        sender=(settings.text("our_qualifier"), ours),
-        receiver=(settings.text("partner_qualifier"), theirs),
-        application_sender=settings.text("our_application_id") or ours,
-        application_receiver=settings.text("partner_application_id") or theirs,
-        version=settings.text("interchange_version"),
-        release=settings.text("release"),
-        usage=settings.text("usage"),
-        delimiters=delimiters,
-    )
     try:
         # One that fits nothing is told now, not with the first file.
+        envelope = Envelope(
+            sender=(settings.text("our_qualifier"), ours),
+            receiver=(settings.text("partner_qualifier"), theirs),
+            application_sender=settings.text("our_application_id") or ours,
+            application_receiver=settings.text("partner_application_id") or theirs,
+            version=settings.text("interchange_version"),
+            release=settings.text("release"),
+            usage=settings.text("usage"),
+            delimiters=delimiters,
+        )
         now, encoding = datetime.now(UTC), settings.text("encoding")
         group = envelope.group(acknowledgments.FUNCTIONAL_ID, 1, now, [])
         envelopes.write(Payload((envelope.interchange(1, now, [group]),)), encoding)

@@ -40,6 +40,8 @@ MAX_GROUPS: Final = 1_000
 MAX_SETS: Final = 10_000
 # From this release on days are written with their century.
 FIRST_LONG_DAYS: Final = "004010"
+# GS08 has twelve characters at most: the release, and what a guide adds behind it.
+RELEASE: Final = re.compile(r"\d{6}[A-Z0-9]{0,6}", re.ASCII)
 # The mark in front of a UTF-8 file: as UTF-8, and as encodings of one byte a character show it.
 BYTE_ORDER_MARKS: Final = ("\ufeff", "\xef\xbb\xbf")
 # Codes of AK5 (data element 718) and of AK9 (716).
@@ -234,6 +236,15 @@ class Envelope:
     usage: str = PRODUCTION
     acknowledged: bool = False
     delimiters: Delimiters = USUAL
+
+    def __post_init__(self) -> None:
+        """ValueError: the release is none, so nobody could tell whether it is an old one."""
+        if RELEASE.fullmatch(self.written_release) is None:
+            raise ValueError(
+                f"release is {self.written_release!r}: GS08 is six digits and at most six capital "
+                "letters or digits behind them; give it as the partner's guide says it, such as "
+                "003060 or 004010VICS"
+            )
 
     @property
     def written_release(self) -> str:
