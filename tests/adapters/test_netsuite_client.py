@@ -126,7 +126,10 @@ def explained(status: int, code: str, detail: str) -> Answer:
     ("status", "code", "detail", "expected"),
     [
         (409, "RCRD_HAS_BEEN_CHANGED", "Record has been changed.", Retry),
-        (400, "RCRD_HAS_BEEN_CHANGED", "Record has been changed.", Retry),
+        (400, "RCRD_HAS_BEEN_CHANGED", "Record has been changed.", OutcomeUnknown),
+        (400, "USER_ERROR", '{"name":"RCRD_HAS_BEEN_CHANGED","cause":"script"}', OutcomeUnknown),
+        (400, "INVALID_CONTENT", "RCRD_HAS_BEEN_CHANGED", OutcomeUnknown),
+        (500, "SSS_UNKNOWN", "afterSubmit: RCRD_HAS_BEEN_CHANGED", OutcomeUnknown),
         (400, "USER_ERROR", "Record has been changed by another user.", OutcomeUnknown),
         (400, "USER_ERROR", "The record has been changed since approval: submit it again.", Reject),
         (400, "INVALID_CONTENT", "Record has been changed.", Reject),
@@ -140,8 +143,8 @@ def explained(status: int, code: str, detail: str) -> Answer:
 def test_a_record_changed_meanwhile(
     status: int, code: str, detail: str, expected: type[Exception]
 ) -> None:
-    """Proves that only the code for a save that lost to another says that nothing was saved: its
-    words in a USER_ERROR leave it unknown, a business's own text refuses, a failure is one."""
+    """Proves that only a 409 for a save that lost to another says that nothing was saved: its code
+    and its words elsewhere leave it unknown, a business's own text refuses, a failure is one."""
     with pytest.raises(expected) as raised:
         judge(explained(status, code, detail), effect=True, earlier_effect=False)
     assert raised.type is expected
