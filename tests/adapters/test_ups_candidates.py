@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from crossdock_adapters.sdk.carrier_labels import LabelImage
 from crossdock_adapters.sdk.outcomes import Confirmed, NotFound, OutcomeUnknown, Reject
 from crossdock_adapters.sdk.sandbox import SandboxConfig
-from crossdock_adapters.ups import adapter
+from crossdock_adapters.ups import adapter, adoption
 from crossdock_adapters.ups.sandbox import UpsSandbox
 from test_ups_adapter import World, number_of
 from ups_world import ACCOUNT, SANDBOX_SETTINGS, ship_request
@@ -213,3 +214,36 @@ async def test_the_stock_size_of_the_label_is_asked_for(
     assert request["LabelSpecification"]["LabelImageFormat"] == {"Code": "ZPL"}
     assert request["LabelSpecification"]["LabelStockSize"] == {"Height": "6", "Width": "4"}
     assert request["Request"]
+
+
+async def test_a_number_that_tracking_refuses_costs_no_other(world: World) -> None:
+    """Proves that a candidate that UPS refuses to be asked about keeps the label that is there from
+    being told neither for the moment nor for ever, and voids nothing."""
+    first, second = await two_labels(world)
+    track = world.client.track
+
+    async def refusing(number: str) -> Any:
+        if number == first:
+            raise OutcomeUnknown("400 TV1002")
+        return await track(number)
+
+    world.client.track = refusing  # type: ignore[method-assign]
+    done = await look_up(world)
+    assert number_of(done) == second and duplicates(done) == [first]
+    assert not voided(world)
+
+
+def test_what_is_void_is_so_whatever_it_carries() -> None:
+    """Proves that a candidate that tracking by its number shows as void is none, also where it is
+    said to carry another reference; and that it stays one where it is not void."""
+    image = LabelImage("1ZA", "ZPL", b"label")
+    void = {"date": "20260131", "time": "120000", "status": {"type": "MV", "code": "VP"}}
+    package = {
+        "trackingNumber": "1ZA",
+        "referenceNumber": [{"type": "PACKAGE", "number": "OTHER"}],
+        "activity": [void],
+    }
+    table = adapter.statuses()
+    assert adoption.candidates("abc", [image], [], [package], table) == []
+    (kept,) = adoption.candidates("abc", [image], [], [{**package, "activity": []}], table)
+    assert not kept.confirmed

@@ -291,11 +291,17 @@ async def _find(
 
 
 async def _shown_by_number(vendor: UpsClient, numbers: Sequence[str]) -> list[Mapping[str, Any]]:
-    """What tracking shows of each number; of those that it does not know (yet), nothing."""
+    """What tracking shows of each number; of those that it does not know (yet), or refuses to be
+    asked about, nothing: one of them must not keep the label that is there from being told."""
     shown: list[Mapping[str, Any]] = []
 
     async def ask(number: str) -> None:
-        package = translate_scans.newest_package(await vendor.track(number), number)
+        try:
+            packages = await vendor.track(number)
+        except OutcomeUnknown as refused:
+            log.warning("tracking of %s refused: %s", number, refused.reason)
+            return
+        package = translate_scans.newest_package(packages, number)
         if package is not None:
             shown.append(package)
 

@@ -64,14 +64,15 @@ def candidates(
     """
     wanted = numbers(reference, images, packages)
     shown = {number: _Shown() for number in wanted}
-    for package in (*packages, *by_number):
-        one = shown.get(_number(package))
-        if one is None or not _carries(package, reference):
+    # A number is void whatever it is said to carry; by reference UPS finds others' parcels, too.
+    ours = [package for package in packages if _carries(package, reference)]
+    for package in (*ours, *by_number):
+        one, events = shown.get(_number(package)), package_history(package, table, "").events
+        if one is None or not events:
             continue
-        events = package_history(package, table, "").events
-        if events:
+        if _carries(package, reference):
             one.times.append(events[0].event_time)
-            one.void |= events[-1].milestone == shipment_pb2.MILESTONE_VOIDED
+        one.void |= events[-1].milestone == shipment_pb2.MILESTONE_VOIDED
     by_image = {image.tracking_number: image for image in images if image.image}
     confirmed = {_number(each) for each in by_number if reference in _references(each)}
     found = [
