@@ -413,34 +413,6 @@ async def test_somebody_elses_order_under_our_number_needs_a_person(still: World
         )
 
 
-def cancelled(request: fulfillment_pb2.FulfillmentRequest) -> Any:
-    return fulfillment_events_pb2.FulfillmentCancelled(fulfillment_request=request)
-
-
-async def test_a_cancel_in_time_stops_the_floor(still: World) -> None:
-    """Cancelled there, found cancelled, cancelled again without effect, absent: fine too."""
-    request = fulfillment_request()
-    work = still.work("cancel_order", cancelled(request))
-    absent = await adapter.cancel_order(work, still.client)
-    assert "nothing to cancel" in absent.note
-    await still.release(request)
-    assert isinstance(await adapter.find_cancelled_order(work, still.client), NotFound)
-    await adapter.cancel_order(work, still.client)
-    await adapter.cancel_order(work, still.client)
-    assert isinstance(await adapter.find_cancelled_order(work, still.client), Confirmed)
-    assert still.originals()[f"{FACILITY}/{request.number}"]["IsCancelled"] is True
-
-
-async def test_a_cancel_that_comes_too_late_is_rejected(world: World) -> None:
-    """Past the freeze status the warehouse refuses, and the refusal says so."""
-    request = many(1)[0]
-    await world.release(request)
-    await world.hear(lambda: len(world.hub.of(Pick)) == 1)
-    with pytest.raises(Reject) as refused:
-        await adapter.cancel_order(world.work("cancel_order", cancelled(request)), world.client)
-    assert refused.value.code == adapter.TOO_LATE
-
-
 async def test_a_label_repeats_without_effect_even_after_shipping(world: World) -> None:
     """The same number again is fine at any time; another one on a shipped oLPN is refused."""
     await world.release(many(1)[0])

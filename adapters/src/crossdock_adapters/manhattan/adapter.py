@@ -93,6 +93,9 @@ async def cancel_order(work: Work, vendor: ManhattanClient) -> Confirmed:
         await vendor.save_original_order(facility, order)
     except Reject as refused:
         if refused.code in work.settings.texts("not_found_codes"):
+            # It may be one of several reasons, and no order is let go of on a word that it is gone.
+            if await vendor.find_original_order(facility, request.number) is not None:
+                raise
             return Confirmed(note=f"{facility} holds no order {request.number}: nothing to cancel")
         if refused.code in work.settings.texts("too_late_codes"):
             raise Reject(TOO_LATE, refused.reason) from refused
