@@ -296,12 +296,7 @@ async def _shown_by_number(vendor: UpsClient, numbers: Sequence[str]) -> list[Ma
     shown: list[Mapping[str, Any]] = []
 
     async def ask(number: str) -> None:
-        try:
-            packages = await vendor.track(number)
-        except OutcomeUnknown as refused:
-            log.warning("tracking of %s refused: %s", number, refused.reason)
-            return
-        package = translate_scans.newest_package(packages, number)
+        package = await _tracked(vendor, number)
         if package is not None:
             shown.append(package)
 
@@ -375,17 +370,22 @@ async def _ask_about(poll: Poll, vendor: UpsClient, labels: Sequence[label_pb2.L
     """Tracks several parcels at once; one that UPS refuses does not cost the others."""
 
     async def ask(number: str) -> None:
-        try:
-            packages = await vendor.track(number)
-        except OutcomeUnknown as refused:
-            log.warning("tracking of %s refused: %s", number, refused.reason)
-            return
-        package = translate_scans.newest_package(packages, number)
+        package = await _tracked(vendor, number)
         if package is not None:
             await _report_history(poll, package)
 
     numbers = [label.tracking_number for label in labels]
     await carrier_reports.each_at_once(numbers, PARCELS_ASKED_AT_ONCE, ask)
+
+
+async def _tracked(vendor: UpsClient, number: str) -> Mapping[str, Any] | None:
+    """What tracking shows of a number; None: it does not know it, or refuses to be asked about."""
+    try:
+        packages = await vendor.track(number)
+    except OutcomeUnknown as refused:
+        log.warning("tracking of %s refused: %s", number, refused.reason)
+        return None
+    return translate_scans.newest_package(packages, number)
 
 
 async def _report_history(poll: Poll, package: Mapping[str, Any]) -> None:
