@@ -49,7 +49,7 @@ def _matters(fact: HeldFactRecord, chain: Chain) -> bool:
     voided = (r for r in chain.objects if r.kind == "shipment" and r.state == "VOIDED")
     if any(fact.awaits == awaited_correction(shipment.id) for shipment in voided):
         return False
-    return method_of(fact) in _BOOKED_BY or not _is_over(chain)
+    return _method_of(fact) in _BOOKED_BY or not _is_over(chain)
 
 
 def _is_over(chain: Chain) -> bool:
@@ -60,7 +60,7 @@ def _is_over(chain: Chain) -> bool:
     )
 
 
-def method_of(fact: HeldFactRecord) -> str:
+def _method_of(fact: HeldFactRecord) -> str:
     """By which method a fact was reported, without its service."""
     return fact.method.rpartition("/")[2]
 
@@ -71,6 +71,6 @@ def _told(facts: Sequence[HeldFactRecord], now: int) -> str:
     least = "at least " if len(facts) >= HELD_MAX else ""
     more = f" ({least}{len(facts) - 1} more as well)" if len(facts) > 1 else ""
     return (
-        f"what {first.endpoint} reported by {method_of(first)} is not written since "
+        f"what {first.endpoint} reported by {_method_of(first)} is not written since "
         f"{duration(now - first.created_at)}{more}: {refusal.message.rstrip('.')}"
     )
