@@ -22,11 +22,11 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Final
 
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from crossdock_adapters.sdk.bus_credentials import BusCredentials
+from crossdock_adapters.sdk.consumer_client import Client
 from crossdock_adapters.sdk.presence import Presence
 
 PREFETCH: Final = 500

@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import nats.errors
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from crossdock_hub.bus.address import BusAddress, BusHealth, starting
@@ -30,6 +29,7 @@ from crossdock_hub.bus.errors import (
     BusUnavailable,
     PublishUnknown,
 )
+from crossdock_hub.bus.jetstream_client import Client
 from crossdock_hub.bus.jetstream_listening import Listener
 from crossdock_hub.bus.publishing import (
     PERMISSION_DENIED,
