@@ -1,16 +1,19 @@
-"""The proofs about poison and the long day hold on books that agree, and fail on doctored ones."""
+"""The proofs about poison and the long day hold on books that agree, and fail on doctored ones; an
+outage lasts until it can prove something."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
-from crossdock.cli.demo import day, day_proofs, poison_proofs
+from crossdock.cli.demo import acts, day, day_proofs, poison_proofs
 from crossdock.cli.demo.books import Call, ErpBooks
 from crossdock.cli.demo.day_proofs import Day, Waited
 from crossdock.cli.demo.poison_proofs import DeadGroup, Mended, Pace
+from crossdock.cli.demo.stage import Stage
 from crossdock.cli.demo.views import DeliveryView, HubView
 from crossdock_hub.config import Limits
 
@@ -138,3 +141,37 @@ def test_the_scale_is_of_every_pause_that_a_hub_has() -> None:
         assert shorter[name] == max(seconds / scale, day.SHORTEST_SECONDS)
     kept = {"lease_seconds_default", "dispatch_seconds", "settle_seconds_default"}
     assert not kept & set(shorter)
+
+
+class SlowStage:
+    """A stage on a busy machine: work comes to the ERP only at the third look."""
+
+    def __init__(self, looks_in_vain: int) -> None:
+        self.looks = 0
+        self.cleared: list[str] = []
+        self.erp = SimpleNamespace(name="netsuite", clear=self._clear)
+        self._looks_in_vain = looks_in_vain
+
+    async def queue_depths(self) -> dict[str, int]:
+        self.looks += 1
+        return {"netsuite": 0 if self.looks <= self._looks_in_vain else 4}
+
+    async def _clear(self, kind: str) -> int:
+        self.cleared.append(kind)
+        return 1
+
+
+async def test_an_outage_lasts_until_work_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that an outage whose time has passed goes on until something waits for the ERP, that
+    it ends all the same where nothing ever does, and that the ERP is brought back both times."""
+    monkeypatch.setattr(acts, "POLL_SECONDS", 0.01)
+    begin = datetime.now(UTC) - timedelta(seconds=5)
+    busy = SlowStage(looks_in_vain=2)
+    outage = await acts._outage(cast(Stage, busy), begin, 2.0)
+    assert (outage.waited, busy.looks, busy.cleared) == (4, 3, ["down"])
+    assert outage.end > begin + timedelta(seconds=4)
+    monkeypatch.setattr(acts, "BUSY_SECONDS", 1.0)
+    idle = SlowStage(looks_in_vain=1_000)
+    outage = await acts._outage(cast(Stage, idle), begin, 2.0)
+    assert (outage.waited, idle.looks, idle.cleared) == (0, 1, ["down"])
+    assert outage.end < begin + timedelta(seconds=3)

@@ -40,6 +40,7 @@ from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 
 DELIVERY_SECONDS: Final = 90.0
 DRAIN_SECONDS: Final = 60.0
+BUSY_SECONDS: Final = 30.0
 SCANS_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 1.0
 FAST_POLL_SECONDS: Final = 0.1
@@ -129,10 +130,11 @@ async def _troubles(stage: Stage, cast: Cast, peak: Act, peak_ids: list[str]) ->
     down = report.begin(
         2,
         "ERP down",
-        f"the ERP is away for {cast.outage_seconds:.0f} s, {cast.outage} more orders come in",
+        f"the ERP is away for {cast.outage_seconds:.0f} s and until work waits for it, "
+        f"{cast.outage} more orders come in",
     )
+    await stage.erp.fault("down", seconds=cast.outage_seconds + BUSY_SECONDS)
     begin = datetime.now(UTC)
-    await stage.erp.fault("down", seconds=cast.outage_seconds)
     ids = peak_ids + await stage.place(cast.outage)
     lost = report.begin(
         3,
@@ -164,14 +166,22 @@ async def _troubles(stage: Stage, cast: Cast, peak: Act, peak_ids: list[str]) ->
 
 
 async def _outage(stage: Stage, begin: datetime, seconds: float) -> proofs.Outage:
-    """Until the ERP is back; counts what waits for it just before."""
-    end = begin + timedelta(seconds=seconds)
-    waited = 0
-    while datetime.now(UTC) < end:
+    """Bring the ERP back when its time has passed and something waits for it; counts what does.
+
+    A busy machine may not have brought the ERP any work by then. It gets BUSY_SECONDS more: an
+    outage in which nobody wanted anything of the ERP proves nothing.
+    """
+    earliest = begin + timedelta(seconds=seconds)
+    latest = earliest + timedelta(seconds=BUSY_SECONDS)
+    while True:
         waited = (await stage.queue_depths())[stage.erp.name]
-        left = (end - datetime.now(UTC)).total_seconds()
-        await asyncio.sleep(max(0.0, min(POLL_SECONDS, left)))
-    return proofs.Outage(begin + OUTAGE_MARGIN, end - OUTAGE_MARGIN, waited)
+        now = datetime.now(UTC)
+        if now >= latest or (waited and now >= earliest):
+            break
+        left = (earliest - now).total_seconds()
+        await asyncio.sleep(min(POLL_SECONDS, left) if left > 0 else POLL_SECONDS)
+    await stage.erp.clear("down")
+    return proofs.Outage(begin + OUTAGE_MARGIN, min(now, latest) - OUTAGE_MARGIN, waited)
 
 
 async def _prove_outage(stage: Stage, act: Act, outage: proofs.Outage) -> None:
