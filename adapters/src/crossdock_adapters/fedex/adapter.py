@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -257,13 +257,13 @@ def _bought(work: Work, booking: Booking, note: str = "") -> Confirmed:
             f"FedEx sold {len(booking.pieces)} labels under {booking.master_number} "
             f"for {len(packages)} packages"
         )
-    now = carrier_reports.bought_now()
+    bought_at = _bought_at(note)
     notes = _notes_of(booking, note)
     references, facts = [Reference("shipment_number", booking.master_number)], []
     ordered = sorted(booking.pieces, key=lambda piece: piece.sequence)
     for package, piece in zip(packages, ordered, strict=True):
         label = piece.label
-        purchase = Purchase(label, booking.master_number, piece.amount, piece.currency, now)
+        purchase = Purchase(label, booking.master_number, piece.amount, piece.currency, bought_at)
         form = translate.FORMATS.get(label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED)
         facts.append(carrier_labels.sold(work, purchase, form, package.id))
         if package.id == work.item:
@@ -278,16 +278,16 @@ def _bought_back(work: Work, booking: Booking, note: str) -> Confirmed:
             f"FedEx sold {len(booking.pieces)} labels under {booking.master_number} for one return"
         )
     piece, notes = booking.pieces[0], _notes_of(booking, note)
-    purchase = Purchase(
-        piece.label,
-        booking.master_number,
-        piece.amount,
-        piece.currency,
-        carrier_reports.bought_now(),
-    )
+    bought_at = _bought_at(note)
+    purchase = Purchase(piece.label, booking.master_number, piece.amount, piece.currency, bought_at)
     form = translate.FORMATS.get(piece.label.format, label_pb2.LABEL_FORMAT_UNSPECIFIED)
     number = Reference("tracking_number", piece.label.tracking_number)
     return Confirmed([number], [return_labels.sold_request(work, purchase, form)], "; ".join(notes))
+
+
+def _bought_at(found_how: str) -> types_pb2.SourceTime | None:
+    """When a booking was bought: now, or nobody knows where it was found; FedEx does not say."""
+    return None if found_how else carrier_reports.bought_now()
 
 
 def _notes_of(booking: Booking, note: str) -> list[str]:
@@ -346,7 +346,7 @@ async def _ask_about(poll: Poll, vendor: FedexClient, labels: Sequence[label_pb2
     unknown = poll.settings.texts("tracking_not_found_codes")
     for label in labels:
         number = label.tracking_number
-        newest = translate_scans.newest_result(results, number, _bought_on(label))
+        newest = translate_scans.newest_result(results, number, carrier_reports.first_day(label))
         if newest is not None:
             await _report_result(poll, newest)
     for result in results:
@@ -358,18 +358,11 @@ async def _ask_about(poll: Poll, vendor: FedexClient, labels: Sequence[label_pb2
 def _inquiry(label: label_pb2.Label) -> dict[str, Any]:
     """Which of the shipments that had this number over the years is meant: by its ship date."""
     inquiry: dict[str, Any] = {"trackingNumberInfo": {"trackingNumber": label.tracking_number}}
-    bought_on = _bought_on(label)
-    if bought_on is not None:
-        inquiry["shipDateBegin"] = bought_on.isoformat()
-        inquiry["shipDateEnd"] = (bought_on + timedelta(days=TRACKED_DAYS)).isoformat()
+    first = carrier_reports.first_day(label)
+    if first is not None:
+        inquiry["shipDateBegin"] = first.isoformat()
+        inquiry["shipDateEnd"] = (first + timedelta(days=TRACKED_DAYS)).isoformat()
     return inquiry
-
-
-def _bought_on(label: label_pb2.Label) -> date | None:
-    """A day that is not after the purchase wherever it was; None when the hub does not say."""
-    if not label.HasField("create_time"):
-        return None
-    return (label.create_time.ToDatetime(tzinfo=UTC) - timedelta(days=1)).date()
 
 
 async def _report_result(poll: Poll, result: Mapping[str, Any]) -> None:

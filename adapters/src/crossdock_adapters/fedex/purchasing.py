@@ -58,12 +58,12 @@ async def confirm(
             )
     label = translate.label_specification(rules)
     booking = await vendor.confirm(work.draft, account, label, again=again)
-    if booking is None:
-        found = await vendor.find(work.draft, account)
-        booking = found.booking if found is not None else None
-    if booking is None:
+    if booking is not None:
+        return booking, ""
+    found = await vendor.find(work.draft, account)
+    if found is None or found.booking is None:
         raise OutcomeUnknown(f"FedEx says that {work.draft} is confirmed, and shows no label")
-    return booking, ""
+    return found.booking, f"found by index {work.draft}"
 
 
 async def _tracked(

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from crossdock.errors import AlreadyUsedError, InvalidRequestError, PreconditionError
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 MAX_LABELS_OF_A_SHIPMENT = 500
 MAX_REPORTED_CODES = 1_000
+# A label whose purchase has no time may have come to the hub so long after it: what was found after
+# a lost answer waits for a person, who has weekends and holidays.
+KNOWN_LATE_DAYS = 30
 # After so many the longest wait is reached, whatever the settings.
 WAITS_THAT_GROW_MAX = 60
 
@@ -165,6 +168,7 @@ async def _returning_labels(
             carrier_code=carrier_code,
             tracking_number=each.label.tracking_number,
             create_time=each.create_time,
+            purchase_time=each.label.purchase_time,
         )
         for each in answer.customer_returns
         # A hub that does not know moving_only lists voided ones too.
@@ -197,6 +201,17 @@ async def label_of(hub: HubClient, shipment_id: str, package_id: str) -> label_p
         if label.package_id == package_id and label.state != label_pb2.LABEL_STATE_VOIDED:
             return label
     return None
+
+
+def first_day(label: label_pb2.Label) -> date | None:
+    """A day that is not after the purchase of a label, wherever that was: what a carrier shows of
+    its number from before is another parcel's. None when the hub says nothing of it."""
+    if label.purchase_time.HasField("instant"):
+        bought = label.purchase_time.instant.ToDatetime(tzinfo=UTC)
+        return (bought - timedelta(days=1)).date()
+    if not label.HasField("create_time"):
+        return None
+    return (label.create_time.ToDatetime(tzinfo=UTC) - timedelta(days=KNOWN_LATE_DAYS)).date()
 
 
 def bought_now() -> types_pb2.SourceTime:

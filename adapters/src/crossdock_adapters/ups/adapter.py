@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -370,22 +370,25 @@ async def _ask_about(poll: Poll, vendor: UpsClient, labels: Sequence[label_pb2.L
     """Tracks several parcels at once; one that UPS refuses does not cost the others."""
 
     async def ask(number: str) -> None:
-        package = await _tracked(vendor, number)
+        package = await _tracked(vendor, number, first_days[number])
         if package is not None:
             await _report_history(poll, package)
 
-    numbers = [label.tracking_number for label in labels]
-    await carrier_reports.each_at_once(numbers, PARCELS_ASKED_AT_ONCE, ask)
+    first_days = {label.tracking_number: carrier_reports.first_day(label) for label in labels}
+    await carrier_reports.each_at_once(list(first_days), PARCELS_ASKED_AT_ONCE, ask)
 
 
-async def _tracked(vendor: UpsClient, number: str) -> Mapping[str, Any] | None:
-    """What tracking shows of a number; None: it does not know it, or refuses to be asked about."""
+async def _tracked(
+    vendor: UpsClient, number: str, first_day: date | None = None
+) -> Mapping[str, Any] | None:
+    """What tracking shows of a number; None: it does not know it, or refuses to be asked about, or
+    all of it was over before this day."""
     try:
         packages = await vendor.track(number)
     except OutcomeUnknown as refused:
         log.warning("tracking of %s refused: %s", number, refused.reason)
         return None
-    return translate_scans.newest_package(packages, number)
+    return translate_scans.newest_package(packages, number, first_day)
 
 
 async def _report_history(poll: Poll, package: Mapping[str, Any]) -> None:

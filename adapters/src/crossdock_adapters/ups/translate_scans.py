@@ -7,6 +7,7 @@ a scan heard twice is recognised: identity is number, type, codes, time and plac
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 from crossdock.shipment.v1 import shipment_pb2
@@ -96,10 +97,14 @@ def package_history(package: Mapping[str, Any], table: StatusTable, carrier_code
 
 
 def newest_package(
-    packages: Iterable[Mapping[str, Any]], tracking_number: str
+    packages: Iterable[Mapping[str, Any]], tracking_number: str, first_day: date | None = None
 ) -> Mapping[str, Any] | None:
-    """The package of this number with the latest activity: numbers are reused over the years."""
+    """The package of this number with the latest activity, of those that were not over before this
+    day: numbers are reused over the years."""
     own = [p for p in packages if _text(p, "trackingNumber") == tracking_number]
+    if first_day is not None:
+        day = f"{first_day:%Y%m%d}"
+        own = [package for package in own if not (latest := _latest(package)) or latest >= day]
     return max(own, key=_latest, default=None)
 
 
