@@ -172,6 +172,39 @@ def test_an_end_that_no_row_names_is_not_guessed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("status_time", "newest", "oldest", "told", "place"),
+    [
+        # An event of long ago without a code, or without a time, for ever in the list.
+        ("T14:00:00+0100", "OUTDEL.NORMAL", {"code": ""}, ["OUT_FOR_DELIVERY", "DELIVERED"],
+         "/events/1/code"),
+        ("T14:00:00+0100", "OUTDEL.NORMAL", {"eventDateTime": "soon"},
+         ["OUT_FOR_DELIVERY", "DELIVERED"], "/events/1/eventDateTime"),
+        # The status has a time of its own, and it is none.
+        ("soon", "OUTDEL.NORMAL", {}, ["CARRIER_ACCEPTED", "OUT_FOR_DELIVERY"],
+         "/statusDateTime"),
+        # Whether the status is that of an event without a code, nobody knows.
+        ("T14:00:00+0100", "", {}, ["CARRIER_ACCEPTED"], "/events/0/code"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_costs_neither_status_nor_events(
+    status_time: str, newest: str, oldest: dict[str, str], told: list[str], place: str
+) -> None:
+    """Proves that a delivery which is told by the status alone is not lost behind an old event that
+    cannot be read, nor the events behind a time of the status that cannot."""
+    parcel = {
+        "requested": "1", "status": "DELIVERED", "statusDateTime": f"2026-03-05{status_time}",
+        "events": [
+            {"code": newest, "eventDateTime": "2026-03-05T11:05:00+0100"},
+            {"code": "INTIAL.NORMAL", "eventDateTime": "2026-03-05T09:00:00+0100", **oldest},
+        ],
+    }  # fmt: skip
+    history = translate.history(parcel, (), ADAPTER.mappings, "GLS")
+    assert milestones(history) == told
+    (problem,) = history.problems
+    assert place in problem
+
+
+@pytest.mark.parametrize(
     ("body", "place"),
     [
         (b'{"parcels": {}}', "/parcels"),

@@ -202,15 +202,21 @@ def history(parcel: Any, asked: Collection[str], mappings: Mappings, carrier_cod
     at = parcel.get("statusDateTime") or entry_time(newest)
     events: list[tracking_pb2.TrackingEvent] = []
     problems: list[str] = []
+    newest_is_read = True
     for position, entry in enumerate(listed):
         try:
             with inside(ALONE + pointer("events", position)):
                 events.append(reader.event(entry, position == 0 and entry_time(entry) == at))
         except Unreadable as error:
+            newest_is_read = newest_is_read and position > 0
             problems.append(f"parcel {number[:MAX_TEXT]}: {error}")
-    if not problems and (newest is None or entry_time(newest) != at):
-        with inside(ALONE):
-            events.insert(0, reader.status_alone(parcel, newest))
+    # Of a newest event that cannot be read nobody knows whether the status is its own.
+    if newest_is_read and (newest is None or entry_time(newest) != at):
+        try:
+            with inside(ALONE):
+                events.insert(0, reader.status_alone(parcel, newest))
+        except Unreadable as error:
+            problems.append(f"parcel {number[:MAX_TEXT]}: {error}")
     events.reverse()
     _turn_back(events)
     return History(tuple(events), tuple(problems))
