@@ -81,6 +81,27 @@ async def test_the_carriers_own_number_is_what_it_reports_under(tmp_path: Path) 
         assert done.references[0].value == OFFERED and "instead" not in done.note
 
 
+@pytest.mark.parametrize("first", ["", OFFERED])
+async def test_a_number_that_comes_with_a_second_acceptance_is_held(
+    tmp_path: Path, first: str
+) -> None:
+    """Proves that a carrier's own PRO is not dropped because it comes after an acceptance without
+    it, or with another one: a person sees it, and the first stands; the same again is nothing."""
+    async with running(tmp_path, booking="tender") as world:
+        await answered(world, "A", pro=first)
+        await world.buy(pallets(2))
+        for _ in range(2):
+            await world.command("respond", reference=REFERENCE, code="A", pro=OWN)
+            await world.look()
+        ((_, reason), *_) = world.hub.held
+        assert "it says A 0714455" in reason
+        world.hub.held.clear()
+        await world.command("respond", reference=REFERENCE, code="A", pro=first)
+        await world.look()
+        assert not world.hub.held
+        assert (await world.buy(pallets(2))).references[0].value == OFFERED
+
+
 @pytest.mark.parametrize(
     "words", ["PRO ASSIGNED AT PICKUP", "PRO NUMBER TO FOLLOW; CALL", "PRO 123-456789", "PRO 77"]
 )

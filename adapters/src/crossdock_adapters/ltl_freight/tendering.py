@@ -137,8 +137,13 @@ async def take_response(poll: Poll, found: TransactionSet) -> Read:
     # What is kept of an answer has room for its word and a reason: the number goes first.
     number = f"{said.pro}{BEHIND_NUMBER}" if said.code == ACCEPTED else ""
     reason = f"{number}{said.reason}"
-    wrong = await edi_replies.note_answer(poll.cursors, TENDERS, said.reference, said.code, reason)
-    return Read(problems=(f"{found.header.place()}: {wrong}",) if wrong else ())
+    # Another number is another answer: the carrier would report and bill under it.
+    counts = said.code == ACCEPTED and bool(said.pro)
+    wrong = await edi_replies.note_answer(
+        poll.cursors, TENDERS, said.reference, said.code, reason, reason_counts=counts
+    )
+    told = wrong.replace(BEHIND_NUMBER, " ")
+    return Read(problems=(f"{found.header.place()}: {told}",) if told else ())
 
 
 def _accepted(reference: str, offered: str, kept: str) -> Accepted:
