@@ -168,6 +168,8 @@ async def test_a_password_grant_renews_its_token(tmp_path: Path) -> None:
         ({"pro_last": 5}, "pro_first"),
         ({"pro_digits": 8}, "pro_digits"),
         ({"pro_check": "modulo_9"}, "pro_check"),
+        ({"pro_prefix": "071-"}, "pro_prefix '071-' has other characters"),
+        ({"pro_prefix": "nw"}, "pro_prefix 'nw' has other characters"),
         ({"our_id": ""}, "our_id"),
         ({"our_id": "A" * 16}, "header"),
         ({"our_application_id": "DOCK\u2013"}, "header"),

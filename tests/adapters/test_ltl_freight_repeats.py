@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 from crossdock.event.v1 import event_pb2
 from crossdock.label.v1 import label_pb2
+from crossdock.types.v1 import types_pb2
 from crossdock_adapters.ltl_freight import translate
 from crossdock_adapters.ltl_freight.client import BolClient
 from crossdock_adapters.sdk.http import Answer
@@ -20,6 +21,7 @@ from crossdock_adapters.sdk.outcomes import (
     Reject,
     Throttled,
 )
+from crossdock_adapters.sdk.state_zones import with_states
 from ltl_freight_world import REFERENCE, World, pallets, running
 from multidict import CIMultiDict
 
@@ -243,6 +245,35 @@ def test_a_repeat_asks_for_the_same_day() -> None:
         assert translate.pickup_day(metadata, at, 1) == date(2026, 3, day)
     undated = datetime(2026, 3, 5, tzinfo=UTC)
     assert translate.pickup_day(event_pb2.EventMetadata(), undated, 1) == date(2026, 3, 6)
+
+
+@pytest.mark.parametrize(
+    ("state", "country", "zones", "day"),
+    [
+        # Packed on the 5th at 16:30 in Portland, 19:30 in Boston.
+        ("OR", "US", {"US-OR": "America/Los_Angeles"}, 5),
+        ("ma", "US", with_states({}), 5),
+        # Of Texas, with two zones, and of Mexico nobody said it.
+        ("TX", "US", with_states({}), 6),
+        ("JA", "MX", {"MX-JA": "nowhere"}, 6),
+    ],
+)
+def test_the_day_of_the_pick_up_is_that_of_the_dock(
+    state: str, country: str, zones: dict[str, str], day: int
+) -> None:
+    """Proves that what is packed in the afternoon is not asked to be fetched a day later because
+    it is tomorrow in Greenwich, and that no zone is guessed."""
+    packed = datetime(2026, 3, 6, 0, 30, tzinfo=UTC)
+    metadata = event_pb2.EventMetadata()
+    metadata.record_time.FromDatetime(packed)
+    origin = types_pb2.Party(
+        address=types_pb2.Address(city="Somewhere", state=state, country_code=country)
+    )
+    clock = translate.clock_of(origin, zones)
+    assert translate.pickup_day(metadata, packed, 0, clock) == date(2026, 3, day)
+    assert translate.pickup_day(metadata, packed, 3, clock) == date(2026, 3, day + 3)
+    later = datetime(2026, 3, 7, 0, 30, tzinfo=UTC)
+    assert translate.pickup_day(metadata, later, 0, clock) == date(2026, 3, day + 1)
 
 
 class Answering:

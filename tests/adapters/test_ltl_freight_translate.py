@@ -280,10 +280,10 @@ def test_former_codes_and_territories_have_their_country(country: str, states: s
 def test_the_most_exact_place_gives_the_zone() -> None:
     """Proves that a city goes before its state, and a state before its country."""
     zones = {**ZONES, "CA": "America/Toronto"}
-    assert translate_status.zone_of("ONTARIO", "OR", "US", zones) == "America/Boise"
-    assert translate_status.zone_of("PORTLAND", "OR", "US", zones) == "America/Los_Angeles"
-    assert translate_status.zone_of("SUDBURY", "ON", "CA", zones) == "America/Toronto"
-    assert translate_status.zone_of("DALLAS", "TX", "US", zones) == ""
+    assert translate.zone_of("ONTARIO", "OR", "US", zones) == "America/Boise"
+    assert translate.zone_of("PORTLAND", "OR", "US", zones) == "America/Los_Angeles"
+    assert translate.zone_of("SUDBURY", "ON", "CA", zones) == "America/Toronto"
+    assert translate.zone_of("DALLAS", "TX", "US", zones) == ""
 
 
 @pytest.mark.parametrize(

@@ -351,9 +351,7 @@ def _by_tender(settings: Settings) -> bool:
 
 
 def _request(work: Work, pro: str, rules: BolRules) -> dict[str, object]:
-    pickup = translate.pickup_day(
-        work.event.metadata, datetime.now(UTC), work.settings.integer("pickup_days")
-    )
+    pickup = tendering.pickup_day_of(work, work.event.metadata, datetime.now(UTC))
     return translate.bill_of_lading(work.event.shipment, pro, work.reference, pickup, rules)
 
 

@@ -53,6 +53,9 @@ class ProRange:
             return "pro_last has more digits than pro_digits"
         if self.check not in CHECKS:
             return f"pro_check must be one of {', '.join(CHECKS)}"
+        if self.prefix != plain(self.prefix):
+            # What is reported is looked for without them.
+            return f"pro_prefix {self.prefix!r} has other characters than A to Z and 0 to 9"
         if len(self.prefix) + self.digits + 1 > MAX_CHARACTERS:
             return f"a PRO number has at most {MAX_CHARACTERS} characters"
         return ""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, NoReturn
 
-from crossdock_adapters.ltl_freight import translate_tender
+from crossdock.event.v1 import event_pb2
+
+from crossdock_adapters.ltl_freight import translate, translate_tender
 from crossdock_adapters.ltl_freight.pro_numbers import plain
 from crossdock_adapters.ltl_freight.translate_tender import ACCEPTED, TENDERS, TenderRules
 from crossdock_adapters.sdk import edi_replies
@@ -26,6 +28,7 @@ from crossdock_adapters.sdk.outcomes import (
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.sequences import Taken
 from crossdock_adapters.sdk.settings import Settings
+from crossdock_adapters.sdk.state_zones import with_states
 from crossdock_adapters.sdk.work import Poll, Work
 from crossdock_adapters.sdk.x12.envelopes import TransactionSet
 
@@ -64,13 +67,20 @@ def tender_of(
     """The tender of the shipment under this PRO, made now. Untranslatable: it does not fit."""
     settings = work.settings
     respond_by = now + timedelta(seconds=settings.seconds("tender_answer_seconds"))
-    pick_up = now.date() + timedelta(days=settings.integer("pickup_days"))
+    pick_up = pickup_day_of(work, event_pb2.EventMetadata(), now)
     marks = mailbox.way.envelope.delimiters
     made = translate_tender.tender(
         work.event.shipment, work.reference, pro, respond_by, pick_up, rules, marks
     )
     mailbox.rendered(TENDERS, Taken(1, now), [made])
     return made
+
+
+def pickup_day_of(work: Work, asked: event_pb2.EventMetadata, now: datetime) -> date:
+    """The day on which the shipment is to be picked up, as the calendar at its origin has it."""
+    zones = with_states(work.settings.mapping("scan_time_zones"))
+    clock = translate.clock_of(work.event.shipment.ship_from, zones)
+    return translate.pickup_day(asked, now, work.settings.integer("pickup_days"), clock)
 
 
 async def offer(work: Work, mailbox: EdiMailbox, pro: str, rules: TenderRules) -> Accepted:

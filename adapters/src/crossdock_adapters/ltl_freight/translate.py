@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from crossdock.event.v1 import event_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
-from crossdock_adapters.sdk import carrier_labels, measures
+from crossdock_adapters.sdk import carrier_labels, local_times, measures
 from crossdock_adapters.sdk.mappings import Topic, UnsentWord
 from crossdock_adapters.sdk.outcomes import Untranslatable
 
@@ -127,13 +128,32 @@ def bill_of_lading(
     }
 
 
-def pickup_day(metadata: event_pb2.EventMetadata, now: datetime, days: int) -> date:
+def pickup_day(
+    metadata: event_pb2.EventMetadata, now: datetime, days: int, clock: tzinfo = UTC
+) -> date:
     """The requested pick-up: so many days after the hub recorded the event, so that a repeat asks
-    for the same day; today where that day is over, because no carrier comes yesterday."""
+    for the same day; today where that day is over, because no carrier comes yesterday. clock: that
+    of the place where it is picked up, whose days these are."""
     recorded = now
     if metadata.HasField("record_time"):
         recorded = metadata.record_time.ToDatetime(UTC)
-    return max(recorded.date() + timedelta(days=days), now.date())
+    day = recorded.astimezone(clock).date() + timedelta(days=days)
+    return max(day, now.astimezone(clock).date())
+
+
+def clock_of(party: types_pb2.Party, zones: Mapping[str, str]) -> tzinfo:
+    """The clock of an address, by the zone of its city, its state or its country; UTC where none
+    is named: nobody knows how late it is there."""
+    address = party.address
+    zone = zone_of(address.city.upper(), address.state.upper(), address.country_code, zones)
+    known = local_times.known_zone(zone)
+    return UTC if known is None else ZoneInfo(known)
+
+
+def zone_of(city: str, state: str, country: str, zones: Mapping[str, str]) -> str:
+    """The zone of a place: the most exact name of it that the deployment gave; "" for none."""
+    names = [f"{country}-{state}-{city}", f"{country}-{state}", country]
+    return next((zones[name] for name in names if name in zones), "")
 
 
 def tracking_numbers(shipment: shipment_pb2.Shipment, pro: str) -> list[str]:

@@ -21,6 +21,7 @@ from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.ltl_freight import references
 from crossdock_adapters.ltl_freight.pro_numbers import plain
+from crossdock_adapters.ltl_freight.translate import zone_of
 from crossdock_adapters.sdk import carrier_scans, local_times
 from crossdock_adapters.sdk.mappings import MAX_CODE, Code, Mappings, Topic
 from crossdock_adapters.sdk.places import Unreadable
@@ -134,12 +135,6 @@ def source_time(
     if code in ("", LOCAL):
         return local_times.source_time(local, zone or None)
     return local_times.source_time(local, ZONES.get(code))
-
-
-def zone_of(city: str, state: str, country: str, zones: Mapping[str, str]) -> str:
-    """The zone of a place: the most exact name of it that the deployment gave; "" for none."""
-    names = [f"{country}-{state}-{city}", f"{country}-{state}", country]
-    return next((zones[name] for name in names if name in zones), "")
 
 
 def _pro(head: Segment, body: Sequence[Segment]) -> str:
