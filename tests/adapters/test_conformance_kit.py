@@ -321,6 +321,16 @@ def test_the_command_reports_to_people_and_programs(capsys: pytest.CaptureFixtur
     assert CREDENTIAL not in text + progress + json.dumps(told)
 
 
+def test_a_check_that_there_is_none_of_is_no_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    """Proves that a misspelt check is named beside those there are, with exit status 78, and that
+    it does not pass for one that ran because another did."""
+    asked = ["conform", PLACE, "--check", "confirmed", "--check", "reply-lost"]
+    assert command.main(asked) == command.EXIT_CONFIGURATION
+    told = capsys.readouterr()
+    assert "no check is called reply-lost; there are: " in told.err
+    assert "reply_lost" in told.err and "conforms" not in told.out + told.err
+
+
 def test_an_adapter_without_a_subject_is_told_what_to_write() -> None:
     """Proves that a missing conformance.py is a clear answer and exit status 78, not a trace."""
     with pytest.raises(NoSubject, match=r"has no CONFORMANCE"):

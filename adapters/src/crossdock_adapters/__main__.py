@@ -68,7 +68,7 @@ def _conform(options: argparse.Namespace) -> int:
                 found, Path(folder), place=options.adapter, only=options.check, heard=heard
             )
             told = asyncio.run(doing)
-    except (subject.NoSubject, *WRONG_CONFIGURATION) as error:
+    except (subject.NoSubject, conforming.UnknownCheck, *WRONG_CONFIGURATION) as error:
         print(f"crossdock_adapters: {error}", file=sys.stderr)
         return EXIT_CONFIGURATION
     print(json.dumps(told.as_json(), indent=2) if options.json else told.as_text())

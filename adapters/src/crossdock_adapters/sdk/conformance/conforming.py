@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,24 @@ NEVER_EXCUSED = "declared_class"
 NEEDS_NO_ENDPOINT = "described"
 
 
+class UnknownCheck(ValueError):
+    """A check was asked for that there is none of."""
+
+
 async def conform(
     subject: Subject,
     folder: Path,
     *,
     place: str = "",
-    only: Iterable[str] = (),
+    only: Collection[str] = (),
     heard: Callable[[Finding], None] = lambda _: None,
 ) -> Report:
-    """Every check, or those named. folder: empty. place: how another process finds the subject."""
+    """Every check, or those named; UnknownCheck before any is run. folder: empty. place: how
+    another process finds the subject."""
+    strange = sorted(set(only) - set(CHECKS))
+    if strange:
+        known = ", ".join(CHECKS)
+        raise UnknownCheck(f"no check is called {', '.join(strange)}; there are: {known}")
     bench = Bench(subject, folder, place=place or subject.name)
     wanted = set(only) or set(CHECKS)
     report = Report(subject.name, subject.adapter.manifest.title, subject.adapter.manifest.version)
