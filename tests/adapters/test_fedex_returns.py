@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from carrier_hub import check
+from crossdock.item.v1 import item_pb2
 from crossdock.label.v1 import label_pb2
 from crossdock.returns.v1 import return_events_pb2, return_pb2
 from crossdock_adapters.fedex import adapter, conformance, translate
@@ -170,6 +171,23 @@ async def test_a_return_is_weighed_by_the_setting_where_nobody_knows(tmp_path: P
         world.hub.goods[returned_parcel.ITEM].ClearField("weight")
         await buy(world, initiated(world))
         assert world.books["shipments"][0]["parcels"][0]["pounds"] == "7.0"
+
+
+@pytest.mark.parametrize(("usual", "pounds"), [("2 LBR", "4.2"), ("7 LBR", "7.0")])
+async def test_what_is_known_of_a_part_is_no_less_than_the_setting(
+    tmp_path: Path, usual: str, pounds: str
+) -> None:
+    """Proves that a return of which one item has a weight and another none is declared by the
+    setting, and no lighter than what is known of it: 1.9 kilograms."""
+    async with fedex(tmp_path, return_weight=usual) as world:
+        world.hub.learn(*returned_parcel.known(conformance.WAREHOUSE))
+        work = initiated(world)
+        second = work.event.customer_return.lines.add(line_number=2, item_number="SKU-2002")
+        second.quantity.CopyFrom(work.event.customer_return.lines[0].quantity)
+        world.hub.goods[returned_parcel.ITEM].weight.value = "1.9"
+        world.hub.learn(item_pb2.Item(number="SKU-2002", base_unit="EA"))
+        await buy(world, work)
+        assert world.books["shipments"][0]["parcels"][0]["pounds"] == pounds
 
 
 async def test_the_poll_asks_about_returns_as_well(world: World) -> None:

@@ -154,7 +154,8 @@ def _label_request(
 def _weight_of(
     lines: Sequence[return_pb2.ReturnLine], items: Mapping[str, item_pb2.Item], usual: str
 ) -> types_pb2.Quantity:
-    """What the lines weigh by their items; else what the setting says of a whole return."""
+    """What the lines weigh by their items; else what the setting says of a whole return, or the
+    lines of which it is known, whichever is more."""
     total, unsaid = Fraction(0), []
     for line in lines:
         item = items.get(line.item_number, item_pb2.Item())
@@ -163,13 +164,16 @@ def _weight_of(
             continue
         each = measures.exactly_in(item.weight, _WEIGHT_UNIT, measures.MASS)
         total += each * Fraction(Decimal(line.quantity.value))
+    said = types_pb2.Quantity(
+        value=measures.plain(rounded(total, _WEIGHT_STEP, Rounding.UP)), unit=_WEIGHT_UNIT
+    )
     if not unsaid:
-        exact = rounded(total, _WEIGHT_STEP, Rounding.UP)
-        return types_pb2.Quantity(value=measures.plain(exact), unit=_WEIGHT_UNIT)
+        return said
     if not usual:
         raise Untranslatable(
             f"nobody says what {', '.join(unsaid[:5])} weighs in the unit of the return: have the "
             "ERP tell the item's weight, or set return_weight"
         )
     value, _, unit = usual.partition(" ")
-    return types_pb2.Quantity(value=value, unit=unit.strip())
+    whole = types_pb2.Quantity(value=value, unit=unit.strip())
+    return said if total > measures.exactly_in(whole, _WEIGHT_UNIT, measures.MASS) else whole
