@@ -190,8 +190,8 @@ def test_pro_numbers_have_their_check_digit() -> None:
 
 def test_a_batched_message_is_told_scan_by_scan() -> None:
     """Proves of the recorded message that each loop is a scan with its milestone, instant, zone,
-    place and reason; that a day stays a day; that an estimate is told as one; and that what nobody
-    reads costs nothing."""
+    place and reason; that an estimate is told as one, and the day of an appointment as a day; and
+    that what nobody reads costs nothing."""
     (found,) = told((PAYLOADS / "status_batched.edi").read_bytes())
     assert found.pro == "0412345678" and not found.errors
     said = [
@@ -211,7 +211,8 @@ def test_a_batched_message_is_told_scan_by_scan() -> None:
     assert delivered.event_time.zone == types_pb2.TIME_ZONE_SOURCE_GIVEN
     assert estimate.estimated_delivery.start.ToJsonString() == "2026-03-07T23:00:00Z"
     assert estimate.event_time.local == "2026-03-06T19:31:00"
-    assert appointment.event_time.precision == types_pb2.TIME_PRECISION_DAY
+    assert appointment.event_time == estimate.event_time, "the day of the appointment lies ahead"
+    assert appointment.description.endswith("for 2026-03-06")
     assert appointment.status_type == "APPOINTMENT" and not appointment.HasField("place")
     assert (delayed.place.city, delayed.place.country_code) == ("LA GRANDE", "US")
     assert [(code.type, code.code) for code in delayed.native_codes] == [("SD", "AO"), ("", "SD")]
@@ -259,6 +260,27 @@ def test_a_time_that_no_clock_shows_has_no_instant() -> None:
             assert not when.HasField("instant")
     when = translate_status.source_time(date(2026, 11, 1), time(1, 30), "ES", False, "")
     assert when.instant.ToJsonString() == "2026-11-01T06:30:00Z"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("AT7*B6*NS***20260310*1300*PS~", "reason NS; for 2026-03-10T13:00:00-08:00"),
+        ("AT7*C1*NS***20260310*1300*LT~", "reason NS; for 2026-03-10T13:00:00-07:00"),
+        ("AT7***AB*NA*20260310*1300~", "reason NA; for 2026-03-10T13:00:00-07:00"),
+        ("AT7***X9*NA*20260310~", "reason NA; for 2026-03-10"),
+    ],
+)
+def test_a_time_that_lies_ahead_is_not_when_something_happened(said: str, expected: str) -> None:
+    """Proves that an appointment, and when it will be at a terminal, is told as of the time that
+    its group was written, with the time that it is about in words."""
+    body = conformance.status(1, "AF", "0905").decode()
+    written = body.replace("AT7*AF*NS***20260305*0905*PS~", said)
+    ((event,),) = [found.events for found in told(written.encode())]
+    assert event.event_time.local == "2026-03-05T19:00:00"
+    assert not event.event_time.HasField("instant")
+    assert not event.HasField("estimated_delivery")
+    assert event.description == expected
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,9 @@ from crossdock_adapters.sdk.x12.segments import BAD_CODE, BAD_DATE, EXCLUDED, MI
 SET_ID: Final = "214"
 FILE: Final = "file"
 APPOINTMENT: Final = "APPOINTMENT"
+# Statuses whose time lies ahead, and is not that of the delivery: when it will be at the terminal,
+# and when it will leave one. So do the times of appointments.
+AHEAD: Final = frozenset({"B6", "C1"})
 LOCAL: Final = "LT"
 MAX_PRO: Final = 60
 MAX_SIGNER: Final = 100
@@ -197,9 +200,12 @@ def _signer_of(remark: str) -> str:
     return name if name[:1].isalpha() else ""
 
 
-def _description(reason: str, remarks: Sequence[str]) -> str:
-    """The reason's code and all remarks: also who signed, in the carrier's own words."""
-    return "; ".join([*([f"reason {reason}"] if reason else []), *remarks])
+def _description(reason: str, expected: str, remarks: Sequence[str]) -> str:
+    """The reason's code, a time that lies ahead, and all remarks: also who signed, in the carrier's
+    own words."""
+    told = [f"reason {reason}"] if reason else []
+    told += [f"for {expected}"] if expected else []
+    return "; ".join([*told, *remarks])
 
 
 def _event(
@@ -219,13 +225,15 @@ def _event(
     milestone = "UNKNOWN" if meaning is None else meaning.canonical
     city, state, country = _place(reported.where)
     when = _time(status, zone_of(city.upper(), state, country, rules.zones))
+    is_ahead = code.type == APPOINTMENT or code.code in AHEAD
+    description = _description(reason, _told(when) if is_ahead else "", reported.remarks)
     event = tracking_pb2.TrackingEvent(
         carrier_code=rules.carrier_code,
         tracking_number=pro,
         milestone=shipment_pb2.Milestone.Value(f"MILESTONE_{milestone}"),
         status_type=code.type,
         status_code=code.code[: carrier_scans.MAX_STATUS_CODE],
-        description=_description(reason, reported.remarks)[: carrier_scans.MAX_DESCRIPTION],
+        description=description[: carrier_scans.MAX_DESCRIPTION],
         event_time=when,
         place=carrier_scans.place(city, state, "", country),
         exception_reason="" if meaning is None else meaning.exception_reason,
@@ -236,6 +244,8 @@ def _event(
         event.signed_by = _signer(reported.remarks)[:MAX_SIGNER]
     if code.code in rules.estimates and not code.type:
         _estimate(event, when, group)
+    elif is_ahead:
+        event.event_time.CopyFrom(_written(group))
     return event
 
 
@@ -288,6 +298,18 @@ def _estimate(
     if expected.HasField("instant"):
         event.estimated_delivery.start.CopyFrom(expected.instant)
         event.estimated_delivery.end.CopyFrom(expected.instant)
+    event.event_time.CopyFrom(_written(group))
+
+
+def _told(when: types_pb2.SourceTime) -> str:
+    """A time for people, as exact as it was said."""
+    if when.precision == types_pb2.TIME_PRECISION_DAY:
+        return when.local.partition("T")[0]
+    return f"{when.local}{when.utc_offset}"
+
+
+def _written(group: Group) -> types_pb2.SourceTime:
+    """When the group was written, by the sender's clock, of whose zone nobody says anything."""
     day = group.header.date(4)
     if day is None:
         raise group.header.error("is missing", MISSING, 4)
@@ -296,6 +318,6 @@ def _estimate(
     precision = "seconds" if clock is not None and clock.second else "minutes"
     written = local.isoformat(timespec=precision) if clock is not None else day.isoformat()
     try:
-        event.event_time.CopyFrom(local_times.source_time(written, None))
+        return local_times.source_time(written, None)
     except ValueError as error:
         raise group.header.error("is in no year of business", BAD_DATE, 4) from error
