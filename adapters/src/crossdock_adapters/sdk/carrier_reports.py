@@ -206,12 +206,14 @@ async def label_of(hub: HubClient, shipment_id: str, package_id: str) -> label_p
 def first_day(label: label_pb2.Label) -> date | None:
     """A day that is not after the purchase of a label, wherever that was: what a carrier shows of
     its number from before is another parcel's. None when the hub says nothing of it."""
-    if label.purchase_time.HasField("instant"):
-        bought = label.purchase_time.instant.ToDatetime(tzinfo=UTC)
-        return (bought - timedelta(days=1)).date()
     if not label.HasField("create_time"):
         return None
-    return (label.create_time.ToDatetime(tzinfo=UTC) - timedelta(days=KNOWN_LATE_DAYS)).date()
+    known = label.create_time.ToDatetime(tzinfo=UTC)
+    if not label.purchase_time.HasField("instant"):
+        return (known - timedelta(days=KNOWN_LATE_DAYS)).date()
+    # The purchase has the clock of whoever bought; what the hub knows was bought before.
+    bought = min(label.purchase_time.instant.ToDatetime(tzinfo=UTC), known)
+    return (bought - timedelta(days=1)).date()
 
 
 def bought_now() -> types_pb2.SourceTime:
