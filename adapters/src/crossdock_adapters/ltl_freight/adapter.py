@@ -22,6 +22,7 @@ from crossdock_adapters.ltl_freight import (
     agreed_way,
     earlier_calls,
     goods,
+    payer,
     tendering,
     translate,
     translate_invoice,
@@ -121,6 +122,9 @@ async def connect(settings: Settings, secrets: Secrets) -> Carrier:
     for name, words in WORDS.items():
         if settings.text(name) not in words:
             raise SettingsError(f"{name} is {settings.text(name)!r}: give {' or '.join(words)}")
+    wrong = payer.problem(settings.text("terms"), settings.mapping("bill_to"))
+    if wrong:
+        raise SettingsError(wrong)
     unknown = [
         each for each in settings.texts("accessorials") if each not in translate.ACCESSORIALS
     ]
@@ -317,6 +321,7 @@ def bol_rules(settings: Settings) -> BolRules:
         contact_phone=settings.text("contact_phone"),
         recipient_phone=settings.text("recipient_phone"),
         is_test=settings.flag("is_test"),
+        payer=payer.named(settings.mapping("bill_to")),
     )
 
 

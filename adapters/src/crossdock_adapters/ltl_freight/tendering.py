@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 from crossdock.event.v1 import event_pb2
 
-from crossdock_adapters.ltl_freight import translate, translate_tender
+from crossdock_adapters.ltl_freight import payer, translate, translate_tender
 from crossdock_adapters.ltl_freight.pro_numbers import plain
 from crossdock_adapters.ltl_freight.translate_tender import ACCEPTED, TENDERS, TenderRules
 from crossdock_adapters.sdk import edi_replies
@@ -57,7 +57,10 @@ def rules_of(settings: Settings) -> TenderRules:
     """Whom loads are tendered to."""
     scacs = settings.texts("scacs")
     return TenderRules(
-        scacs[0] if scacs else "", settings.text("terms"), unit=settings.text("tender_unit")
+        scacs[0] if scacs else "",
+        settings.text("terms"),
+        unit=settings.text("tender_unit"),
+        payer=payer.named(settings.mapping("bill_to")),
     )
 
 

@@ -17,6 +17,7 @@ from crossdock.event.v1 import event_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
+from crossdock_adapters.ltl_freight.payer import COLLECT, THIRD_PARTY
 from crossdock_adapters.sdk import carrier_labels, local_times, measures
 from crossdock_adapters.sdk.mappings import Topic, UnsentWord
 from crossdock_adapters.sdk.outcomes import Untranslatable
@@ -29,6 +30,7 @@ CUBIC_INCHES_IN_A_FOOT: Final = 1728
 MAX_LINES: Final = 2
 MAX_LINE: Final = 50
 PHONE_DIGITS: Final = 10
+PALLETS: Final = ("PAT", "SKD")
 BY_DENSITY: Final = "density"
 COUNTRIES: Final[Mapping[str, str]] = {"US": "USA", "CA": "CAN", "MX": "MEX"}
 # The 18 classes, and the classes of the density scale in force since 19 July 2025: pounds per cubic
@@ -49,7 +51,7 @@ ACCESSORIALS: Final = frozenset({
     "RES", "REP", "SRT", "SS", "TCS",
 })  # fmt: skip
 LABEL_FORMATS: Final = ("Avery", "Letter", "Zebra")
-TERMS: Final = ("Prepaid", "Collect", "Third Party")
+TERMS: Final = ("Prepaid", COLLECT, THIRD_PARTY)
 # What a service is called that is none: freight without a guarantee asks for no accessorial.
 NO_ACCESSORIAL: Final = "STANDARD"
 
@@ -62,6 +64,7 @@ class BolRules:
     to a word of the package rows, "" for those not named; packaging: that to a handling unit code;
     units: by the contract's code, the standard's;
     harmless: ids of the packages that are declared not hazardous; of others nothing is said.
+    payer: whom the deployment names to pay; None: the shipper does, or by the terms the consignee.
     """
 
     account: str
@@ -82,6 +85,7 @@ class BolRules:
     recipient_phone: str = ""
     is_test: bool = False
     harmless: frozenset[str] = frozenset()
+    payer: types_pb2.Party | None = None
 
 
 def bill_of_lading(
@@ -94,6 +98,7 @@ def bill_of_lading(
     pieces = sum(unit["lineItems"][0]["pieces"] for unit in units)
     order = {"number": shipment.order_number, "pieces": pieces, "weight": gross}
     origin = _party(shipment.ship_from, "ship from", rules.contact_phone)
+    destination = _party(shipment.ship_to, "ship to", rules.recipient_phone)
     return {
         "version": VERSION,
         "bol": {
@@ -113,7 +118,7 @@ def bill_of_lading(
             "pro": pro,
             "shipmentId": reference,
             "bol": [shipment.number],
-            "po": [{**order, "weightUnit": pounds, "palletized": True}],
+            "po": [{**order, "weightUnit": pounds, "palletized": _on_pallets(units)}],
         },
         "payment": {"terms": rules.terms},
         # The standard's schema requires line items here, too; nested ones stand in their units.
@@ -123,8 +128,8 @@ def bill_of_lading(
             "codes": accessorials(shipment.service_code, rules.accessorials, rules.services)
         },
         "origin": origin,
-        "destination": _party(shipment.ship_to, "ship to", rules.recipient_phone),
-        "billTo": {**origin, "account": rules.account},
+        "destination": destination,
+        "billTo": _bill_to(origin, destination, rules),
     }
 
 
@@ -185,6 +190,23 @@ def accessorials(service: str, always: Sequence[str], services: Mapping[str, str
     """The accessorials of a shipment: those of every shipment, and that of the ordered service."""
     asked = [*always, accessorial_of(service, services)]
     return sorted({each for each in asked if each})
+
+
+def _bill_to(
+    origin: Mapping[str, Any], destination: Mapping[str, Any], rules: BolRules
+) -> dict[str, Any]:
+    """Who is billed. The consignee has an account of its own, or none: ours is not said of it."""
+    if rules.terms == COLLECT:
+        return {**destination}
+    payer = origin
+    if rules.payer is not None:
+        payer = _party(rules.payer, "bill_to", rules.contact_phone)
+    return {**payer, "account": rules.account}
+
+
+def _on_pallets(units: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether everything stands on pallets or skids."""
+    return all(unit["type"] in PALLETS for unit in units)
 
 
 def _handling_unit(package: shipment_pb2.Package, rules: BolRules) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class TenderRules:
     """Whom the load is tendered to, how it is paid, and what is asked for beside plain freight.
 
     services: word of an order to accessorial code; notes: accessorials may be said as notes;
-    unit: what a handling unit is called (data element 355).
+    unit: what a handling unit is called (data element 355); payer: who is named to be billed.
     """
 
     scac: str
@@ -61,6 +61,7 @@ class TenderRules:
     special_instructions: str = ""
     notes: bool = False
     unit: str = "PL"
+    payer: types_pb2.Party | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ def tender(
             *_reference(marks, shipment.order_number, PURCHASE_ORDER),
             segment(marks, "G62", RESPOND_BY, *until),
             *_notes(marks, shipment.service_code, rules),
+            *(_party(marks, "BT", rules.payer) if rules.payer is not None else ()),
             *stop(
                 *(1, LOAD, "SF", shipment.ship_from),
                 segment(marks, "G62", PICK_UP, f"{pick_up:%Y%m%d}"),
