@@ -90,10 +90,11 @@ def test_a_code_is_found_mapped_and_back_filled(
         [{"type": "I", "code": "QZ"}],
         "1",
     )
-    for wrong in (("--type", "X"), ()):
-        done = command("set", kind, "status", "QZ", *wrong, "--means", "DELIVERED", *REASON)
+    typed = (("QZ", "--type", "X"), ("QZ",), ("qz", "--type", "I"), ("0QZ", "--type", "I"))
+    for wrong in typed:
+        done = command("set", kind, "status", *wrong, "--means", "DELIVERED", *REASON)
         assert "STATUS QZ --type I still waits for a row" in done.stderr
-        command("reset", kind, "status", "QZ", *wrong, *REASON)
+        command("reset", kind, "status", *wrong, *REASON)
     means = ("--type", "I", "--means", "out_for_delivery")
     done = command("set", kind, "status", "QZ", *means, *REASON)
     assert "OUT_FOR_DELIVERY" in done.output and "warning" not in done.stderr

@@ -253,7 +253,8 @@ async def _adapters(hub: Any) -> set[str]:
 def waits_elsewhere(
     request: mapping_service_pb2.SetMappingRequest, unmapped: Iterable[mapping_pb2.UnmappedCode]
 ) -> list[str]:
-    """What waits for a code that is written alike, of another topic or type, and not for this."""
+    """What waits for a code that is written alike, of another topic or type, in other letters or
+    with other zeros in front, and not for this: codes are compared as the adapter writes them."""
     said = (request.topic, request.native.type, request.native.code)
     found: dict[str, None] = {}
     for each in unmapped:
@@ -261,10 +262,14 @@ def waits_elsewhere(
         if each.canonical or each.mapped_since or said in codes:
             continue
         for topic, type_, code in codes:
-            if code == request.native.code:
+            if _alike(code) == _alike(request.native.code):
                 option = f" --type {shlex.quote(type_)}" if type_ else ", without --type,"
                 found[f"{_name(topic)} {code}{option} still waits for a row: this is not it"] = None
     return list(found)
+
+
+def _alike(code: str) -> str:
+    return code.strip().casefold().lstrip("0")
 
 
 async def _backfill(
