@@ -269,6 +269,9 @@ def test_a_time_that_no_clock_shows_has_no_instant() -> None:
         ("AT7*C1*NS***20260310*1300*LT~", "reason NS; for 2026-03-10T13:00:00-07:00"),
         ("AT7***AB*NA*20260310*1300~", "reason NA; for 2026-03-10T13:00:00-07:00"),
         ("AT7***X9*NA*20260310~", "reason NA; for 2026-03-10"),
+        # An estimate of a delivery without an hour, or in a zone that nobody knows.
+        ("AT7*AG*NS***20260310~", "reason NS; for 2026-03-10"),
+        ("AT7*X2*NS***20260310*1300*ZZ~", "reason NS; for 2026-03-10T13:00:00"),
     ],
 )
 def test_a_time_that_lies_ahead_is_not_when_something_happened(said: str, expected: str) -> None:

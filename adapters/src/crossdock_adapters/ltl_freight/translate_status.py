@@ -225,8 +225,11 @@ def _event(
     milestone = "UNKNOWN" if meaning is None else meaning.canonical
     city, state, country = _place(reported.where)
     when = _time(status, zone_of(city.upper(), state, country, rules.zones))
+    is_estimate = code.code in rules.estimates and not code.type
     is_ahead = code.type == APPOINTMENT or code.code in AHEAD
-    description = _description(reason, _told(when) if is_ahead else "", reported.remarks)
+    # An estimate in a zone that nobody knows has no moment to be told as.
+    in_words = is_ahead or (is_estimate and not when.HasField("instant"))
+    description = _description(reason, _told(when) if in_words else "", reported.remarks)
     event = tracking_pb2.TrackingEvent(
         carrier_code=rules.carrier_code,
         tracking_number=pro,
@@ -242,7 +245,7 @@ def _event(
     )
     if milestone == "DELIVERED":
         event.signed_by = _signer(reported.remarks)[:MAX_SIGNER]
-    if code.code in rules.estimates and not code.type:
+    if is_estimate:
         _estimate(event, when, group)
     elif is_ahead:
         event.event_time.CopyFrom(_written(group))
