@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 
 import pytest
+from crossdock import contracts
 from crossdock.exception_reasons import EXCEPTION_REASONS
 from crossdock.shipment.v1 import shipment_pb2
+from crossdock_adapters.sdk import carrier_scans
 from crossdock_adapters.sdk.carrier_scans import read_offset
 from crossdock_adapters.sdk.mappings import FILE_NAME, Code, Topic, read_file
 from crossdock_adapters.ups import status_codes, tracking_number
@@ -377,3 +379,15 @@ def test_reading_parts_raises_only_value_errors(text: str) -> None:
             read(text)
         except ValueError:
             continue
+
+
+@pytest.mark.parametrize(
+    ("country", "code"), [("us", "US"), ("USA", ""), ("U1", ""), ("\u0178S", ""), ("", "")]
+)
+def test_a_country_that_is_no_code_costs_no_scan(country: str, code: str) -> None:
+    """Proves that what the contract would refuse as a country, and with it every scan of the
+    report, is left out: letters of other alphabets, too."""
+    found = carrier_scans.place("Reno", "NV", "", country)
+    assert found is not None and found.country_code == code
+    violations = contracts.validate(found.DESCRIPTOR.full_name, found.SerializeToString())
+    assert not violations

@@ -30,6 +30,7 @@ MAX_CITY, MAX_STATE, MAX_POSTAL_CODE = 60, 20, 16
 MAY_BE_SIGNED = frozenset({shipment_pb2.MILESTONE_DELIVERED, shipment_pb2.MILESTONE_UNKNOWN})
 MAX_OFFSET_MINUTES = 14 * 60
 FIRST_YEAR, LAST_YEAR = 2000, 2199
+_COUNTRY = re.compile(r"[A-Z]{2}")
 _OFFSET = re.compile(r"([+-])(\d{1,2})[:.]?(\d{2})?")
 
 
@@ -107,7 +108,7 @@ def place(city: str, state: str, postal_code: str, country: str) -> types_pb2.Pl
         city=city[:MAX_CITY],
         state=state[:MAX_STATE],
         postal_code=postal_code[:MAX_POSTAL_CODE],
-        country_code=country if len(country) == 2 and country.isalpha() else "",
+        country_code=country if _COUNTRY.fullmatch(country) else "",
     )
     return found if found.ByteSize() else None
 
