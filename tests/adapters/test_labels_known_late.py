@@ -95,6 +95,26 @@ async def test_a_fedex_label_that_came_late_is_followed(tmp_path: Path) -> None:
     assert asked[0]["shipDateBegin"] <= shipped <= asked[0]["shipDateEnd"]
 
 
+@pytest.mark.parametrize(
+    ("begins", "ends", "known"), [(-1, 1, True), (1, 30, False), (-9, -1, False)]
+)
+async def test_the_simulated_fedex_minds_the_ship_date(
+    tmp_path: Path, begins: int, ends: int, known: bool
+) -> None:
+    """Proves that a question with the wrong dates finds nothing, as at FedEx: one that never minded
+    them hid the fault."""
+    async with fedex(tmp_path) as world:
+        done = await world.buy(world.packed())
+        (number,) = [each.value for each in done.references if each.type == "tracking_number"]
+        asked = {
+            "trackingNumberInfo": {"trackingNumber": number},
+            "shipDateBegin": (NOW + timedelta(days=begins)).date().isoformat(),
+            "shipDateEnd": (NOW + timedelta(days=ends)).date().isoformat(),
+        }
+        (shown,) = await world.client.track([asked])
+    assert ("error" not in shown) is known
+
+
 @pytest.mark.parametrize("shows", ["labels", "request"])
 async def test_a_fedex_label_that_is_found_has_no_time_of_purchase(
     tmp_path: Path, shows: str

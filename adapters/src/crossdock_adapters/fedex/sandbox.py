@@ -290,7 +290,10 @@ class FedexSandbox(Sandbox):
         if not all(numbers):
             raise VendorRefusal(400, "TRACKING.TRACKINGNUMBER.EMPTY", "A number is empty.")
         call.key = ",".join(numbers)
-        groups = [(number, [self._result(number)]) for number in numbers]
+        groups = [
+            (number, [self._result(number, entry)])
+            for number, entry in zip(numbers, wanted, strict=True)
+        ]
         return self._answer(request, sandbox_answers.track_output(groups))
 
     async def _track_reference(self, request: Request, call: Call) -> Response:
@@ -308,11 +311,14 @@ class FedexSandbox(Sandbox):
             groups = [(call.key, [missing])]
         return self._answer(request, sandbox_answers.track_output(groups))
 
-    def _result(self, number: str) -> Any:
+    def _result(self, number: str, asked: Any) -> Any:
+        """What is shown of a number, of the ship dates that are asked for."""
         if number in self._shown:
             return f"{SHOWN}{number}"
         parcel = self._books.tracked(number, self.now())
-        if parcel is None:
+        begins, ends = text(asked, "shipDateBegin"), text(asked, "shipDateEnd")
+        shipped = "" if parcel is None else parcel.shipment.opened_at.date().isoformat()
+        if parcel is None or shipped < begins or (ends and shipped > ends):
             return sandbox_answers.not_found(number)
         return sandbox_answers.track_result(parcel)
 
