@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from crossdock.errors import AlreadyUsedError, InvalidRequestError, PreconditionError
 from crossdock.label.v1 import label_pb2, label_service_pb2
-from crossdock.returns.v1 import return_service_pb2
+from crossdock.returns.v1 import return_pb2, return_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
 from crossdock.types.v1 import types_pb2
@@ -164,17 +164,23 @@ async def _returning_labels(
     except InvalidRequestError as error:
         raise Refusal(str(error)) from error
     labels = [
-        label_pb2.Label(
-            carrier_code=carrier_code,
-            tracking_number=each.label.tracking_number,
-            create_time=each.create_time,
-            purchase_time=each.label.purchase_time,
-        )
+        _returning_label(each)
         for each in answer.customer_returns
         # A hub that does not know moving_only lists voided ones too.
         if each.label.carrier_code == carrier_code and not each.label.voided
     ]
     return labels, answer.next_page_token
+
+
+def _returning_label(customer_return: return_pb2.Return) -> label_pb2.Label:
+    """What a poll has to know of the label of a return."""
+    sold = customer_return.label
+    label = label_pb2.Label(carrier_code=sold.carrier_code, tracking_number=sold.tracking_number)
+    if customer_return.HasField("create_time"):
+        label.create_time.CopyFrom(customer_return.create_time)
+    if sold.HasField("purchase_time"):
+        label.purchase_time.CopyFrom(sold.purchase_time)
+    return label
 
 
 async def moving_labels(
