@@ -22,8 +22,8 @@ RETURN_LABEL_MUTANTS: Final[list[Mutant]] = [
             "            _bring(unit, record, brought)\n",
         ),
         a_sold_label_moves_its_return=(
-            "        if lifecycle.MILESTONE_RANK.get(each.milestone, 0) >= _UNDER_WAY\n",
-            "        if lifecycle.MILESTONE_RANK.get(each.milestone, 0) >= 0\n",
+            "        if lifecycle.is_with_carrier(each.milestone)\n",
+            "        if each.milestone\n",
         ),
         a_return_label_has_the_number_of_another_return=(
             "    if sold != labels[0]:\n",

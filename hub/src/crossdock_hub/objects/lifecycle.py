@@ -103,6 +103,11 @@ _UNDER_WAY = frozenset(
 )
 
 
+def is_with_carrier(milestone: str) -> bool:
+    """Whether a parcel that has come so far is, or was, in the carrier's hands."""
+    return MILESTONE_RANK.get(milestone, 0) >= MILESTONE_RANK["CARRIER_ACCEPTED"]
+
+
 def check_verb(table: Mapping[str, Verb], kind: str, state: str, verb: str) -> str:
     """The state a command leads to. Raises Refused with STATE_TRANSITION."""
     rule = table[verb]

@@ -92,9 +92,8 @@ def _register_parcel(unit: Unit, record: ObjectRecord, shipment: ObjectRecord) -
 
 def _note_label(shipment: Any, label: Any) -> None:
     row = progress_of(shipment, label.package_id)
-    under_way = lifecycle.MILESTONE_RANK["CARRIER_ACCEPTED"]
     name = shipment_pb2.Milestone.Name(row.milestone).removeprefix("MILESTONE_")
-    if lifecycle.MILESTONE_RANK.get(name, 0) < under_way:
+    if not lifecycle.is_with_carrier(name):
         # A parcel on its way travels under the label it has; another one is a spare.
         row.label_id = label.id
         row.tracking_number = label.tracking_number

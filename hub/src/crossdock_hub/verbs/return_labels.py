@@ -22,8 +22,6 @@ _TAKEN_ADVICE = (
     "scans of it would move that one: have the carrier sell a label with a number of its own"
 )
 _TAKEN_PARCEL_ADVICE = "a parcel brings returns of one order: say whose parcel this one is"
-# From there on the carrier has the parcel.
-_UNDER_WAY = lifecycle.MILESTONE_RANK["CARRIER_ACCEPTED"]
 
 
 def check_carriers(unit: Unit, parcels: Iterable[return_pb2.ReturnParcel]) -> None:
@@ -212,7 +210,7 @@ def move(unit: Unit, parcels: Sequence[ParcelRecord]) -> None:
             carrier_code=each.carrier_code, tracking_number=each.tracking_number
         )
         for each in parcels
-        if lifecycle.MILESTONE_RANK.get(each.milestone, 0) >= _UNDER_WAY
+        if lifecycle.is_with_carrier(each.milestone)
     ]
     if brought:
         record = unit.object(KIND, parcels[0].shipment_id)

@@ -276,7 +276,7 @@ def _state_of(shipment: shipment_pb2.Shipment, current: str) -> str:
     if all(m in lifecycle.ENDED_MILESTONES for m in milestones):
         # Part of it came back; nothing of it will move any more.
         return lifecycle.advance("shipment", current, "DELIVERED")
-    if any(lifecycle.MILESTONE_RANK.get(m, 0) >= 2 for m in milestones):
+    if any(lifecycle.is_with_carrier(m) for m in milestones):
         return lifecycle.advance("shipment", current, "IN_TRANSIT")
     return current
 
