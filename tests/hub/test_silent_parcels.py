@@ -14,6 +14,7 @@ from decisions import CARRIER, Company, request_id
 from first_flow import LABELS, Flow, scan
 from returned_flow import ReturnedFlow, customer_return
 from stored_flow import Books, books, chain_of, played, situations_of
+from test_departures import confirm
 
 __all__ = ["books"]
 
@@ -240,6 +241,28 @@ def test_a_trace_sends_nobody_to_a_carrier_that_never_had_the_parcel() -> None:
     settle_all(flow)
     pass_days(flow, DAYS + 5)
     assert "nothing was heard" not in verdict(flow)
+
+
+def test_a_trace_sends_nobody_to_a_carrier_for_what_is_still_at_the_dock() -> None:
+    """Proves that of a shipment that left in part only what left is silent: of a package that is
+    still at the dock nothing is said until it leaves, or a scan says that the carrier has it."""
+    flow = Flow()
+    flow.labelled(packages=3)
+    confirm(flow, "LPN-1")
+    settle_all(flow)
+    flow.report(scan("INFORMATION", flow.now, number="1Z2"))
+    pass_days(flow, DAYS + 5)
+    assert "left without package LPN-2 and LPN-3" in verdict(flow)
+    assert "nothing was heard of parcel 1Z1 for 95 d" in verdict(flow)
+    flow.report(scan("IN_TRANSIT", flow.now, number="1Z2"))
+    settle_all(flow)
+    pass_days(flow, DAYS + 5)
+    assert "nothing was heard of parcels 1Z1 and 1Z2 for at least 95 d" in verdict(flow)
+    confirm(flow, "LPN-3")
+    settle_all(flow)
+    assert "nothing was heard" not in verdict(flow)
+    pass_days(flow, DAYS + 5)
+    assert "nothing was heard of parcels 1Z1, 1Z2 and 1Z3 for at least 95 d" in verdict(flow)
 
 
 def settle_all(flow: Company) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from crossdock_hub.config import Limits
-from crossdock_hub.objects.lifecycle import ENDED_MILESTONES
+from crossdock_hub.objects.departures import still_at_dock
+from crossdock_hub.objects.lifecycle import ENDED_MILESTONES, is_with_carrier
 from crossdock_hub.objects.parcel_news import heard_since, not_sent_since
 from crossdock_hub.reading.chain import Chain
 from crossdock_hub.verbs.scan_meanings import milestone_name
@@ -63,6 +64,7 @@ def _on_their_way(chain: Chain) -> Iterator[tuple[str, str, int, bool]]:
     shipments = [each for each in chain.objects if each.kind == "shipment"]
     # What never left, or stays behind for good, no carrier has.
     at_home = {each.id for each in shipments if each.state in _NOT_LEFT}
+    waiting = {package_id for each in shipments for package_id in _at_dock(each.message)}
     over = {
         row.tracking_number
         for shipment in shipments
@@ -72,7 +74,8 @@ def _on_their_way(chain: Chain) -> Iterator[tuple[str, str, int, bool]]:
     for record in chain.objects:
         message: Any = record.message
         if record.kind == "label" and record.state != "VOIDED":
-            if message.tracking_number not in over and message.shipment_id not in at_home:
+            stays = message.shipment_id in at_home or message.package_id in waiting
+            if message.tracking_number not in over and not stays:
                 changed = max(record.updated_at, left.get(message.shipment_id, 0))
                 yield message.carrier_code, message.tracking_number, changed, True
         elif record.kind == "customer_return" and record.state in _RETURN_STATES:
@@ -80,3 +83,13 @@ def _on_their_way(chain: Chain) -> Iterator[tuple[str, str, int, bool]]:
             if label.tracking_number and not label.voided:
                 sent = record.state != _NOT_SENT
                 yield label.carrier_code, label.tracking_number, record.updated_at, sent
+
+
+def _at_dock(shipment: Any) -> set[str]:
+    """Ids of the packages of a shipment that left in part which the carrier does not have yet."""
+    taken = {
+        row.package_id
+        for row in shipment.progress
+        if is_with_carrier(milestone_name(row.milestone))
+    }
+    return {package.id for package in still_at_dock(shipment)} - taken
