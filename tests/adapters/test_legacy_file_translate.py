@@ -123,6 +123,47 @@ def test_lots_and_serial_numbers_add_up_to_their_line() -> None:
         issue_rows(event, BOOK, "R", RULES)
 
 
+def left_of_line_10(quantity: str, *packed: tuple[str, str, list[str]]) -> Any:
+    """A departure of so much of line 10, which is packed as these (quantity, lot, serials)."""
+    event = shipped()
+    package = event.shipment.packages[0]
+    del package.contents[:]
+    for amount, lot, serials in packed:
+        content = package.contents.add(line_number=10, item_number="SKU-1001", lot=lot)
+        content.serial_numbers.extend(serials)
+        content.quantity.value, content.quantity.unit = amount, "EA"
+    row = event.shipment.departures.add(package_numbers=["CARTON-1"]).shipped.add(line_number=10)
+    row.quantity.value, row.quantity.unit = quantity, "EA"
+    return event
+
+
+@pytest.mark.parametrize(
+    ("left", "packed", "problem"),
+    [
+        ("1", [("2", "", ["SN-1", "SN-2"])], "line 10: 2 are packed and 1 left"),
+        ("3", [("2", "L-1", []), ("2", "L-2", [])], "line 10: 4 are packed and 3 left"),
+        ("3", [("2", "L-1", []), ("2", "", [])], "line 10: 4 are packed and 3 left"),
+        ("2", [("2", "", ["SN-1", "SN-1"])], "line 10: a serial number is packed twice"),
+    ],
+)
+def test_lots_and_pieces_that_did_not_leave_are_not_issued(
+    left: str, packed: list[tuple[str, str, list[str]]], problem: str
+) -> None:
+    """Proves that a ship confirm of less than was packed writes no lot and no serial number that
+    stayed: which of them left is nobody's guess."""
+    with pytest.raises(Untranslatable, match=problem):
+        issue_rows(left_of_line_10(left, *packed), BOOK, "R", RULES)
+
+
+def test_what_left_of_the_only_lot_is_of_that_lot() -> None:
+    """Proves that less than was packed of one lot is issued as so much of the lot, and that a lot
+    beside pieces without one stays as it is where all of it left."""
+    rows = issue_rows(left_of_line_10("1.5", ("2", "L-1", [])), BOOK, "R", RULES)
+    assert [str(row.values["quantity"]) for row in rows if row.record == "detail"] == ["1.5"]
+    rows = issue_rows(left_of_line_10("5", ("2", "L-1", []), ("3", "", [])), BOOK, "R", RULES)
+    assert [str(row.values["quantity"]) for row in rows if row.record == "detail"] == ["2"]
+
+
 @pytest.mark.parametrize("operation", ["change_order", "cancel_order"])
 def test_only_a_booking_can_be_known_already(operation: str) -> None:
     """Proves that an ERP which knows a change already has misunderstood something."""

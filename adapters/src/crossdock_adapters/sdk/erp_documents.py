@@ -274,19 +274,47 @@ def _issue_line(
         "unit": rules.units.out(quantity.unit),
     }
     rows = [Row("line", {**key, **line})]
-    for package, content in contents:
-        if not (content.lot or content.serial_numbers):
-            continue
-        _check_detail(number, quantity, content)
+    for package, content, amount in _details(number, quantity, contents):
         detail: dict[str, Value] = {**key, "package": package.number, "lot": content.lot}
         serials = content.serial_numbers or [""]
         # A serial number is one piece; without them the quantity is the lot's.
-        each = Decimal(1) if content.serial_numbers else Decimal(content.quantity.value)
+        each = Decimal(1) if content.serial_numbers else amount
         rows += [
             Row("detail", {**detail, "serial_number": serial, "quantity": each})
             for serial in serials
         ]
     return rows
+
+
+def _details(
+    number: int,
+    quantity: types_pb2.Quantity,
+    contents: Sequence[tuple[shipment_pb2.Package, shipment_pb2.PackageContent]],
+) -> list[tuple[shipment_pb2.Package, shipment_pb2.PackageContent, Decimal]]:
+    """What is named by lot or serial number, and how much of it left. Untranslatable: less of the
+    line left than was packed, and nobody says which lots or pieces did."""
+    named = [
+        (package, content, Decimal(content.quantity.value))
+        for package, content in contents
+        if content.lot or content.serial_numbers
+    ]
+    for _, content, _ in named:
+        _check_detail(number, quantity, content)
+    serials = [serial for _, content, _ in named for serial in content.serial_numbers]
+    if len(set(serials)) != len(serials):
+        raise Untranslatable(f"line {number}: a serial number is packed twice")
+    left = Decimal(quantity.value)
+    packed = sum((Decimal(content.quantity.value) for _, content in contents), Decimal(0))
+    if not named or packed == left:
+        return named
+    if serials or len(contents) > 1 or left > packed:
+        raise Untranslatable(
+            f"line {number}: {packed:f} are packed and {left:f} left, and nobody says which lots "
+            "or serial numbers did"
+        )
+    # One lot in one package: so is what left.
+    ((package, content, _),) = named
+    return [(package, content, left)]
 
 
 def _check_detail(
