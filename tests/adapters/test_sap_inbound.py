@@ -210,7 +210,7 @@ async def test_a_tenant_that_gives_one_page_again_is_for_a_person(
 
     vendor: Any = SimpleNamespace(query=query, telling=desk.vendor.telling)
     hub: Any = Notebook()
-    facts = inbound.Facts(hub, "sap", lambda code: code, "PurchaseOrderByCustomer", "")
+    facts = inbound.Facts(hub, "sap", lambda code: code, adapter.booking_rules(desk.settings))
     with pytest.raises(NeedsPerson, match="BusinessPartner 'SUPP-1' came after 'SUPP-1'"):
         await inbound.pull(hub.poll(desk), vendor, facts, ["BusinessPartner"], timedelta(0))
 
@@ -355,6 +355,34 @@ async def test_a_block_is_told_when_it_comes_and_when_it_goes(desk: Desk) -> Non
     desk.sandbox._books.orders[number].fields["TotalCreditCheckStatus"] = "B"
     await pull(desk, hub)
     assert hub.order.block == "credit check status B"
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_sales_order_of_somebody_else_blocks_nothing(desk: Desk, known: bool) -> None:
+    """Proves that a sales order which carries our order's number and is another one, by its number
+    or by its type, neither blocks the order nor lifts its block: the reference is free text."""
+    await desk.do("create_sales_order", approved({}))
+    foreign: Any = approved({})
+    foreign.order.number = "FOREIGN-1"
+    await desk.do("create_sales_order", foreign)
+    hub = Notebook()
+    ours, theirs = (str(each["SalesOrder"]) for each in desk.orders())
+    hub.order.sales_document = ours if known else ""
+    fields = desk.sandbox._books.orders[theirs].fields
+    fields["PurchaseOrderByCustomer"] = hub.order.number
+    if not known:
+        fields["SalesOrderType"] = "ZRE"
+    for reason, before in (("01", ""), ("", "credit check status B")):
+        hub.order.block = before
+        await desk.command("block_order", order=theirs, reason=reason)
+        event = conformance.happened("SalesOrder", theirs)
+        await adapter.receive_event(hub.hook(desk, event), desk.vendor)
+    assert hub.updates == []
+    await desk.command("block_order", order=ours, reason="02")
+    await adapter.receive_event(
+        hub.hook(desk, conformance.happened("SalesOrder", ours)), desk.vendor
+    )
+    assert [each.order.block for each in hub.updates] == ["delivery block 02"]
 
 
 async def test_an_event_about_what_is_gone_is_kept(desk: Desk) -> None:

@@ -344,13 +344,7 @@ async def pull_changes(poll: Poll, vendor: SapClient) -> None:
 
 
 def _facts(hub: HubClient, endpoint: str, settings: Settings) -> inbound.Facts:
-    return inbound.Facts(
-        hub,
-        endpoint,
-        _unit_meaning,
-        settings.text("reference_property"),
-        settings.text("reference_prefix"),
-    )
+    return inbound.Facts(hub, endpoint, _unit_meaning, booking_rules(settings))
 
 
 def _unit_meaning(code: str) -> str:

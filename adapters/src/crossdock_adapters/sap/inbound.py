@@ -20,8 +20,9 @@ from crossdock.item.v1 import item_service_pb2
 from crossdock.order.v1 import order_service_pb2
 from google.protobuf.message import Message
 
-from crossdock_adapters.sap import odata, translate_facts
+from crossdock_adapters.sap import odata, orders, translate_facts
 from crossdock_adapters.sap.client import RecordMissing, SapClient, etag_of
+from crossdock_adapters.sap.translate import BookingRules
 from crossdock_adapters.sap.translate_facts import CUSTOMER, PRODUCT, SALES_ORDER, UnitMeaning
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.outcomes import NeedsPerson
@@ -72,13 +73,12 @@ class NotTold(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Where facts go, and by which rules of the deployment. order_number: of a reference in SAP."""
+    """Where facts go, and by which rules of the deployment."""
 
     hub: HubClient
     endpoint: str
     unit: UnitMeaning
-    reference_property: str
-    reference_prefix: str
+    rules: BookingRules
 
     async def tell(self, kind: str, row: Mapping[str, Any]) -> None:
         """Tell the hub the state of one document. NotTold, or what the hub's absence raises."""
@@ -110,10 +110,10 @@ class Facts:
                 raise NotTold(result.refusal.message)
 
     async def _tell_block(self, row: Mapping[str, Any], etag: str) -> None:
-        reference = str(row.get(self.reference_property) or "")
-        if not reference.startswith(self.reference_prefix):
+        reference = str(row.get(self.rules.reference_property) or "")
+        if not reference.startswith(self.rules.reference_prefix):
             return
-        number = reference.removeprefix(self.reference_prefix)
+        number = reference.removeprefix(self.rules.reference_prefix)
         if not number:
             return
         try:
@@ -123,6 +123,9 @@ class Facts:
             # Booked by somebody else: no order of the hub's.
             return
         if not (order.block or translate_facts.block_of(row)):
+            return
+        if not orders.is_of(row, order, self.rules):
+            # The reference is free text: somebody else's sales order says nothing of ours.
             return
         fact = translate_facts.block_fact(row, etag, self.endpoint, order.id)
         await self.hub.orders.UpdateOrder(fact)

@@ -19,7 +19,7 @@ from crossdock_adapters.sap import odata, translate
 from crossdock_adapters.sap.client import RecordMissing, SapClient, Stale, etag_of
 from crossdock_adapters.sap.deliveries import STALE_PAUSE_SECONDS, TRIES
 from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Step
-from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry
+from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry, Untranslatable
 
 ORDERS: Final = "API_SALES_ORDER_SRV"
 ORDER, ORDER_ITEM = "A_SalesOrder", "A_SalesOrderItem"
@@ -85,6 +85,20 @@ def of_return(message: return_pb2.Return, customer: str, rules: BookingRules) ->
         frozenset({"/".join(translate.sales_area(message.business_unit, rules))}),
         customer,
     )
+
+
+def is_of(row: Mapping[str, Any], order: order_pb2.Order, rules: BookingRules) -> bool:
+    """Whether a sales order that carries an order's reference is the order's own: by its number,
+    and before the hub knows that by what we book."""
+    if order.sales_document:
+        shown = str(row.get("SalesOrder") or "")
+        return odata.bare(shown) == odata.bare(order.sales_document)
+    try:
+        # Whatever its customer is called in SAP: an event does not wait for that.
+        wanted = of_order(order, Numbers(), rules, ["customer_number"])
+    except Untranslatable:
+        return False
+    return not _differences(row, wanted)
 
 
 async def numbers(vendor: SapClient, wanted: Wanted) -> list[str]:
