@@ -259,6 +259,20 @@ async def test_sqlite_is_not_given_a_fraction_that_it_would_round(tmp_path: Path
     await house.close()
 
 
+@pytest.mark.parametrize("kind", ["NUMERIC(24,2)", "DECIMAL(24)", "DOUBLE PRECISION", "INTEGER"])
+async def test_no_column_rounds_what_a_layout_writes(house: House, kind: str) -> None:
+    """Proves that a column with room for fewer decimals than the layout writes is named before
+    anything is: a database rounds without a word. One with more, or without a limit, is taken."""
+    for number, (there, ok) in enumerate([(kind, False), ("NUMERIC(24,6)", True), ("TEXT", True)]):
+        if house.database().is_sqlite and there == "NUMERIC(24,6)":
+            continue
+        for table in ("IF_HEAD", "IF_DONE"):
+            house.run(f"ALTER TABLE {table} DROP COLUMN AMOUNT")
+            house.run(f"ALTER TABLE {table} ADD COLUMN AMOUNT {there}")
+        found = await staging_tables.problems(house.database(), LAYOUT_OF_ORDERS)
+        assert [each.split(" ")[0] for each in found] == ([] if ok else ["if_head.amount"]), number
+
+
 async def test_what_is_written_is_read_back_as_it_was(house: House) -> None:
     """Proves for each kind of column that a value comes back exactly, through raw SQL."""
     await write(house.database(), document())

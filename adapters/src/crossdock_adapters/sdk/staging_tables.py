@@ -13,6 +13,7 @@ Isolation READ COMMITTED is enough, and no lock is held between two statements b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,7 +51,11 @@ from crossdock_adapters.sdk.table_layout import (
 )
 
 MAX_ERRORS: Final = 50
-NUMERIC_KINDS: Final = ("NUMERIC", "DECIMAL", "NUMBER", "FLOAT", "REAL", "DOUBLE")
+FLOAT_KINDS: Final = ("FLOAT", "REAL", "DOUBLE")
+NUMERIC_KINDS: Final = ("NUMERIC", "DECIMAL", "NUMBER", *FLOAT_KINDS)
+WHOLE_KINDS: Final = ("INT", "BIGINT", "SMALLINT", "TINYINT", "MEDIUMINT")
+# A type that says how many digits it keeps, and how many of them behind the point.
+_SCALE: Final = re.compile(r"(?:NUMERIC|DECIMAL|NUMBER)\(\s*\d+\s*(?:,\s*(?P<scale>\d+)\s*)?\)")
 Rows = Sequence[tuple[Record, Mapping[str, Stored]]]
 
 
@@ -259,15 +264,13 @@ async def problems(database: Database, layout: TableLayout) -> list[str]:
         found += [f"{name} has no column {each}" for each in missing]
     if found:
         return found
-    if database.is_sqlite:
-        for record in layout.records.values():
-            there = await database.columns(record.table)
-            found += [
-                f"{record.table}.{each.column} would hold binary floats: declare it TEXT in "
-                "SQLite, or let the layout write whole numbers (implied = true)"
-                for each in record.columns
-                if _is_fraction(each) and there[each.column.upper()].startswith(NUMERIC_KINDS)
-            ]
+    for record in layout.records.values():
+        there = await database.columns(record.table)
+        for each in filter(_is_fraction, record.columns):
+            # What is only read is not rounded by a column with room for less.
+            decimals = 0 if layout.claim.id else each.field.decimals
+            if why := _rounds(there[each.column.upper()], decimals, database.is_sqlite):
+                found.append(f"{record.table}.{each.column} {why}")
     if not layout.claim.id and layout.unique == "enforced":
         where = (layout.ledger.table, layout.ledger.reference)
         if not layout.ledger.table:
@@ -296,6 +299,28 @@ def _needed(layout: TableLayout) -> dict[str, set[str]]:
         if part.table:
             found.setdefault(part.table, set()).update(getattr(part, name) for name in names)
     return {name: columns - {""} for name, columns in found.items()}
+
+
+def _rounds(kind: str, decimals: int, is_sqlite: bool) -> str:
+    """Why a column of this type would not keep so many decimals, which no database says when it is
+    written to; "": it does."""
+    kind = kind.upper()
+    if is_sqlite and kind.startswith((*NUMERIC_KINDS, *WHOLE_KINDS)):
+        return (
+            "would hold binary floats: declare it TEXT in SQLite, or let the layout write whole "
+            "numbers (implied = true)"
+        )
+    if kind.startswith(FLOAT_KINDS):
+        return "would hold binary floats: declare it NUMERIC"
+    limit = _SCALE.fullmatch(kind)
+    scale = int(limit["scale"] or 0) if limit else 0
+    # A type that names no limit has none, but for whole numbers.
+    if scale >= decimals or (limit is None and not kind.startswith(WHOLE_KINDS)):
+        return ""
+    return (
+        f"is {kind} and would round: give the layout decimals = {scale}, so that what has more is "
+        "refused, or let it write whole numbers (implied = true)"
+    )
 
 
 def _is_fraction(each: Column) -> bool:
