@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import stat
 from collections.abc import AsyncIterator
 from datetime import UTC
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import asyncssh
 import pytest
 from crossdock_adapters.sdk import drop_folder, sandbox_sftp, sftp
-from crossdock_adapters.sdk.drop_folder import DropFolder, LocalFolder
+from crossdock_adapters.sdk.drop_folder import DropFolder, LocalFolder, NameTaken
 from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry, Unreachable
 from crossdock_adapters.sdk.sftp import SftpFolder
 from test_drop_folders import CALL_SECONDS, shelf
@@ -136,4 +138,31 @@ async def test_a_file_that_is_out_is_never_written_again(tmp_path: Path) -> None
     await local.put("in/a.tmp", b"whole")
     os.link(tmp_path / "in" / "a.tmp", tmp_path / "in" / "a")
     await local.put("in/a.tmp", b"half")
+    assert (tmp_path / "in" / "a").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+async def test_a_share_without_hard_links_is_published_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Proves that a file goes out whole on a share that knows no second name for a file and syncs
+    no folder, as those of SMB may not, and that one which is there is not replaced."""
+
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "in/a.tmp", None, "in/a")
+
+    def of_files_only(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    (tmp_path / "in").mkdir()
+    monkeypatch.setattr(os, "link", refused)
+    monkeypatch.setattr(os, "fsync", of_files_only)
+    local = LocalFolder(tmp_path)
+    await local.put("in/a.tmp", b"whole")
+    await local.publish("in/a.tmp", "in/a")
+    assert [each.name for each in (tmp_path / "in").iterdir()] == ["a"]
+    await local.put("in/a.tmp", b"other")
+    with pytest.raises(NameTaken):
+        await local.publish("in/a.tmp", "in/a")
     assert (tmp_path / "in" / "a").read_bytes() == b"whole"

@@ -35,6 +35,9 @@ DISK_WORDS: Final = {
     errno.EROFS: "the file system is read only",
 }
 
+# How a share says that a file has one name there, as some of SMB and FUSE do.
+NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
+
 
 @dataclass(frozen=True, slots=True)
 class FileFact:
@@ -181,11 +184,20 @@ class LocalFolder:
         await self._do(do)
 
     async def publish(self, path: str, new_path: str) -> None:
-        """A link to the new name, which never replaces, then the old name goes."""
+        """A link to the new name, which never replaces, then the old name goes. On a share that
+        knows no links a rename, of a name that was free right before: names are never given twice.
+        """
         old, new = self._place(path), self._place(new_path)
 
         def do() -> None:
-            os.link(old, new)
+            try:
+                os.link(old, new)
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                if new.exists():
+                    raise FileExistsError(errno.EEXIST, "taken", str(new)) from error
+                old.rename(new)
             old.unlink(missing_ok=True)
             _sync_folder(new.parent)
 
@@ -256,5 +268,9 @@ def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some shares sync no folder by itself, and keep names as safe as they do.
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(descriptor)
