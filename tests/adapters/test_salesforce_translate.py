@@ -52,6 +52,17 @@ def found() -> Found:
     return Found(orders[0], lines)
 
 
+def with_order(name: str, value: Any) -> Found:
+    """The recorded one with another value of that name."""
+    given = json.loads(json.dumps(found().order))
+    *way, last = FIELDS[name].split(".")
+    record = given
+    for part in way:
+        record = record[part]
+    record[last] = value
+    return replace(found(), order=given)
+
+
 def test_a_fulfillment_order_becomes_an_order() -> None:
     """Proves that lines keep their place among the rows, a charge is none, quantities and prices
     are exact, and location, country, unit and time are the hub's."""
@@ -72,6 +83,29 @@ def test_a_fulfillment_order_becomes_an_order() -> None:
 
 
 @pytest.mark.parametrize(
+    ("street", "lines"),
+    [
+        ("7 Alder Street\nUnit 2", ["7 Alder Street", "Unit 2"]),
+        ("a\nb\nc\nd\ne", ["a", "b", "c", "d, e"]),
+        (f"{'Long ' * 19}Alder Street, Unit 2", [("Long " * 19 + "Alder"), "Street, Unit 2"]),
+        ("x" * 130, ["x" * 100, "x" * 30]),
+        (f"a\nb\nc\nd\n{'y ' * 70}Unit 2", [f"a, b, c, d, {'y ' * 43}y", f"{'y ' * 26}Unit 2"]),
+    ],
+)
+def test_no_part_of_a_street_is_left_out(street: str, lines: list[str]) -> None:
+    """Proves that a street of more or longer lines than an address of the hub has is broken into
+    them, and not cut: what is behind the hundredth letter may be whose door it is."""
+    order = translate.order_of(with_order("order.street", street), RULES)
+    assert list(order.ship_to.address.lines) == lines
+
+
+def test_a_street_without_end_is_held() -> None:
+    """Proves that a street for which there is no room is told by its place, and not cut."""
+    with pytest.raises(Unreadable, match=r"/FulfilledToStreet: .*400"):
+        translate.order_of(with_order("order.street", "x" * 401), RULES)
+
+
+@pytest.mark.parametrize(
     ("name", "value", "place"),
     [
         ("order.delivery_method", "Drone", "/DeliveryMethod/Name: .*'Drone'"),
@@ -84,14 +118,8 @@ def test_a_fulfillment_order_becomes_an_order() -> None:
 )
 def test_what_an_order_lacks_is_told_with_its_place(name: str, value: Any, place: str) -> None:
     """Proves that nothing that an order needs is guessed: its place is told, and the raw value."""
-    given = json.loads(json.dumps(found().order))
-    *way, last = FIELDS[name].split(".")
-    record = given
-    for part in way:
-        record = record[part]
-    record[last] = value
     with pytest.raises(Unreadable, match=place):
-        translate.order_of(replace(found(), order=given), RULES)
+        translate.order_of(with_order(name, value), RULES)
 
 
 @pytest.mark.parametrize(

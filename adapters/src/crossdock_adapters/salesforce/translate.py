@@ -20,6 +20,7 @@ from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.salesforce.names import LINE, SHIPMENT, Names
 from crossdock_adapters.salesforce.quantities import decimal_of, quantity
+from crossdock_adapters.salesforce.streets import street_lines
 from crossdock_adapters.sdk import departures
 from crossdock_adapters.sdk.departures import LineThatLeft
 from crossdock_adapters.sdk.mappings import Code, Topic, UnreadCodes
@@ -32,7 +33,6 @@ SUMMARY_REFERENCE: Final = "order_summary"
 MANAGED, UNMANAGED = "MANAGED", "UNMANAGED"
 MAX_EXTERNAL_ID: Final = 255
 MAX_DESCRIPTION: Final = 255
-ADDRESS_LINES: Final = 4
 # Rows of a fulfillment order that are no goods: delivery charges.
 CHARGE: Final = "charge"
 OTHER_UNIT: Final = (
@@ -402,7 +402,7 @@ def _ship_to(order: Mapping[str, Any], rules: Rules) -> types_pb2.Party:
             names.pointer("order.country"),
         )
     address = types_pb2.Address(
-        lines=_street(names.get(order, "order.street")),
+        lines=street_lines(names.get(order, "order.street"), names.pointer("order.street")),
         city=_cut(names.get(order, "order.city"), 60),
         state=_cut(names.get(order, "order.state"), 20),
         postal_code=_cut(names.get(order, "order.postal_code"), 16),
@@ -414,13 +414,6 @@ def _ship_to(order: Mapping[str, Any], rules: Rules) -> types_pb2.Party:
         email=_cut(names.get(order, "order.email"), 254),
         address=address,
     )
-
-
-def _street(value: Any) -> list[str]:
-    lines = [line.strip() for line in str(value or "").splitlines() if line.strip()]
-    if len(lines) > ADDRESS_LINES:
-        lines = [*lines[: ADDRESS_LINES - 1], ", ".join(lines[ADDRESS_LINES - 1 :])]
-    return [line[:100] for line in lines]
 
 
 def _lines(found: Found, rules: Rules, location: str) -> list[order_pb2.OrderLine]:
