@@ -182,6 +182,19 @@ async def test_what_came_before_the_latest_is_not_heard(tmp_path: Path) -> None:
         await desk.run_until_told("ReleaseOrder", 1)
 
 
+async def test_what_is_missed_before_there_is_a_place_is_read_again(tmp_path: Path) -> None:
+    """Proves that an endpoint which is to begin with what comes from now on, and whose stream ends
+    before anything came, reads again what changed meanwhile: it has no place to go on behind."""
+    async with running(tmp_path, {"keepalive_seconds": 60}, first_start="latest") as desk:
+        await desk.pull()
+        desk.vendor.pubsub.drop(STATUS_TOPIC)
+        await desk.order("FO-1")
+        await desk.pull()
+        assert desk.told("ReleaseOrder") == 1
+        await desk.order("FO-2")
+        await desk.run_until_told("ReleaseOrder", 2)
+
+
 async def test_a_lost_place_is_told_and_what_changed_is_read_again(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -125,6 +125,9 @@ class Inbox:
         name = translate_events.cursor_name(self._vendor.organization, topic)
         raw, version = await self._cursors.get_cursor(name)
         place = translate_events.place_of(raw)
+        from_now_on = not place.replay_id and self._preset == "LATEST"
+        if from_now_on and not self._vendor.pubsub.is_open(topic, place.replay_id):
+            place, version = await self._from_now_on(name, place, version)
         stream = await self._stream(topic, place.replay_id)
         begun_again = False
         while (left := until - time.monotonic()) > 0:
@@ -146,6 +149,16 @@ class Inbox:
                 )
                 stream.kept = place.replay_id
             await stream.grant(len(came.events))
+
+    async def _from_now_on(self, name: str, place: Place, version: int) -> tuple[Place, int]:
+        """Since when a topic is listened to that begins with what comes, kept before it is. Until
+        something comes there is no place to go on behind: where the stream ended before that, what
+        changed since is read again."""
+        if place.time is not None:
+            await self._gaps.widen(place.time, self._overlap)
+        since = Place(b"", datetime.now(UTC))
+        kept = translate_events.place_bytes(since)
+        return since, await self._cursors.put_cursor(name, kept, version)
 
     async def _told(self, came: pubsub_api_pb2.FetchResponse, place: Place) -> Place:
         """The place behind a response, once its events are durable in the hub.

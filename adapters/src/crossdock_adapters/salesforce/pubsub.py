@@ -113,14 +113,18 @@ class PubSub:
             self._schemas.popitem(last=False)
         return found
 
+    def is_open(self, topic: str, replay_id: bytes) -> bool:
+        """Whether there is a stream of a topic that stands behind this replay id."""
+        held = self._streams.get(topic)
+        return held is not None and held.kept == replay_id and not held.ended
+
     async def subscription(self, topic: str, replay_id: bytes, preset: str, size: int) -> Any:
         """The open stream of a topic, if it stands behind this replay id; else a new one.
 
         preset: LATEST or EARLIEST, where there is no replay id.
         """
-        held = self._streams.get(topic)
-        if held is not None and held.kept == replay_id and not held.ended:
-            return held
+        if self.is_open(topic, replay_id):
+            return self._streams[topic]
         self.drop(topic)
         request = pubsub_api_pb2.FetchRequest(
             topic_name=topic,
