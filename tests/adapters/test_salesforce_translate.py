@@ -82,6 +82,19 @@ def test_a_fulfillment_order_becomes_an_order() -> None:
     assert translate.status_of(found(), NAMES) == "Allocated"
 
 
+def test_prices_are_in_the_currency_of_their_order() -> None:
+    """Proves that in an org of several currencies, whose field is named, each order's prices are in
+    its own, and that what is no currency is held instead of told in another."""
+    rules = replace(RULES, names=Names({**FIELDS, "order.currency": "CurrencyIsoCode"}))
+    euros = replace(found(), order={**found().order, "CurrencyIsoCode": "EUR"})
+    prices = [line.unit_price for line in translate.order_of(euros, rules).lines]
+    assert [(price.amount, price.currency) for price in prices] == [("12.5", "EUR"), ("0.1", "EUR")]
+    for wrong in (None, "euro"):
+        strange = replace(found(), order={**found().order, "CurrencyIsoCode": wrong})
+        with pytest.raises(Unreadable, match="/CurrencyIsoCode"):
+            translate.order_of(strange, rules)
+
+
 @pytest.mark.parametrize(
     ("street", "lines"),
     [

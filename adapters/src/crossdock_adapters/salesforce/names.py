@@ -29,6 +29,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "order.summary_number": "OrderSummary.OrderNumber",
     "order.life_cycle": "OrderSummary.OrderLifeCycleType",
     "order.placed": "OrderSummary.OrderedDate",
+    # An org of one currency has no such field: it is the setting's.
+    "order.currency": "",
     "order.customer": "OrderSummary.Account.AccountNumber",
     "order.location": "FulfilledFromLocation.ExternalReference",
     "order.delivery_method": "DeliveryMethod.Name",

@@ -7,6 +7,7 @@ place among the fulfillment order's rows by id, which never changes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -417,7 +418,7 @@ def _ship_to(order: Mapping[str, Any], rules: Rules) -> types_pb2.Party:
 
 
 def _lines(found: Found, rules: Rules, location: str) -> list[order_pb2.OrderLine]:
-    lines = []
+    lines, currency = [], _currency(found, rules)
     for number, row in enumerate(found.lines, start=1):
         with inside(pointer(LINE, number - 1)):
             ordered = quantity(row, "line.quantity", rules.names)
@@ -433,13 +434,23 @@ def _lines(found: Found, rules: Rules, location: str) -> list[order_pb2.OrderLin
                 ),
             )
             price = rules.names.get(row, "line.unit_price")
-            if rules.currency and isinstance(price, (int, Decimal)):
+            if currency and isinstance(price, (int, Decimal)):
                 amount = plain(decimal_of(price, rules.names.pointer("line.unit_price")))
-                line.unit_price.amount, line.unit_price.currency = amount, rules.currency
+                line.unit_price.amount, line.unit_price.currency = amount, currency
             lines.append(line)
     if not lines:
         raise Unreadable("has no row with a quantity of goods", pointer(LINE))
     return lines
+
+
+def _currency(found: Found, rules: Rules) -> str:
+    """Of an order's prices; "": they are not told. Unreadable: its field says none."""
+    if not rules.names.fields["order.currency"]:
+        return rules.currency
+    told = rules.names.get(found.order, "order.currency")
+    if not isinstance(told, str) or not re.fullmatch(r"[A-Z]{3}", told):
+        raise Unreadable("is no code of a currency", rules.names.pointer("order.currency"))
+    return told
 
 
 def unit_of(found: Found, number: int, rules: Rules) -> str:
