@@ -185,6 +185,48 @@ def test_what_another_pick_found_is_not_cancelled(
     assert translate.short_rows(replace(found(), lines=lines), request, RULES) == expected
 
 
+@pytest.mark.parametrize(("has", "left"), [(8, Decimal(1)), (7, None)])
+def test_what_was_taken_out_before_it_was_placed_is_no_shortage(has: int, left: Any) -> None:
+    """Proves that of a row which had ten and was placed with eight a shortage of one is taken out,
+    once: what the OMS took out before was never asked of the warehouse."""
+    request = short(1, "1")
+    for lines, quantity in ((request.lines, "8"), (request.picked, "7")):
+        line = lines.add(line_number=1)
+        line.quantity.value, line.quantity.unit = quantity, "EA"
+    rows = [{**found().lines[0], "Quantity": has, "OriginalQuantity": 10}, *found().lines[1:]]
+    expected = {} if left is None else {"0a45f9000000001AAA": left}
+    assert translate.short_rows(replace(found(), lines=rows), request, RULES) == expected
+
+
+def item_of(quantity: str, *packed: tuple[str, str, list[str]]) -> dict[str, Any]:
+    """The item of a departure of so much of line 1, packed as (quantity, lot, serial numbers)."""
+    shipment = two_cartons()
+    for amount, lot, serials in packed:
+        content = shipment.packages[0].contents.add(line_number=1, item_number="SKU-1001", lot=lot)
+        content.serial_numbers.extend(serials)
+        content.quantity.value, content.quantity.unit = amount, "EA"
+    row = shipment.departures.add(package_numbers=["C-1"]).shipped.add(line_number=1)
+    row.quantity.value, row.quantity.unit = quantity, "EA"
+    lines = [{**each, "Product2Id": "01t5f9000000001AAA"} for each in found().lines]
+    rows = translate.shipment_item_rows(shipment, replace(found(), lines=lines), RULES, "Key__c")
+    return rows["s-1-C-1-1"]
+
+
+def test_an_item_names_no_piece_that_stayed() -> None:
+    """Proves that a carton of which less left than was packed names neither serial numbers nor
+    lots that may have stayed, and that of many numbers none is told by half."""
+    assert item_of("2", ("2", "L-1", ["S-1", "S-2"]))["Description"] == (
+        "lot L-1, serial S-1, serial S-2"
+    )
+    one = item_of("1", ("2", "L-1", ["S-1", "S-2"]))
+    assert (one["Quantity"], one["Description"]) == (Decimal(1), "lot L-1")
+    assert "Description" not in item_of("3", ("2", "L-1", []), ("2", "L-2", []))
+    assert "Description" not in item_of("3", ("2", "L-1", []), ("2", "", []))
+    many = [f"S-{number:04}" for number in range(40)]
+    told = item_of("40", ("40", "", many))["Description"]
+    assert len(told) <= 255 and told.endswith("serial S-0015 and 24 more")
+
+
 @pytest.mark.parametrize(("number", "quantity"), [(9, "1"), (1, "4")])
 def test_a_shortage_of_what_is_not_there_is_no_shortage(number: int, quantity: str) -> None:
     """Proves that a line nobody has, or more than it ever had, is refused before anything left."""

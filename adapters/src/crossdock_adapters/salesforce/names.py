@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Settings, SettingsError
 
 ORDER: Final = "FulfillmentOrder"
@@ -108,6 +109,13 @@ class Names:
             if not isinstance(value, Mapping):
                 return None
             value = value.get(part)
+        return value
+
+    def text(self, record: Mapping[str, Any], name: str) -> str:
+        """A field's text. Unreadable: it is missing."""
+        value = self.get(record, name)
+        if not isinstance(value, str) or not value.strip():
+            raise Unreadable("is missing", self.pointer(name))
         return value
 
     def put(self, record: dict[str, Any], name: str, value: Any) -> None:

@@ -21,7 +21,7 @@ from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.salesforce.names import LINE, SHIPMENT, Names
 from crossdock_adapters.salesforce.quantities import decimal_of, quantity
-from crossdock_adapters.salesforce.streets import street_lines
+from crossdock_adapters.salesforce.recipients import ship_to
 from crossdock_adapters.sdk import departures
 from crossdock_adapters.sdk.departures import LineThatLeft
 from crossdock_adapters.sdk.mappings import Code, Topic, UnreadCodes
@@ -110,7 +110,7 @@ def is_managed(found: Found, names: Names) -> bool:
 
 def number_of(found: Found, rules: Rules) -> str:
     """The order's number at the hub. Unreadable: it has none."""
-    return rules.number_prefix + _text(found.order, "order.number", rules.names)
+    return rules.number_prefix + rules.names.text(found.order, "order.number")
 
 
 def references(found: Found, rules: Rules) -> list[types_pb2.ExternalReference]:
@@ -128,9 +128,9 @@ def references(found: Found, rules: Rules) -> list[types_pb2.ExternalReference]:
 def order_of(found: Found, rules: Rules) -> order_pb2.Order:
     """The order to place. Unreadable: something that it needs is missing or has no meaning yet."""
     names = rules.names
-    method = _text(found.order, "order.delivery_method", names)
+    method = names.text(found.order, "order.delivery_method")
     carrier, service = rules.carrier_and_service(method)
-    location = _text(found.order, "order.location", names)
+    location = names.text(found.order, "order.location")
     customer = names.get(found.order, "order.customer") or rules.default_customer
     if not isinstance(customer, str) or not customer:
         raise Unreadable(
@@ -143,7 +143,7 @@ def order_of(found: Found, rules: Rules) -> order_pb2.Order:
         customer_number=customer,
         carrier_code=carrier,
         service_code=service,
-        ship_to=_ship_to(found.order, rules),
+        ship_to=ship_to(found.order, names, rules.countries),
         lines=_lines(found, rules, rules.locations.get(location, location)),
     )
     summary = names.get(found.order, "order.summary_number")
@@ -162,11 +162,12 @@ def short_rows(
 ) -> dict[str, Decimal]:
     """What is left to cancel of each row, by its id, so that what was short is cancelled in all.
 
-    What was cancelled before is the difference of the quantity that it had and the one that it has:
-    asked again, nothing is left. Untranslatable: the pick names a line that is not there, more was
-    short than the row ever had, or in another unit than the row's. Unreadable: that has none.
+    What was cancelled of it before is the difference of the quantity that was asked of the
+    warehouse, which the row had when it was placed, and the one that it has: asked again, nothing
+    is left. Untranslatable: the pick names a line that is not there, more was short than the row
+    ever had, or in another unit than the row's. Unreadable: that has none.
     """
-    names = rules.names
+    names, asked = rules.names, _sums(request.lines)
     left: dict[str, Decimal] = {}
     for (number, unit), wanted in sorted(_lacking(request).items()):
         if not 1 <= number <= len(found.lines):
@@ -175,7 +176,9 @@ def short_rows(
         if unit != (kept := unit_of(found, number, rules)):
             raise Untranslatable(f"line {number}: {unit} was short, and the row is in {kept}")
         has = quantity(row, "line.quantity", names)
-        had = quantity(row, "line.original_quantity", names, default=has)
+        had = asked.get((number, unit))
+        if had is None:
+            had = quantity(row, "line.original_quantity", names, default=has)
         if wanted > had:
             raise Untranslatable(f"line {number}: {plain(wanted)} short of {plain(had)}")
         rest = wanted - (had - has)
@@ -314,22 +317,30 @@ def _item_row(
         )
     tracking = {each.package_id: each.tracking_number for each in shipment.progress}
     row: dict[str, Any] = {}
-    names.put(row, "shipment_item.product", _text(source, "line.product", names))
+    names.put(row, "shipment_item.product", names.text(source, "line.product"))
     names.put(row, "shipment_item.quantity", amount)
     number = tracking.get(package.id) or shipment.tracking_number
     names.put(row, "shipment_item.tracking_number", number)
-    names.put(row, "shipment_item.numbers", _numbers(package, line.line_number))
+    names.put(row, "shipment_item.numbers", _numbers(package, line.line_number, amount))
     names.put(row, "shipment_item.line", str(source["Id"]))
     return row
 
 
-def _numbers(package: shipment_pb2.Package, line_number: int) -> str:
-    """Lots and serial numbers of a line in a package, for people; "" where it has none."""
+def _numbers(package: shipment_pb2.Package, line_number: int, amount: Decimal) -> str:
+    """Lots and serial numbers of a line in a package, for people, as many whole ones as there is
+    room for; "" where it has none. Where less left than was packed nobody says which of them did,
+    but of a lot that was the only one."""
     own = [content for content in package.contents if content.line_number == line_number]
-    lots = dict.fromkeys(content.lot for content in own if content.lot)
+    lots = list(dict.fromkeys(content.lot for content in own))
     serials = [serial for content in own for serial in content.serial_numbers]
-    told = [f"lot {lot}" for lot in lots] + [f"serial {serial}" for serial in serials]
-    return ", ".join(told)[:MAX_DESCRIPTION]
+    if sum(Decimal(content.quantity.value) for content in own) != amount:
+        lots, serials = lots if len(lots) == 1 else [], []
+    told = [f"lot {lot}" for lot in lots if lot] + [f"serial {serial}" for serial in serials]
+    said, left_out = ", ".join(told), 0
+    while len(said) > MAX_DESCRIPTION:
+        left_out += 1
+        said = f"{', '.join(told[:-left_out])} and {left_out} more"
+    return said
 
 
 def delivered_rows(
@@ -393,30 +404,6 @@ def told_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def _ship_to(order: Mapping[str, Any], rules: Rules) -> types_pb2.Party:
-    names = rules.names
-    country = _text(order, "order.country", names)
-    code = rules.countries.get(country, country)
-    if len(code) != 2 or not code.isascii() or not code.isalpha():
-        raise Unreadable(
-            f"country {country!r} is no code and not in the setting countries",
-            names.pointer("order.country"),
-        )
-    address = types_pb2.Address(
-        lines=street_lines(names.get(order, "order.street"), names.pointer("order.street")),
-        city=_cut(names.get(order, "order.city"), 60),
-        state=_cut(names.get(order, "order.state"), 20),
-        postal_code=_cut(names.get(order, "order.postal_code"), 16),
-        country_code=code.upper(),
-    )
-    return types_pb2.Party(
-        name=_cut(_text(order, "order.name", names), 100),
-        phone=_cut(names.get(order, "order.phone"), 32),
-        email=_cut(names.get(order, "order.email"), 254),
-        address=address,
-    )
-
-
 def _lines(found: Found, rules: Rules, location: str) -> list[order_pb2.OrderLine]:
     lines, currency = [], _currency(found, rules)
     for number, row in enumerate(found.lines, start=1):
@@ -427,7 +414,7 @@ def _lines(found: Found, rules: Rules, location: str) -> list[order_pb2.OrderLin
                 continue
             line = order_pb2.OrderLine(
                 line_number=number,
-                item_number=_text(row, "line.sku", rules.names),
+                item_number=rules.names.text(row, "line.sku"),
                 ship_from_location_number=location,
                 quantity=types_pb2.Quantity(
                     value=plain(ordered), unit=unit_of(found, number, rules)
@@ -473,17 +460,6 @@ def unit_of(found: Found, number: int, rules: Rules) -> str:
             UnreadCodes(Topic.UNIT, (Code("", str(told)),)),
         )
     return code
-
-
-def _text(record: Mapping[str, Any], name: str, names: Names) -> str:
-    value = names.get(record, name)
-    if not isinstance(value, str) or not value.strip():
-        raise Unreadable("is missing", names.pointer(name))
-    return value
-
-
-def _cut(value: Any, most: int) -> str:
-    return value[:most] if isinstance(value, str) else ""
 
 
 def _moment(text: str, place: str) -> datetime:
