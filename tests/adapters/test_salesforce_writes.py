@@ -233,6 +233,15 @@ async def test_a_refusal_of_the_value_or_the_record_is_no_doubt(
     assert type(found) is word and code in str(found)
 
 
+async def test_a_status_that_the_org_does_not_have_is_for_a_person(tmp_path: Path) -> None:
+    """Proves that a setting which names a status of no picklist parks the work, to be retried once
+    it is mended: the org refuses the setting, and no order."""
+    async with running(tmp_path, picked_status="Gathered") as desk:
+        await desk.known_order(state=order_pb2.ORDER_STATE_RELEASED)
+        with pytest.raises(NeedsPerson, match="RESTRICTED_PICKLIST"):
+            await desk.do("record_pick", picked("0"))
+
+
 async def test_a_lock_inside_of_a_trigger_is_a_lock(desk: Desk) -> None:
     """Proves that a trigger which failed for a lock is tried again, and for another reason not."""
     file = Path(__file__).parent / "payloads/salesforce/composite_rolled_back.json"
