@@ -107,8 +107,13 @@ class Database:
         await self._engine.dispose()
 
     @property
+    def dialect(self) -> str:
+        """What SQLAlchemy calls the kind of database, as sqlite, postgresql, oracle."""
+        return str(self._engine.dialect.name)
+
+    @property
     def is_sqlite(self) -> bool:
-        return self._engine.dialect.name == "sqlite"
+        return self.dialect == "sqlite"
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

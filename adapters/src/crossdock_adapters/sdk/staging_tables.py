@@ -269,7 +269,7 @@ async def problems(database: Database, layout: TableLayout) -> list[str]:
         for each in filter(_is_fraction, record.columns):
             # What is only read is not rounded by a column with room for less.
             decimals = 0 if layout.claim.id else each.field.decimals
-            if why := _rounds(there[each.column.upper()], decimals, database.is_sqlite):
+            if why := _rounds(there[each.column.upper()], decimals, database.dialect):
                 found.append(f"{record.table}.{each.column} {why}")
     if not layout.claim.id and layout.unique == "enforced":
         where = (layout.ledger.table, layout.ledger.reference)
@@ -301,16 +301,17 @@ def _needed(layout: TableLayout) -> dict[str, set[str]]:
     return {name: columns - {""} for name, columns in found.items()}
 
 
-def _rounds(kind: str, decimals: int, is_sqlite: bool) -> str:
+def _rounds(kind: str, decimals: int, dialect: str) -> str:
     """Why a column of this type would not keep so many decimals, which no database says when it is
     written to; "": it does."""
     kind = kind.upper()
-    if is_sqlite and kind.startswith((*NUMERIC_KINDS, *WHOLE_KINDS)):
+    if dialect == "sqlite" and kind.startswith((*NUMERIC_KINDS, *WHOLE_KINDS)):
         return (
             "would hold binary floats: declare it TEXT in SQLite, or let the layout write whole "
             "numbers (implied = true)"
         )
-    if kind.startswith(FLOAT_KINDS):
+    # Oracle's FLOAT is a decimal number of 38 digits.
+    if kind.startswith(FLOAT_KINDS) and dialect != "oracle":
         return "would hold binary floats: declare it NUMERIC"
     limit = _SCALE.fullmatch(kind)
     scale = int(limit["scale"] or 0) if limit else 0
