@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crossdock_adapters.legacy_file import translate
+from crossdock_adapters.legacy_file import adapter, translate
 from crossdock_adapters.legacy_file.translate import Said
+from crossdock_adapters.sdk import layout_files
 from crossdock_adapters.sdk.erp_documents import BOOK, DOCUMENTS, issue_rows, order_rows
 from crossdock_adapters.sdk.erp_units import ErpUnits
 from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reject, Untranslatable
-from legacy_file_world import ANSWERS, RULES, approved, file_of, shipped
+from legacy_file_world import ANSWERS, CREATED, RULES, approved, file_of, order, shipped
 
 PAYLOADS = Path(__file__).parent / "payloads" / "legacy-file"
 
@@ -121,6 +122,21 @@ def test_lots_and_serial_numbers_add_up_to_their_line() -> None:
     row.quantity.value, row.quantity.unit = "1", "CS"
     with pytest.raises(Untranslatable, match=r"line 10 left in 'CS', .* packed in 'EA'"):
         issue_rows(event, BOOK, "R", RULES)
+
+
+def test_a_number_is_written_in_its_own_letters_or_not_at_all() -> None:
+    """Proves that an item's number with a letter that the code page has not is refused, because in
+    plain letters it may be another item's, and that words for people are written in plain ones."""
+    layout = adapter.loaded_layouts("")["sales_orders"]
+    made = order((10, "SKU-\u0141", "1"))
+    with pytest.raises(Untranslatable, match=r"line\.item: .*cp1252"):
+        translate.refuse_respelled(layout, order_rows(approved(made), BOOK, "R", RULES))
+    made = order()
+    made.customer_reference, made.ship_to.name = "\u0141\u00f3d\u017a", "\u0141ukasz"
+    rows = order_rows(approved(made), BOOK, "R", RULES)
+    translate.refuse_respelled(layout, rows)
+    written = layout_files.write(layout, [translate.head(1, CREATED, RULES), *rows])
+    assert b"L\xf3dz" in written and b"Lukasz" in written
 
 
 def left_of_line_10(quantity: str, *packed: tuple[str, str, list[str]]) -> Any:

@@ -264,8 +264,10 @@ def _written(
         translate.head(number, created, vendor.rules),
         *document.rows(work.event, document.action, work.reference, vendor.rules),
     ]
+    layout = vendor.layouts[document.layout]
+    translate.refuse_respelled(layout, rows)
     try:
-        return layout_files.write(vendor.layouts[document.layout], rows), len(rows) + 1
+        return layout_files.write(layout, rows), len(rows) + 1
     except LayoutError as error:
         raise Untranslatable(f"{document.layout}: {error}") from error
 

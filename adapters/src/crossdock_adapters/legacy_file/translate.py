@@ -11,12 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from crossdock_adapters.sdk import erp_answers
+from crossdock_adapters.sdk import erp_answers, layout_files
 from crossdock_adapters.sdk.deployed_files import answer_words
-from crossdock_adapters.sdk.erp_documents import BOOK, WHOLE_DOCUMENT, Document, Rules, booked
+from crossdock_adapters.sdk.erp_documents import (
+    BOOK,
+    KEYS,
+    WHOLE_DOCUMENT,
+    Document,
+    Rules,
+    booked,
+)
+from crossdock_adapters.sdk.layout import Layout
 from crossdock_adapters.sdk.layout_files import Row
-from crossdock_adapters.sdk.layout_values import Value
-from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reject
+from crossdock_adapters.sdk.layout_values import FieldProblem, Value
+from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reject, Untranslatable
 
 RECEIPT_WORDS: Final = frozenset({"taken", "held", "again", "person"})
 RESULT_WORDS: Final = frozenset({"accepted", "rejected", "along", "known", "person"})
@@ -55,6 +63,22 @@ def head(sequence: int, created: datetime, rules: Rules) -> Row:
         "created": created.astimezone(UTC).replace(tzinfo=None),
     }
     return Row("head", {**said, "sender": rules.sender, "receiver": rules.receiver})
+
+
+def refuse_respelled(layout: Layout, rows: Sequence[Row]) -> None:
+    """Untranslatable: the file's code page has not all letters of a number or a code, which in
+    plain ones may be another's. What is words for people is written in plain letters."""
+    try:
+        found = layout_files.respelled(layout, rows)
+    except FieldProblem as problem:
+        raise Untranslatable(f"{layout.name}: {problem}") from problem
+    # There a company is a name, and no business unit.
+    keys = [each for each in found if each.rpartition(".")[2] in KEYS and each != "ship_to.company"]
+    if keys:
+        raise Untranslatable(
+            f"{', '.join(keys)}: has letters that the code page {layout.encoding} has not, and in "
+            "plain ones it may be another's"
+        )
 
 
 def answers_table(text: str, source: str) -> Answers:

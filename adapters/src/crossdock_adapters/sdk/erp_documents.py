@@ -31,6 +31,11 @@ BOOK, CHANGE, TAKE_BACK = "I", "U", "D"
 WHOLE_DOCUMENT: Final = 0
 SPLIT_ADDRESS: Final = 2
 NO_NUMBER: Final = "the ERP told no document number"
+# What of the rows is a number or a code: with one letter changed it is another one.
+KEYS: Final = frozenset({
+    "document", "order", "company", "customer", "item", "unit", "warehouse", "carrier", "service",
+    "package", "weight_unit", "lot", "serial_number", "tracking_number", "bill_of_lading",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,18 @@ def cuts(layout: Layout, rows: Iterable[Row]) -> list[str]:
     return list(found)
 
 
+def respelled(layout: Layout, rows: Iterable[Row]) -> list[str]:
+    """The fields, as record.field, that are written in plainer letters than they have, because the
+    code page has none for theirs."""
+    found = {
+        f"{row.record}.{name}": None
+        for row in rows
+        for name, value in row.values.items()
+        if isinstance(value, str) and fitted(value, _page(layout)) != value
+    }
+    return list(found)
+
+
 def read(layout: Layout, data: bytes) -> list[Row]:
     """The records of a file. LayoutError where it breaks a rule, or ends before its end."""
     if len(data) > MAX_FILE_BYTES:
