@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from crossdock_adapters.netsuite.client import (
+    ERRORS,
     DuplicateRecord,
     RecordMissing,
     eid,
@@ -19,6 +20,7 @@ from crossdock_adapters.netsuite.client import (
     problem_of,
 )
 from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk.error_table import ANY_CODE
 from crossdock_adapters.sdk.http import Answer
 from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Reject, Retry, Throttled
 from netsuite_account import Account, client_of, running_account
@@ -148,6 +150,90 @@ def test_a_record_changed_meanwhile(
     with pytest.raises(expected) as raised:
         judge(explained(status, code, detail), effect=True, earlier_effect=False)
     assert raised.type is expected
+
+
+# Every text that a row of errors.toml knows, and names of things that sound like one.
+SOUNDS = [
+    *(code for _, code in ERRORS.rows if code not in ("", ANY_CODE)),
+    "DUPLICATE KEY RING",
+    "This record already exists",
+    "A record with two covers already exists",
+    "Concurrent request limit exceeded",
+    "Request limit exceeded",
+    "Record has been changed",
+]
+
+
+@pytest.mark.parametrize("name", SOUNDS)
+@pytest.mark.parametrize(
+    "form", ["Item '{}' is inactive.", 'The memo "{}" isn\'t allowed.', "“{}”."]
+)
+def test_what_people_wrote_between_marks_is_no_word_of_netsuites(name: str, form: str) -> None:
+    """Proves that the name of an item, which sounds like an error, changes no refusal: none counts
+    as booked before, as a limit, as unknown or as lots that lack."""
+    name = name.removeprefix("* ")
+    with pytest.raises(Reject):
+        judge(explained(400, "USER_ERROR", form.format(name)), effect=True, earlier_effect=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DUPLICATE KEY RING is inactive.",
+        "Item DUPLICATE KEY RING is inactive.",
+        "The customer KEEPS WHAT ALREADY EXISTS LTD is on hold.",
+        "Please raise the request limit of the customer.",
+        "Only a concurrent request of the same customer may be approved.",
+        "Invalid sales order. This record already exists in an earlier period.",
+        "A record with a locked period: what already exists cannot be changed.",
+    ],
+)
+def test_what_people_wrote_without_marks_is_no_phrase_of_netsuites(text: str) -> None:
+    """Proves that words of a refusal are no duplicate and no limit unless NetSuite's phrase begins
+    the text, whatever the record API puts in front of it."""
+    for opening in ("", "Error while accessing a resource. ", "Error while accessing resource: "):
+        with pytest.raises(Reject):
+            judge(explained(400, "USER_ERROR", opening + text), effect=True, earlier_effect=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("This record already exists.", DuplicateRecord),
+        ("Error while accessing a resource. This record already exists.", DuplicateRecord),
+        ("This record already exists: 'DUPLICATE KEY RING'.", DuplicateRecord),
+        ("A record with the order number 'SSS_REQUEST_LIMIT' already exists.", DuplicateRecord),
+        ("Concurrent request limit exceeded. Request blocked.", Throttled),
+        ("SuiteTalk concurrent request limit exceeded. Request blocked.", Throttled),
+        ("Request limit exceeded: 'THIS RECORD ALREADY EXISTS'.", Throttled),
+        ("The inventory detail of 'DUPLICATE KEY RING' is missing.", NeedsPerson),
+        ('{\\"name\\":\\"SSS_TIME_LIMIT_EXCEEDED\\",\\"message\\":\\"x\\"}', OutcomeUnknown),
+    ],
+)
+def test_what_people_wrote_hides_no_word_of_netsuites(text: str, expected: type[Exception]) -> None:
+    """Proves that a name between marks does not keep NetSuite's own words from being understood."""
+    with pytest.raises(expected) as raised:
+        judge(explained(400, "USER_ERROR", text), effect=True, earlier_effect=False)
+    assert raised.type is expected
+
+
+def test_a_code_is_a_duplicate_only_where_it_says_so_of_a_record() -> None:
+    """Proves that a code with the word in it, such as that of a serial number, is a refusal."""
+    text = "This number is in use."
+    for code, expected in (("DUP_RCRD", DuplicateRecord), ("DUPLICATE_INVENTORY_NUM", Reject)):
+        with pytest.raises(expected):
+            judge(explained(400, code, text), effect=True, earlier_effect=False)
+
+
+def test_a_phrase_is_of_the_detail_that_has_its_code() -> None:
+    """Proves that an answer's code in one detail makes no phrase of the text of another one."""
+    details = [
+        {"detail": "The order is closed.", "o:errorCode": "USER_ERROR"},
+        {"detail": "This record already exists.", "o:errorCode": "INVALID_CONTENT"},
+    ]
+    body = json.dumps({"status": 400, "o:errorDetails": details})
+    with pytest.raises(Reject):
+        judge(Answer(400, {}, body.encode()), effect=True, earlier_effect=False)
 
 
 @pytest.mark.parametrize("code", ["UNEXPECTED_ERROR", "SSS_TIME_LIMIT_EXCEEDED"])

@@ -14,9 +14,10 @@ from decimal import Decimal
 from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit
 
+from crossdock_adapters.netsuite.error_words import Said, row_of
 from crossdock_adapters.sdk import exchange
 from crossdock_adapters.sdk.auth import Token, TokenCache, client_assertion
-from crossdock_adapters.sdk.error_table import ANY_CODE, ErrorTable, Word
+from crossdock_adapters.sdk.error_table import ErrorTable, Word
 from crossdock_adapters.sdk.http import Answer, VendorHttp
 from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Reject, Retry
 
@@ -55,16 +56,13 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """NetSuite's own words for an error: its code, text and JSON path, where it gave them.
-
-    further_codes: of its other details, where one answer has several.
-    """
+    """NetSuite's own words for an error: each of its details, and the first one's JSON path, where
+    it gave them. rest: of a body without details, such as a gateway's page."""
 
     status: int
-    code: str
-    detail: str
+    details: tuple[Said, ...] = ()
     path: str = ""
-    further_codes: str = ""
+    rest: str = ""
 
     def __str__(self) -> str:
         return f"{self.status} {self.code or 'no code'} {self.said}"[:500]
@@ -72,16 +70,18 @@ class Problem:
     @property
     def said(self) -> str:
         """Its text, with the place that it is about."""
-        return f"at {self.path}: {self.detail}" if self.path else self.detail
+        text = "; ".join(dict.fromkeys(each.text for each in self.details)) or self.rest
+        return f"at {self.path}: {text}" if self.path else text
+
+    @property
+    def code(self) -> str:
+        """Of the first detail; empty where there is none."""
+        return self.details[0].code if self.details else ""
 
     @property
     def row(self) -> tuple[int, str]:
-        """Status and code of its row: the first whose code is in its words, else its own."""
-        words = " ".join(f"{self.code} {self.further_codes} {self.detail}".upper().split())
-        for status, code in ERRORS.rows:
-            if code not in ("", ANY_CODE) and status in (0, self.status) and code in words:
-                return status, code
-        return self.status, self.code
+        """Status and code of its row; without one, its own."""
+        return row_of(self.status, self.details, ERRORS.rows) or (self.status, self.code)
 
 
 class RecordMissing(Exception):
@@ -239,13 +239,15 @@ def problem_of(answer: Answer) -> Problem:
     """NetSuite's explanation, whatever shape came back."""
     try:
         details = answer.json()["o:errorDetails"][:MAX_DETAILS]
-        codes = [str(each.get("o:errorCode") or "") for each in details]
-        said = dict.fromkeys(str(each.get("detail") or "") for each in details)
+        said = tuple(
+            Said(str(each.get("o:errorCode") or ""), str(each.get("detail") or ""))
+            for each in details
+        )
         places = [details[0].get(name) for name in _PLACES]
         place = next((str(each) for each in places if each), "")
-        return Problem(answer.status, codes[0], "; ".join(said), place, " ".join(codes[1:]))
+        return Problem(answer.status, said, place)
     except (ValueError, LookupError, TypeError, AttributeError):
-        return Problem(answer.status, "", answer.text()[:200])
+        return Problem(answer.status, rest=answer.text()[:200])
 
 
 def judge(answer: Answer, *, effect: bool, earlier_effect: bool) -> NoReturn:
@@ -256,7 +258,7 @@ def judge(answer: Answer, *, effect: bool, earlier_effect: bool) -> NoReturn:
     deletions one may find nothing.
     """
     problem = problem_of(answer)
-    codes = (problem.code, *problem.further_codes.split())
+    codes = {each.code for each in problem.details}
     nothing_proven = earlier_effect and not effect
     if answer.status == NOT_FOUND and NONEXISTENT_ID in codes and not nothing_proven:
         # Any other 404, as a gateway's page, does not say that there is no such record.
