@@ -283,6 +283,26 @@ def test_what_cannot_be_written_is_refused(value: Value, rule: str) -> None:
         layout_files.write(parse(FIXED, "movements"), rows)
 
 
+OPENED = 'name = "opened"\nkind = "csv"\n{more}[records.line]\nfields = [{{ name = "lot" }}]\n'
+
+
+@pytest.mark.parametrize("begin", "=+-@")
+def test_no_cell_is_a_formula(begin: str) -> None:
+    """Proves that a text which a spreadsheet would reckon is refused in CSV and written by nobody,
+    that plain numbers are not taken for one, and that a layout of files that nobody opens may say
+    so."""
+    rows = [Row("line", {"lot": f"{begin}HYPERLINK(A1)"})]
+    with pytest.raises(LayoutError, match="line 1, cell 1, lot: begins like a formula"):
+        layout_files.write(parse(OPENED.format(more=""), "opened"), rows)
+    unread = parse(OPENED.format(more="formulas = true\n"), "opened")
+    assert layout_files.write(unread, rows) == f"{begin}HYPERLINK(A1)\n".encode()
+    for plain in ("-12", "+1.5", "A=1"):
+        data = layout_files.write(
+            parse(OPENED.format(more=""), "opened"), [Row("line", {"lot": plain})]
+        )
+        assert data == f"{plain}\n".encode()
+
+
 def test_a_number_is_never_rounded() -> None:
     """Proves that a quantity with more decimals than its field is refused, not rounded."""
     rows = movements()
@@ -342,7 +362,9 @@ def files(draw: st.DrawFn) -> tuple[Layout, list[Row]]:
     text = [
         f'name = "drawn"\nkind = "{"fixed" if fixed else "csv"}"\nencoding = "{page}"',
         f'line_end = "{draw(st.sampled_from(ends))}"',
-        "record_length = 400" if fixed else f'delimiter = "{draw(st.sampled_from(";,|"))}"',
+        "record_length = 400"
+        if fixed
+        else f'delimiter = "{draw(st.sampled_from(";,|"))}"\nformulas = true',
         '[records.line]\ncode = "L"\nfields = [',
         *(
             "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in {"name": f"f{n}", **f}.items()) + " },"

@@ -29,7 +29,7 @@ TOTALS: Final = frozenset({"count", "sum", "hash"})
 MAX_RECORD_BYTES: Final = 32_768
 _LAYOUT_KEYS: Final = frozenset({
     "name", "title", "source", "kind", "encoding", "line_end", "record_length", "trimmed",
-    "delimiter", "decimal_mark", "heading", "records", "extends", "append",
+    "delimiter", "decimal_mark", "heading", "formulas", "records", "extends", "append",
 })  # fmt: skip
 _RECORD_KEYS: Final = frozenset({"code", "place", "within", "fields"})
 _FIELD_KEYS: Final = frozenset({
@@ -68,7 +68,8 @@ class Layout:
     """A checked layout. record_length: bytes without the line end; 0 in CSV.
 
     trimmed: readers take records whose blanks at the end are missing. heading: CSV with a first
-    line of field names, which only a layout with one kind of record can have.
+    line of field names, which only a layout with one kind of record can have. formulas: CSV that no
+    spreadsheet opens, so that a text may begin as it likes.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Layout:
     delimiter: str
     decimal_mark: str
     heading: bool
+    formulas: bool
     records: Mapping[str, Record]
 
     def at(self, place: str) -> Record | None:
@@ -139,6 +141,7 @@ class _Reader:
             delimiter=self._letter("delimiter", ","),
             decimal_mark=self._letter("decimal_mark", "."),
             heading=bool(data.get("heading", False)),
+            formulas=bool(data.get("formulas", False)),
             records=self._records(kind, length),
         )
         if not layout.name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, Inexact
@@ -26,6 +27,8 @@ from crossdock_adapters.sdk.layout_values import (
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 MAX_RECORDS: Final = 100_000
 FILLER: Final = " "
+# What a spreadsheet takes for a formula: a number with its sign is none.
+_FORMULA: Final = re.compile(r"[=@]|[+-](?![0-9]+(?:[.,][0-9]+)?$)")
 # Of a hash total without a length, as in CSV.
 HASH_DIGITS: Final = 15
 
@@ -236,6 +239,11 @@ def _written_csv(layout: Layout, record: Record, values: Mapping[str, Value], nu
         try:
             if isinstance(value, str):
                 value = _clean(value, layout)
+                if _FORMULA.match(value) and not layout.formulas:
+                    raise FieldProblem(
+                        "begins like a formula, which a spreadsheet that opens the file would "
+                        "reckon: where none does, say formulas = true in the layout"
+                    )
             cells.append(to_text(each, value, layout.decimal_mark))
         except FieldProblem as problem:
             raise LayoutError(str(problem), number, each, len(cells) + 1) from None
