@@ -131,6 +131,10 @@ class Limits:
     tracking_poll_limit_days: float = 90.0
     # The same of a return that was not seen moving, as its customer may send it late.
     return_poll_limit_days: float = 180.0
+    # The parcels that they have let go of: how long a count is told, and how many labels one looks
+    # at.
+    silent_count_seconds: float = 300.0
+    silent_count_labels_max: int = 50_000
     # Held facts.
     held_drive_max: int = 200
     # Facts that one decision looks at, of all that is waited for that it is asked for.

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -41,6 +42,7 @@ from crossdock_hub.reading.catalogue import answers, looks
 from crossdock_hub.reading.endpoint_metrics import Books
 from crossdock_hub.reading.hub_status import GET_HUB_STATUS, HubStatus
 from crossdock_hub.reading.mapping_queries import MappingQueries
+from crossdock_hub.reading.parcel_metrics import SilentParcels
 from crossdock_hub.reading.queries import Queries
 from crossdock_hub.reading.shared_tailing import SharedTail
 from crossdock_hub.reading.tailing import Tails
@@ -51,6 +53,7 @@ from crossdock_hub.retention import ages, with_retention
 from crossdock_hub.sharing import Sharing, check_sharing, version_of_hubs
 from crossdock_hub.store import Reader, Store
 from crossdock_hub.store.engine import access_of, database_url
+from crossdock_hub.store.moving_parcels import silent_by_carrier
 from crossdock_hub.store.replay_reading import ReplayReader
 from crossdock_hub.store.starting import newest
 from crossdock_hub.store.writing import every_endpoint
@@ -221,7 +224,9 @@ class Hub:
         picker, loop = duties.picker, asyncio.get_running_loop()
         reader, limits = Reader(self.store), self.limits
         books = Books(loop, reader.endpoints, reader.figures, picker, self.clock, limits)
-        self.metrics.watch(duties.relay, picker, self.committer, books)
+        count = partial(silent_by_carrier, self.store)
+        silent = SilentParcels(loop, count, self.clock, limits)
+        self.metrics.watch(duties.relay, picker, self.committer, books, silent)
 
     async def _lay_down(self) -> None:
         duties, self._duties = self._duties, None

@@ -15,8 +15,9 @@ from prometheus_client.registry import Collector
 
 from crossdock_hub.committer import Committed, Committer
 from crossdock_hub.delivery.dispatching import Picker
-from crossdock_hub.reading import endpoint_metrics
+from crossdock_hub.reading import endpoint_metrics, parcel_metrics
 from crossdock_hub.reading.endpoint_metrics import Books
+from crossdock_hub.reading.parcel_metrics import SilentParcels
 from crossdock_hub.taken import AddressTaken
 
 # Counter -> (metric, help, labels), by the first word of what units count.
@@ -90,13 +91,19 @@ class Metrics(Collector):
         self._picker: Picker | None = None
         self._committer: Committer | None = None
         self._books: Books | None = None
+        self._silent: SilentParcels | None = None
 
     def watch(
-        self, relay: Any, picker: Picker | None, committer: Committer, books: Books | None = None
+        self,
+        relay: Any,
+        picker: Picker | None,
+        committer: Committer,
+        books: Books | None = None,
+        silent: SilentParcels | None = None,
     ) -> None:
         """What the gauges are read from; nothing of what only a leading hub knows: None."""
         self._relay, self._picker, self._committer = relay, picker, committer
-        self._books = books
+        self._books, self._silent = books, silent
 
     def committed(self, batch: Committed) -> None:
         """Add up what a batch counted."""
@@ -159,6 +166,7 @@ class Metrics(Collector):
             yield family
         yield from self._gauges()
         yield from endpoint_metrics.gauges(self._books)
+        yield parcel_metrics.gauge(self._silent)
 
     def _gauges(self) -> Any:
         yield GaugeMetricFamily(

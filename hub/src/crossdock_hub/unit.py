@@ -135,6 +135,12 @@ class Identifiers:
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def first_id_at(time: int) -> str:
+    """The beginning of the ids given at a time, microseconds UTC: they start with milliseconds."""
+    digits = f"{max(0, time) // 1000:012x}"
+    return f"{digits[:8]}-{digits[8:]}"
+
+
 @dataclass(slots=True)
 class Changes:
     """What a unit adds to what was read: changed records by key, and new rows."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as TookTooLong
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
@@ -20,6 +21,7 @@ from crossdock_hub.store import StoreFailure
 
 READ_SECONDS = 5.0
 LABELS = ("endpoint",)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,20 @@ def gauges(books: Books | None) -> Iterator[Metric]:
             "endpoint_pace_ratio": "Share of the declared budget that throttling leaves.",
         }.items()
     }
-    if books is not None:
-        reading = asyncio.run_coroutine_threadsafe(_read(books), books.loop)
-        try:
-            records, figures = reading.result(READ_SECONDS)
-            _fill(found, books, records, figures)
-        except (StoreFailure, TookTooLong):
-            reading.cancel()
+    told = None if books is None else read_on(books.loop, _read(books))
+    if books is not None and told is not None:
+        _fill(found, books, *told)
     yield from found.values()
+
+
+def read_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, R]) -> R | None:
+    """What a loop reads for a scrape of another thread; None: the store does not answer in time."""
+    reading = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        return reading.result(READ_SECONDS)
+    except (StoreFailure, TookTooLong):
+        reading.cancel()
+        return None
 
 
 async def _read(books: Books) -> tuple[Sequence[EndpointRecord], Mapping[str, Figures]]:

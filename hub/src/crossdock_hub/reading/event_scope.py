@@ -11,6 +11,7 @@ from crossdock.errors import Violation
 
 from crossdock_hub.objects.resources import microseconds
 from crossdock_hub.refusals import invalid
+from crossdock_hub.unit import first_id_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ def scope_of(contract: Contract, asked: Any, path: str = "") -> EventScope:
     if broken:
         raise invalid(broken)
     return EventScope(
-        _id_at(asked.since) if asked.HasField("since") else "",
-        _id_at(asked.until) if asked.HasField("until") else "",
+        first_id_at(microseconds(asked.since)) if asked.HasField("since") else "",
+        first_id_at(microseconds(asked.until)) if asked.HasField("until") else "",
         _types(contract, asked.event_types),
     )
 
@@ -53,9 +54,3 @@ def _types(contract: Contract, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(
         name if name in contract.events else contract.events_by_stem[name].type for name in names
     )
-
-
-def _id_at(time: Any) -> str:
-    """The beginning of the ids given at a time: UUIDv7 starts with its milliseconds."""
-    digits = f"{max(0, microseconds(time)) // 1000:012x}"
-    return f"{digits[:8]}-{digits[8:]}"

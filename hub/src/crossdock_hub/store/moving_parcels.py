@@ -8,16 +8,21 @@ anything was heard of its parcels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, case, func, or_, select, text
 
+from crossdock_hub.objects.parcel_news import DAY_MICROSECONDS
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.engine import Store
+from crossdock_hub.unit import first_id_at
 
 # Written out: SQLite only uses a partial index when it sees the index's own condition.
 MOVING = text("parcels.milestone NOT IN ('DELIVERED', 'RETURNED')")
 # A return of which nothing has come to the warehouse: not seen moving, or on its way.
 _NOT_SENT, _ON_ITS_WAY = "INITIATED", "IN_TRANSIT"
+# Ids never go back; a clock that is set back by as much hides no label.
+_AHEAD_MICROSECONDS: Final = DAY_MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,41 @@ def returns_on_their_way(wanted: Moving, most: int, after: str) -> Select[Any]:
         _as(wanted, heard),
     )
     return chosen.order_by(o.id).limit(most)
+
+
+async def silent_by_carrier(store: Store, heard_since: int, most: int) -> dict[str, int]:
+    """How many labels of packages are silent, as their list has them, by carrier code.
+
+    heard_since: microseconds UTC. most: labels that are looked at, the newest of those that are old
+    enough; of older ones none is counted. Raises StoreFailure.
+    """
+    async with store.read() as connection:
+        found = await connection.execute(silent_counts(heard_since, most))
+        return {row.carrier_code: row.labels for row in found}
+
+
+def silent_counts(heard_since: int, most: int) -> Select[Any]:
+    """Carrier codes with how many of their labels are silent."""
+    p, o = t.parcels.c, t.objects.c
+    # No parcel is heard of before its label: only old labels can be silent, and those of parcels
+    # that are still asked about are few among them.
+    old_enough = p.label_id < first_id_at(heard_since + _AHEAD_MICROSECONDS)
+    looked_at = (
+        select(p.label_id, p.carrier_code, p.heard_at)
+        .where(MOVING, p.label_id > "", old_enough)
+        .order_by(p.label_id.desc())
+        .limit(most)
+        .subquery()
+    )
+    label = looked_at.c
+    # One value of each label, and no condition that a database would join whole tables for.
+    state = select(o.state).where(o.id == label.label_id).correlate(looked_at).scalar_subquery()
+    silent = (label.heard_at < heard_since, state != "VOIDED")
+    return (
+        select(label.carrier_code, func.count().label("labels"))
+        .where(*silent)
+        .group_by(label.carrier_code)
+    )
 
 
 def _as(wanted: Moving, heard: ColumnElement[bool]) -> ColumnElement[bool]:
