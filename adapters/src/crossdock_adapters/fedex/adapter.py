@@ -21,6 +21,7 @@ from crossdock_adapters.sdk import (
     carrier_labels,
     carrier_reports,
     carrier_scans,
+    early_settings,
     hazardous_goods,
     return_labels,
     vendor_json,
@@ -53,7 +54,13 @@ TRACKED_DAYS = 90
 
 @ADAPTER.connect
 async def connect(settings: Settings, secrets: Secrets) -> FedexClient:
-    """One client for one FedEx account."""
+    """One client for one FedEx account. SettingsError: a setting is none of what it may be."""
+    early_settings.one_of(settings, "pickup_type", translate.PICKUP_TYPES)
+    early_settings.one_of(settings, "return_payment_type", translate.RETURN_PAYERS)
+    for name in ("label_format", "return_label_format"):
+        early_settings.one_of(settings, name, translate.KINDS, any_case=True)
+    early_settings.weight(settings, "return_weight")
+    early_settings.zones(settings, "scan_time_zones")
     return FedexClient(settings, secrets)
 
 

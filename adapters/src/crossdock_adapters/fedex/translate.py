@@ -27,6 +27,8 @@ CROSS_BORDER = "US-CA"
 # Origins that weigh in pounds; FedEx refuses mixed systems within a shipment.
 IMPERIAL = frozenset({"US", "PR"})
 GROUND, RESIDENTIAL_GROUND, CROSS_BORDER_GROUND = "GROUND", "GROUND_RESIDENTIAL", "INTL_GROUND"
+PICKUP_TYPES = ("USE_SCHEDULED_PICKUP", "CONTACT_FEDEX_TO_SCHEDULE", "DROPOFF_AT_FEDEX_LOCATION")
+RETURN_PAYERS = ("SENDER", "RECIPIENT")
 # Of FedEx's services the one that it sells to a residence alone.
 HOME_DELIVERY = "GROUND_HOME_DELIVERY"
 MAX_TEXT = 35

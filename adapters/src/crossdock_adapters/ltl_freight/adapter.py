@@ -45,6 +45,7 @@ from crossdock_adapters.sdk import (
     carrier_labels,
     carrier_reports,
     carrier_scans,
+    early_settings,
     edi_replies,
     hazardous_goods,
 )
@@ -122,6 +123,7 @@ async def connect(settings: Settings, secrets: Secrets) -> Carrier:
     for name, words in WORDS.items():
         if settings.text(name) not in words:
             raise SettingsError(f"{name} is {settings.text(name)!r}: give {' or '.join(words)}")
+    early_settings.zones(settings, "scan_time_zones")
     wrong = payer.problem(settings.text("terms"), settings.mapping("bill_to"))
     if wrong:
         raise SettingsError(wrong)

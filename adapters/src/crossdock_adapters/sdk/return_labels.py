@@ -21,7 +21,7 @@ from crossdock.returns.v1 import return_pb2, return_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 
-from crossdock_adapters.sdk import carrier_labels, measures
+from crossdock_adapters.sdk import carrier_labels, early_settings, measures
 from crossdock_adapters.sdk.carrier_labels import Purchase
 from crossdock_adapters.sdk.outcomes import Confirmed, Reference, Untranslatable
 from crossdock_adapters.sdk.settings import Settings
@@ -174,6 +174,5 @@ def _weight_of(
             f"nobody says what {', '.join(unsaid[:5])} weighs in the unit of the return: have the "
             "ERP tell the item's weight, or set return_weight"
         )
-    value, _, unit = usual.partition(" ")
-    whole = types_pb2.Quantity(value=value, unit=unit.strip())
+    whole = early_settings.quantity_of(usual)
     return said if total > measures.exactly_in(whole, _WEIGHT_UNIT, measures.MASS) else whole

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from crossdock_adapters.sdk import (
     carrier_labels,
     carrier_reports,
+    early_settings,
     hazardous_goods,
     return_labels,
     vendor_json,
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 
 ADAPTER = Adapter.load(__package__)
 
-BY_ACCOUNT = "account"
+BY_PACKAGE, BY_ACCOUNT = "package", "account"
 LABELS_PER_PAGE = 100
 PARCELS_ASKED_AT_ONCE = 8
 MAX_RENEWAL_PAGES = 1_000
@@ -55,7 +56,11 @@ def statuses() -> StatusTable:
 
 @ADAPTER.connect
 async def connect(settings: Settings, secrets: Secrets) -> UpsClient:
-    """One client for one UPS application."""
+    """One client for one UPS application. SettingsError: a setting is none of what it may be."""
+    early_settings.one_of(settings, "subscription", (BY_PACKAGE, BY_ACCOUNT))
+    for name in ("label_format", "return_label_format"):
+        early_settings.one_of(settings, name, translate.ORDERED_FORMATS)
+    early_settings.weight(settings, "return_weight")
     return UpsClient(settings, secrets)
 
 

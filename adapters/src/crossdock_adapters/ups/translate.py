@@ -45,6 +45,7 @@ MAX_PHONE = 15
 WEIGHT_STEP = Decimal("0.1")
 LENGTH_STEP = Decimal("0.01")
 SERVICE_CODE = re.compile(r"[0-9A-Z][0-9]")
+ORDERED_FORMATS = ("GIF", "ZPL", "EPL")
 FORMATS = {
     "GIF": label_pb2.LABEL_FORMAT_GIF,
     "ZPL": label_pb2.LABEL_FORMAT_ZPL,
