@@ -21,7 +21,13 @@ from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.sdk import carrier_scans
 from crossdock_adapters.sdk.carrier_scans import History
-from crossdock_adapters.sdk.outcomes import NeedsPerson, NotTried
+from crossdock_adapters.sdk.outcomes import (
+    NeedsPerson,
+    NotTried,
+    Throttled,
+    Unreachable,
+    VendorOutcome,
+)
 from crossdock_adapters.sdk.work import Poll, Work
 
 if TYPE_CHECKING:
@@ -37,10 +43,14 @@ KNOWN_LATE_DAYS = 30
 # After so many the longest wait is reached, whatever the settings.
 WAITS_THAT_GROW_MAX = 60
 
+# So often running a page of tracking may fail before it is passed.
+PAGE_FAILURES_MAX = 3
 # What the cursor of a tracking poll begins with on its pages of returns.
 _RETURN_PAGES: Final = "~1"
 
 _reported_codes: set[tuple[str, str, str]] = set()
+# By endpoint: the first parcel of the page that failed last, and how often running.
+_failed_pages: dict[str, tuple[str, int]] = {}
 
 Ask = Callable[[Sequence[label_pb2.Label]], Awaitable[None]]
 
@@ -95,7 +105,9 @@ async def ask_about_moving(poll: Poll, page_size: int, ask: Ask) -> None:
     The hub lets go of parcels of which nothing was heard for CROSSDOCK_TRACKING_POLL_LIMIT_DAYS,
     and lists them again once something is.
 
-    The next run goes on where this one ended: the poll's cursor is the hub's page token. Settings:
+    The next run goes on where this one ended: the poll's cursor is the hub's page token. A page
+    that the carrier fails to answer is asked again, and passed after PAGE_FAILURES_MAX times: one
+    of its parcels may be the reason, and the pages behind it must not wait for ever. Settings:
     carrier_code, and tracking_parcels_per_poll, how many one run asks about.
     """
     carrier_code = poll.settings.text("carrier_code")
@@ -113,7 +125,7 @@ async def ask_about_moving(poll: Poll, page_size: int, ask: Ask) -> None:
             await poll.advance(b"")
             return
         if labels:
-            await ask(labels)
+            await _ask_page(poll, ask, labels, token)
         left -= len(labels)
         await poll.advance(token)
         if left <= 0:
@@ -123,6 +135,34 @@ async def ask_about_moving(poll: Poll, page_size: int, ask: Ask) -> None:
             if left < parcels_max or not may_begin_anew:
                 return
             may_begin_anew = False
+
+
+async def _ask_page(
+    poll: Poll, ask: Ask, labels: Sequence[label_pb2.Label], next_token: str
+) -> None:
+    """Ask about a page; what failed too often running is passed, and still raised."""
+    first = labels[0].tracking_number
+    try:
+        await ask(labels)
+    except (Throttled, Unreachable):
+        # The carrier is away, or wants a rest: that is no parcel's fault.
+        raise
+    except VendorOutcome as failed:
+        page, times = _failed_pages.get(poll.endpoint, ("", 0))
+        times = times + 1 if page == first else 1
+        _failed_pages[poll.endpoint] = first, times
+        if times >= PAGE_FAILURES_MAX:
+            del _failed_pages[poll.endpoint]
+            log.warning(
+                "%d parcels from %s on are passed: tracking failed %d times running: %s",
+                len(labels),
+                first,
+                times,
+                failed.reason,
+            )
+            await poll.advance(next_token)
+        raise
+    _failed_pages.pop(poll.endpoint, None)
 
 
 async def each_at_once(
