@@ -14,7 +14,11 @@ from databases import KINDS, in_new_database
 from sqlalchemy import Connection, insert, select, text
 
 BEFORE = "0040"
-NUMBERS = ("1Z-label", "1Z-shipment", "1Z-scan", "1Z-other", "1Z-return", "1Z-gone")
+NUMBERS = (
+    "1Z-label", "1Z-shipment", "1Z-scan", "1Z-other", "1Z-return", "1Z-gone", "1Z-ended",
+    "1Z-ended-return",
+)  # fmt: skip
+RETURNS = {"1Z-return": "shipment-4", "1Z-ended-return": "shipment-7"}
 
 
 def changed(kind: str, name: str, updated_at: int) -> dict[str, Any]:
@@ -35,7 +39,8 @@ def scanned(number: str, carrier_code: str, record_time: int) -> dict[str, Any]:
 async def test_parcels_of_before_say_when_they_were_heard_of(tmp_path: Path, kind: str) -> None:
     """Proves that a parcel was heard of with the last change of its label, of its shipment or its
     return, or with its last stored scan, whichever is the latest, and not with the scan of another
-    carrier's parcel of the same number; one of which nothing is left, never."""
+    carrier's parcel of the same number; one of which nothing is left, never, and neither one that
+    has ended, unless it is a return's."""
     found: dict[str, int] = {}
 
     def migrate(connection: Connection) -> None:
@@ -46,17 +51,19 @@ async def test_parcels_of_before_say_when_they_were_heard_of(tmp_path: Path, kin
             objects.append(
                 changed("shipment", f"shipment-{place}", 60 if number == "1Z-shipment" else 20)
             )
-        objects.append(changed("customer_return", "shipment-4", 70))
+        objects += [changed("customer_return", name, 70) for name in RETURNS.values()]
+        objects.append(changed("label", "label-6", 80))
         connection.execute(insert(tables.objects), objects)
         scans = [scanned("1Z-scan", "UPSN", 30), scanned("1Z-scan", "UPSN", 40)]
         scans.append(scanned("1Z-other", "DHL", 90))
         connection.execute(insert(tables.scans), scans)
         parcels = []
         for place, number in enumerate(NUMBERS):
-            label_id = f"label-{place}" if number != "1Z-return" else ""
+            label_id = "" if number in RETURNS else f"label-{place}"
+            milestone = "RETURNED" if "ended" in number else "RETURNING"
             row = rows.PARCELS.row(
                 ParcelRecord(
-                    "UPSN", number, label_id, f"shipment-{place}", "", "o", 0, "RETURNING", None,
+                    "UPSN", number, label_id, f"shipment-{place}", "", "o", 0, milestone, None,
                     False, 0,
                 )
             )  # fmt: skip
@@ -72,4 +79,4 @@ async def test_parcels_of_before_say_when_they_were_heard_of(tmp_path: Path, kin
         )
 
     await in_new_database(tmp_path, kind, migrate)
-    assert found == dict(zip(NUMBERS, (50, 60, 40, 20, 70, 0), strict=True))
+    assert found == dict(zip(NUMBERS, (50, 60, 40, 20, 70, 0, 0, 70), strict=True))
