@@ -54,6 +54,10 @@ MAX_ERRORS: Final = 50
 FLOAT_KINDS: Final = ("FLOAT", "REAL", "DOUBLE")
 NUMERIC_KINDS: Final = ("NUMERIC", "DECIMAL", "NUMBER", *FLOAT_KINDS)
 WHOLE_KINDS: Final = ("INT", "BIGINT", "SMALLINT", "TINYINT", "MEDIUMINT")
+FLOATS_OF_SQLITE: Final = (
+    "would hold binary floats: declare it TEXT in SQLite, or let the layout write whole numbers "
+    "(implied = true)"
+)
 # A type that says how many digits it keeps, and how many of them behind the point.
 _SCALE: Final = re.compile(r"(?:NUMERIC|DECIMAL|NUMBER)\(\s*\d+\s*(?:,\s*(?P<scale>\d+)\s*)?\)")
 Rows = Sequence[tuple[Record, Mapping[str, Stored]]]
@@ -267,9 +271,14 @@ async def problems(database: Database, layout: TableLayout) -> list[str]:
     for record in layout.records.values():
         there = await database.columns(record.table)
         for each in filter(_is_fraction, record.columns):
-            # What is only read is not rounded by a column with room for less.
-            decimals = 0 if layout.claim.id else each.field.decimals
-            if why := _rounds(there[each.column.upper()], decimals, database.dialect):
+            kind = there[each.column.upper()].upper()
+            if layout.claim.id:
+                # What is only read is rounded by nobody, and a float that is read speaks for
+                # itself; a column of SQLite alone makes floats of what was a decimal number.
+                why = FLOATS_OF_SQLITE if _makes_floats(kind, database, NUMERIC_KINDS) else ""
+            else:
+                why = _rounds(kind, each.field.decimals, database)
+            if why:
                 found.append(f"{record.table}.{each.column} {why}")
     if not layout.claim.id and layout.unique == "enforced":
         where = (layout.ledger.table, layout.ledger.reference)
@@ -301,18 +310,21 @@ def _needed(layout: TableLayout) -> dict[str, set[str]]:
     return {name: columns - {""} for name, columns in found.items()}
 
 
-def _rounds(kind: str, decimals: int, dialect: str) -> str:
+def _makes_floats(kind: str, database: Database, kinds: tuple[str, ...]) -> bool:
+    return database.is_sqlite and kind.startswith(kinds)
+
+
+def _rounds(kind: str, decimals: int, database: Database) -> str:
     """Why a column of this type would not keep so many decimals, which no database says when it is
     written to; "": it does."""
-    kind = kind.upper()
-    if dialect == "sqlite" and kind.startswith((*NUMERIC_KINDS, *WHOLE_KINDS)):
-        return (
-            "would hold binary floats: declare it TEXT in SQLite, or let the layout write whole "
-            "numbers (implied = true)"
-        )
+    if _makes_floats(kind, database, (*NUMERIC_KINDS, *WHOLE_KINDS)):
+        return FLOATS_OF_SQLITE
     # Oracle's FLOAT is a decimal number of 38 digits.
-    if kind.startswith(FLOAT_KINDS) and dialect != "oracle":
-        return "would hold binary floats: declare it NUMERIC"
+    if kind.startswith(FLOAT_KINDS) and database.dialect != "oracle":
+        return (
+            "would hold binary floats: declare it NUMERIC, or let the layout write whole numbers "
+            "(implied = true)"
+        )
     limit = _SCALE.fullmatch(kind)
     scale = int(limit["scale"] or 0) if limit else 0
     # A type that names no limit has none, but for whole numbers.
