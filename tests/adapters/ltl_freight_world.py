@@ -15,6 +15,7 @@ from crossdock.errors import NotFoundError, Refusal
 from crossdock.freight.v1 import freight_service_pb2
 from crossdock.fulfillment.v1 import fulfillment_events_pb2
 from crossdock.label.v1 import label_service_pb2
+from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
 from crossdock_adapters.ltl_freight import conformance
 from crossdock_adapters.ltl_freight.adapter import ADAPTER, Carrier
@@ -41,7 +42,8 @@ class FreightHub(SmallHub):
         super().__init__()
         self.billed: dict[str, freight_service_pb2.RecordFreightInvoiceRequest] = {}
         self.refuse_invoices: Exception | None = None
-        self.freight = self
+        self.freight = self.lineage = self
+        self.traced: list[str] = []
 
     async def RecordFreightInvoice(
         self, request: freight_service_pb2.RecordFreightInvoiceRequest
@@ -60,6 +62,19 @@ class FreightHub(SmallHub):
             if label.tracking_number == request.tracking_number:
                 return label_service_pb2.GetLabelResponse(label=label)
         raise NotFoundError(Refusal("OBJECT_NOT_FOUND", "no label"), grpc.StatusCode.NOT_FOUND)
+
+    async def Trace(
+        self, request: lineage_service_pb2.TraceRequest
+    ) -> lineage_service_pb2.TraceResponse:
+        """By the reference of a booking: the shipments of its flow, here all that there are."""
+        check(request)
+        self.traced.append(request.id)
+        if all(label.purchase_reference != request.id for label in self.stored):
+            raise NotFoundError(Refusal("OBJECT_NOT_FOUND", "no flow"), grpc.StatusCode.NOT_FOUND)
+        found = lineage_service_pb2.TraceResponse()
+        for label in self.stored:
+            found.lineage.nodes.add(kind="shipment", id=label.shipment_id)
+        return found
 
 
 class World:

@@ -182,6 +182,35 @@ async def test_freight_is_booked_once_delivered_and_another_cancelled(
         assert sandbox.tick_error == "" and not books["unreadable"]
 
 
+async def test_freight_under_the_carriers_own_pro_is_found_by_our_reference(
+    hub: RunningHub, lane: Lane, tmp_path: Path
+) -> None:
+    """Proves at a real hub that a delivery reported under a PRO that no label has brings the two
+    pallets of the booking to delivered whose reference its 214 repeats."""
+    await dock_in_fresno(hub)
+    async with carrier(tmp_path) as sandbox, Story(hub, lane) as story:
+        settings = {
+            **conformance.settings(sandbox, tmp_path),
+            "freight_class": "85",
+            # The hub knows labels of the other tests by their numbers.
+            "pro_first": 500000501,
+            "mailbox_interval_seconds": 0.1,
+            "wait_for_first_seconds": 0.1,
+        }
+        async with hosted(hub, lane.carrier, ADAPTER, settings):
+            shipment = (await packed(story, 2)).id
+            booked = partial(all_are, story, shipment, "buy_label", 2)
+            await eventually(booked, "the booking", WAIT_SECONDS)
+            reference = (await labels_of(story, shipment))[0].purchase_reference
+            await story.manifest(shipment)
+            said = conformance.status(7, "D1", "1405")
+            named = f"B10*77-1234567*{reference}*".encode()
+            body = said.replace(f"B10*{conformance.PRO}*S-2001*".encode(), named)
+            assert body != said
+            (sandbox.mailbox_folder() / "from_carrier" / "own.edi").write_bytes(body)
+            await eventually(lambda: delivered(story, shipment), "both arrive", WAIT_SECONDS)
+
+
 async def test_a_refusal_after_a_throttled_call_is_a_refusal(
     hub: RunningHub, lane: Lane, tmp_path: Path
 ) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from crossdock.errors import (
     AlreadyUsedError,
@@ -14,7 +13,7 @@ from crossdock.errors import (
     NotFoundError,
     PreconditionError,
 )
-from crossdock.label.v1 import label_pb2, label_service_pb2
+from crossdock.label.v1 import label_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2
 
@@ -22,6 +21,7 @@ from crossdock_adapters.ltl_freight import (
     agreed_way,
     earlier_calls,
     goods,
+    handling_units,
     payer,
     tendering,
     translate,
@@ -37,9 +37,9 @@ from crossdock_adapters.ltl_freight.client import (
     RefusedInOwnWords,
     Taken,
 )
-from crossdock_adapters.ltl_freight.pro_numbers import ProRange
+from crossdock_adapters.ltl_freight.pro_numbers import ProRange, range_of
 from crossdock_adapters.ltl_freight.translate import BolRules
-from crossdock_adapters.ltl_freight.translate_status import StatusRules
+from crossdock_adapters.ltl_freight.translate_status import Status, StatusRules
 from crossdock_adapters.ltl_freight.translate_tender import TenderRules
 from crossdock_adapters.sdk import (
     carrier_labels,
@@ -71,9 +71,6 @@ from crossdock_adapters.sdk.work import HeldPayload, Poll, Work
 from crossdock_adapters.sdk.x12 import acknowledgments
 from crossdock_adapters.sdk.x12.envelopes import Group, TransactionSet
 from crossdock_adapters.sdk.x12.segments import ENCODINGS
-
-if TYPE_CHECKING:
-    from crossdock.client import HubClient
 
 ADAPTER = Adapter.load(__package__)
 
@@ -132,13 +129,7 @@ async def connect(settings: Settings, secrets: Secrets) -> Carrier:
     ]
     if unknown:
         raise SettingsError(f"accessorials: {', '.join(unknown)} is no code of the standard")
-    numbers = ProRange(
-        first=settings.integer("pro_first"),
-        last=settings.integer("pro_last"),
-        digits=settings.integer("pro_digits"),
-        prefix=settings.text("pro_prefix"),
-        check=settings.text("pro_check"),
-    )
+    numbers = range_of(settings)
     if numbers.problem():
         raise SettingsError(numbers.problem())
     mailbox = None
@@ -230,7 +221,7 @@ async def void_label(work: Work, vendor: Carrier) -> Confirmed:
     """Cancels the bill of lading of a package's shipment; cancelling twice is one."""
     shipment: shipment_pb2.Shipment = work.event.shipment
     carrier = work.settings.text("carrier_code")
-    listed = await _labels_of(work.hub, shipment.id)
+    listed = await handling_units.labels_of(work.hub, shipment.id)
     labels = [each for each in listed if each.carrier_code == carrier]
     valid = [each for each in labels if each.state != label_pb2.LABEL_STATE_VOIDED]
     label = next((each for each in valid if each.package_id == work.item), None)
@@ -254,7 +245,9 @@ async def void_label(work: Work, vendor: Carrier) -> Confirmed:
     else:
         await _cancel(work, vendor.bols, pro)
     # All of them: the hub may have dropped the purchase and the void of another unit untouched.
-    numbers = dict.fromkeys([number, *(each.tracking_number for each in _under(pro, valid))])
+    numbers = dict.fromkeys(
+        [number, *(each.tracking_number for each in handling_units.under(pro, valid))]
+    )
     facts = [carrier_labels.void_request(work.endpoint, carrier, each) for each in numbers]
     return Confirmed([Reference("voided_tracking_number", number)], facts)
 
@@ -429,47 +422,30 @@ async def _tell_status(poll: Poll, found: TransactionSet, group: Group) -> Read:
         return Read.of([error])
     errors = list(status.errors)
     try:
-        await _report(poll, status.pro, status.events)
+        await _report(poll, status)
     except carrier_reports.Refusal as refusal:
         errors.append(Unreadable(str(refusal), found.header.place()))
     return Read.of(errors)
 
 
-async def _report(poll: Poll, pro: str, events: Sequence[tracking_pb2.TrackingEvent]) -> None:
-    """The scans of a PRO, for each handling unit under it."""
+async def _report(poll: Poll, status: Status) -> None:
+    """The scans of a 214, for each handling unit that it is about."""
+    carrier, own = poll.settings.text("carrier_code"), range_of(poll.settings)
+    found = await handling_units.of_status(poll.hub, carrier, status.pro, status.shipment, own)
     most = carrier_scans.MAX_SCANS_PER_REQUEST
-    for number in await _units_of(poll.hub, poll.settings.text("carrier_code"), pro):
-        own = []
-        for event in events:
-            copied = tracking_pb2.TrackingEvent()
-            copied.CopyFrom(event)
-            copied.tracking_number = number
-            own.append(copied)
-        for start in range(0, len(own), most):
-            await carrier_reports.report(poll.hub, poll.endpoint, own[start : start + most])
+    for number in found.numbers:
+        events = [_of_unit(event, number, found.note) for event in status.events]
+        for start in range(0, len(events), most):
+            await carrier_reports.report(poll.hub, poll.endpoint, events[start : start + most])
 
 
-async def _units_of(hub: HubClient, carrier_code: str, pro: str) -> list[str]:
-    """The numbers of the handling units under a PRO; the PRO alone while no label is known."""
-    try:
-        request = label_service_pb2.GetLabelRequest(tracking_number=pro)
-        label = (await hub.labels.GetLabel(request)).label
-    except NotFoundError:
-        return [pro]
-    if label.carrier_code != carrier_code:
-        return [pro]
-    own = _under(pro, await _labels_of(hub, label.shipment_id))
-    return sorted({pro, *(each.tracking_number for each in own)})
-
-
-async def _labels_of(hub: HubClient, shipment_id: str) -> Sequence[label_pb2.Label]:
-    """Every label of a shipment, void ones too."""
-    request = label_service_pb2.ListLabelsRequest(
-        page_size=carrier_reports.MAX_LABELS_OF_A_SHIPMENT, shipment_id=shipment_id
-    )
-    return (await hub.labels.ListLabels(request)).labels
-
-
-def _under(pro: str, labels: Sequence[label_pb2.Label]) -> list[label_pb2.Label]:
-    """Those of the handling units under a PRO."""
-    return [each for each in labels if pro in (each.tracking_number, each.carrier_shipment_number)]
+def _of_unit(
+    event: tracking_pb2.TrackingEvent, number: str, note: str
+) -> tracking_pb2.TrackingEvent:
+    """A scan of a handling unit. note: in front of its words, which may fill all the room."""
+    copied = tracking_pb2.TrackingEvent()
+    copied.CopyFrom(event)
+    copied.tracking_number = number
+    said = "; ".join(filter(None, (note, event.description)))
+    copied.description = said[: carrier_scans.MAX_DESCRIPTION]
+    return copied

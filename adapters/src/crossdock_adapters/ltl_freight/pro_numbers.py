@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from crossdock_adapters.sdk.outcomes import NeedsPerson
+from crossdock_adapters.sdk.settings import Settings
 
 NO_CHECK: Final = "none"
 MAX_CHARACTERS: Final = 20
@@ -69,6 +70,25 @@ class ProRange:
             )
         digits = f"{number:0{self.digits}d}"
         return f"{self.prefix}{digits}{CHECKS[self.check](digits)}"
+
+    def has(self, pro: str) -> bool:
+        """Whether a PRO number, as `plain` writes it, is of this range."""
+        digits = pro.removeprefix(self.prefix)[: self.digits]
+        if not (digits.isascii() and digits.isdigit()):
+            return False
+        number = int(digits)
+        return self.first <= number <= self.last and self.written(number) == pro
+
+
+def range_of(settings: Settings) -> ProRange:
+    """The range that the carrier gave the deployment."""
+    return ProRange(
+        first=settings.integer("pro_first"),
+        last=settings.integer("pro_last"),
+        digits=settings.integer("pro_digits"),
+        prefix=settings.text("pro_prefix"),
+        check=settings.text("pro_check"),
+    )
 
 
 def plain(pro: str) -> str:

@@ -37,6 +37,8 @@ AHEAD: Final = frozenset({"B6", "C1"})
 LOCAL: Final = "LT"
 MAX_PRO: Final = 60
 MAX_SIGNER: Final = 100
+# Data element 145.
+MAX_SHIPMENT: Final = 30
 _SIGNED: Final = re.compile(
     r"\b(?:signed(?: for)?|signature|received|recd|rcvd|pod)\s*(?:by\b\s*:?|:)\s*([^;]+)",
     re.IGNORECASE,
@@ -91,11 +93,15 @@ class StatusRules:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a 214 says: the scans of one PRO, in its order, and what could not be read."""
+    """What a 214 says: the scans of one PRO, in its order, and what could not be read.
+
+    shipment: B10-02, the shipment identification number, which is the shipper's; "": not said.
+    """
 
     pro: str
     events: tuple[tracking_pb2.TrackingEvent, ...]
     errors: tuple[Unreadable, ...] = ()
+    shipment: str = ""
 
 
 def read(found: TransactionSet, group: Group, mappings: Mappings, rules: StatusRules) -> Status:
@@ -119,7 +125,9 @@ def read(found: TransactionSet, group: Group, mappings: Mappings, rules: StatusR
             errors.append(error)
     if not events and not errors:
         errors.append(head.lacks("AT7"))
-    return Status(pro, tuple(events), tuple(errors))
+    # It only helps where the PRO is unknown: what is wrong in it costs nobody a scan.
+    shipment = head.delimiters.clean(head.raw(2))[:MAX_SHIPMENT]
+    return Status(pro, tuple(events), tuple(errors), shipment)
 
 
 def source_time(
