@@ -30,7 +30,8 @@ def test_a_line_packed_in_another_unit_is_said_not_to_be_compared() -> None:
     assert verdict(flow, root).endswith(
         f"; line 1 (SKU-1) of {request.number} was asked for in EA and packed, or called short, in "
         "CS, which the hub does not compare: whether something is missing the warehouse has to "
-        "say; have it packed in the unit of the order, or the packages corrected (UpdateShipment)."
+        "say; have it packed in the unit of the order, the packages corrected (UpdateShipment), or "
+        "the ERP tell how much of one unit of the item the other is (UpsertUnitConversions)."
     )
     flow.void(shipment.id)
     assert "compare" not in verdict(flow, root)

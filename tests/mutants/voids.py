@@ -76,16 +76,16 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}objects/shortages.py",
         SEVERAL,
         a_request_is_shipped_though_goods_are_to_be_packed=(
-            " or len(gone) < len(packed) or still_to_pack(request, packed):\n",
+            " or len(gone) < len(packed) or still_to_pack(request, packed, units):\n",
             " or len(gone) < len(packed):\n",
         ),
         a_request_is_shipped_though_a_shipment_is_at_the_dock=(
-            " or len(gone) < len(packed) or still_to_pack(request, packed):\n",
-            " or still_to_pack(request, packed):\n",
+            " or len(gone) < len(packed) or still_to_pack(request, packed, units):\n",
+            " or still_to_pack(request, packed, units):\n",
         ),
         what_a_second_pick_found_is_short=(
-            "    not_picked = _less(amounts(request.lines), amounts(request.picked))\n",
-            "    not_picked = amounts(request.lines)\n",
+            "    not_picked = _less(asked, picked)\n",
+            "    not_picked = asked\n",
         ),
         what_was_voided_is_awaited_though_a_pick_is_short_of_it=(
             "    short = _larger(short_at_docks(ordered, shipments), at_pick)\n",

@@ -7,7 +7,7 @@ warehouse's word, and so is the pack; one of the two has to be corrected.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -122,11 +122,16 @@ def shipped_amounts(shipment: shipment_pb2.Shipment) -> Amounts:
     return amounts(row for departure in shipment.departures for row in departure.shipped)
 
 
-def cancelled_amounts(shipment: shipment_pb2.Shipment) -> Amounts:
-    """What of each line will not be shipped: each confirm tells the whole, the largest counts."""
+def cancelled_amounts(
+    shipment: shipment_pb2.Shipment, counted: Callable[[Amounts], Amounts] = lambda told: told
+) -> Amounts:
+    """What of each line will not be shipped: each confirm tells the whole, the largest counts.
+
+    counted: what each confirm tells, in the units to compare it in.
+    """
     found: Amounts = defaultdict(Decimal)
     for departure in shipment.departures:
-        for key, quantity in amounts(departure.cancelled).items():
+        for key, quantity in counted(amounts(departure.cancelled)).items():
             found[key] = max(found[key], quantity)
     return found
 

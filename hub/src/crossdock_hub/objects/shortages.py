@@ -24,6 +24,7 @@ from crossdock_hub.objects.departures import (
     shipped_amounts,
     still_at_dock,
 )
+from crossdock_hub.objects.line_units import AS_TOLD, LineUnits
 
 NOTHING = Decimal(0)
 # In which order moments of one time are looked at: what is decided in one batch has one time.
@@ -115,52 +116,73 @@ def stay_for_good(shipment: shipment_pb2.Shipment, request: Reckoning) -> list[s
     return [package.id for package in staying if all(map(is_done, contents([package])))]
 
 
-def short_at_pick(request: fulfillment_pb2.FulfillmentRequest) -> Amounts:
+def short_at_pick(
+    request: fulfillment_pb2.FulfillmentRequest, units: LineUnits = AS_TOLD
+) -> Amounts:
     """What of each line the picks of a request did not find, at most what is not picked: another
     pick may have found what one was short of. In a unit that was not asked for it has no bound."""
-    not_picked = _less(amounts(request.lines), amounts(request.picked))
-    short = amounts(request.short)
+    asked, picked = units.of(amounts(request.lines)), units.of(amounts(request.picked))
+    not_picked = _less(asked, picked)
+    short = units.of(amounts(request.short))
     return {key: min(each, not_picked.get(key, each)) for key, each in short.items()}
 
 
 def still_to_pack(
-    request: fulfillment_pb2.FulfillmentRequest, shipments: Sequence[shipment_pb2.Shipment]
+    request: fulfillment_pb2.FulfillmentRequest,
+    shipments: Sequence[shipment_pb2.Shipment],
+    units: LineUnits,
 ) -> Amounts:
-    """What of each line of a fulfillment request is in no carton and nobody said is short.
+    """What of each line of a fulfillment request is in no carton and nobody said is short, in the
+    unit that the line is counted in.
 
-    Nothing of a line that is packed or short in another unit than it was asked for in: nobody says
-    how much of it that is. shipments: of the request.
+    Nothing of a line that is packed or short in a unit that is not counted in that of the line:
+    nobody says how much of it that is. shipments: of the request. units: how to count its lines.
     """
-    requested = amounts(request.lines)
-    packed = contents(each for mate in shipments if not is_voided(mate) for each in mate.packages)
-    short = _larger(short_at_pick(request), _never_packed(shipments))
-    accounted = _more(packed, short)
+    requested = units.of(amounts(request.lines))
+    accounted = _accounted(request, shipments, units)
     unknown = _in_other_units(requested, accounted)
     missing = _less(requested, accounted)
     return {key: each for key, each in missing.items() if each and key not in unknown}
 
 
 def not_compared(
-    request: fulfillment_pb2.FulfillmentRequest, shipments: Sequence[shipment_pb2.Shipment]
+    request: fulfillment_pb2.FulfillmentRequest,
+    shipments: Sequence[shipment_pb2.Shipment],
+    units: LineUnits,
 ) -> dict[tuple[int, str], set[str]]:
     """In which other units goods of a line are packed or short than the one it was asked for in, by
-    line and that unit: of these lines nobody says what is missing. shipments: of the request."""
-    requested = amounts(request.lines)
-    packed = contents(each for mate in shipments if not is_voided(mate) for each in mate.packages)
-    told = _more(packed, _larger(short_at_pick(request), _never_packed(shipments)))
+    line and that unit: of these lines nobody says what is missing. shipments: of the request;
+    units: how to count its lines."""
+    requested = units.of(amounts(request.lines))
+    told = _accounted(request, shipments, units)
     return {
         (line, unit): {u for (n, u), quantity in told.items() if n == line and quantity} - {unit}
         for line, unit in sorted(_in_other_units(requested, told))
     }
 
 
+def _accounted(
+    request: fulfillment_pb2.FulfillmentRequest,
+    shipments: Sequence[shipment_pb2.Shipment],
+    units: LineUnits,
+) -> Amounts:
+    """What of each line is packed or short."""
+    packed = contents(each for mate in shipments if not is_voided(mate) for each in mate.packages)
+    short = _larger(short_at_pick(request, units), _never_packed(shipments, units))
+    return _more(units.of(packed), short)
+
+
 def state_of_request(
-    request: fulfillment_pb2.FulfillmentRequest, shipments: Sequence[shipment_pb2.Shipment]
+    request: fulfillment_pb2.FulfillmentRequest,
+    shipments: Sequence[shipment_pb2.Shipment],
+    units: LineUnits,
 ) -> str:
-    """How far a fulfillment request has come by all of its shipments; "" before all of it left."""
+    """How far a fulfillment request has come by all of its shipments; "" before all of it left.
+
+    units: how to count its lines."""
     packed = [shipment for shipment in shipments if not is_voided(shipment)]
     gone = [each for each in packed if nothing_more_to_come(each) or each.state in _ARRIVED]
-    if not packed or len(gone) < len(packed) or still_to_pack(request, packed):
+    if not packed or len(gone) < len(packed) or still_to_pack(request, packed, units):
         return ""
     states = {shipment.state for shipment in packed}
     kept = shipment_pb2.SHIPMENT_STATE_DELIVERED in states
@@ -266,13 +288,15 @@ def _to_be_packed_again(
     return found
 
 
-def _never_packed(shipments: Iterable[shipment_pb2.Shipment]) -> Amounts:
+def _never_packed(
+    shipments: Iterable[shipment_pb2.Shipment], units: LineUnits = AS_TOLD
+) -> Amounts:
     """What confirms cancel beside what has not left of what was packed: it was in no carton."""
     found: Amounts = {}
     for shipment in shipments:
         if has_left(shipment):
-            told = _more(shipped_amounts(shipment), cancelled_amounts(shipment))
-            found = _more(found, _less(told, contents(shipment.packages)))
+            told = _more(units.of(shipped_amounts(shipment)), cancelled_amounts(shipment, units.of))
+            found = _more(found, _less(told, units.of(contents(shipment.packages))))
     return found
 
 

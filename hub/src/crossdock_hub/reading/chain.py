@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import breaking, pacing
 from crossdock_hub.delivery.registry import compile_endpoint
+from crossdock_hub.objects.line_units import LineUnits, line_units, wanted
 from crossdock_hub.records import (
     AttemptRecord,
     DeliveryRecord,
@@ -81,6 +82,7 @@ class Chain:
     """Everything known of one flow. attempts, words of operators: by delivery id, oldest first.
 
     held: facts that name it and are not written yet, the oldest HELD_MAX, without what they carry.
+    conversions: of units, by which lines are counted that are packed in others than were asked for.
     """
 
     root_id: str
@@ -91,6 +93,22 @@ class Chain:
     scans: Sequence[ScanRecord] = ()
     words: Mapping[str, Sequence[OperatorWordRecord]] = field(default_factory=dict)
     held: Sequence[HeldFactRecord] = ()
+    conversions: Sequence[ObjectRecord] = ()
+
+    def units_of(self, request: Any, shipments: Sequence[Any]) -> LineUnits:
+        """How to count the lines of a fulfillment request, by its messages."""
+        return line_units(request, shipments, [each.message for each in self.conversions])
+
+
+def conversions_wanted(objects: Sequence[ObjectRecord]) -> set[str]:
+    """Numbers of the unit conversions that `Chain.conversions` has of a flow with these objects."""
+    shipments: list[Any] = [each.message for each in objects if each.kind == "shipment"]
+    found: set[str] = set()
+    for record in objects:
+        if record.kind == "fulfillment_request":
+            own = [each for each in shipments if each.fulfillment_request_id == record.id]
+            found |= wanted(record.message, own)
+    return found
 
 
 def situations(

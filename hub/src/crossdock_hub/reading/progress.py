@@ -283,7 +283,7 @@ def _unpacked(chain: Chain, shipments: Sequence[ObjectRecord], now: int) -> Judg
         message: Any = request.message
         packed: list[Any] = [shipment.message for shipment in shipments]
         own = [each for each in packed if each.fulfillment_request_id == request.id]
-        rest = still_to_pack(message, own)
+        rest = still_to_pack(message, own, chain.units_of(message, own))
         if rest:
             return Judgement(
                 "UNDER_WAY",
@@ -303,10 +303,9 @@ def _back_at_dock(
             continue
         message: Any = request.message
         undone = [each for each in chain.objects if _left_and_voided(each, request)]
-        own: list[Any] = [each.message for each in shipments]
-        rest = still_to_pack(
-            message, [each for each in own if each.fulfillment_request_id == request.id]
-        )
+        packed: list[Any] = [each.message for each in shipments]
+        own = [each for each in packed if each.fulfillment_request_id == request.id]
+        rest = still_to_pack(message, own, chain.units_of(message, own))
         if not undone or not rest:
             continue
         newest: Any = max(undone, key=_voided_at).message

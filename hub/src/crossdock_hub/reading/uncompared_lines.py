@@ -1,4 +1,4 @@
-"""Lines that are packed in another unit than was asked for: nothing says what they lack."""
+"""Lines packed in another unit that no conversion of the item tells: nobody says what they lack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def uncompared(chain: Chain) -> str:
         request: Any = record.message
         items = {line.line_number: line.item_number for line in request.lines}
         own = [each for each in shipments if each.fulfillment_request_id == record.id]
-        for (line, unit), others in not_compared(request, own).items():
+        units = chain.units_of(request, own)
+        for (line, unit), others in not_compared(request, own, units).items():
             found.append(
                 f"line {line} ({items[line]}) of {request.number} was asked for in {unit} and "
                 f"packed, or called short, in {listed(sorted(others))}"
@@ -33,6 +34,7 @@ def uncompared(chain: Chain) -> str:
     named = listed([*found[:NAMED_MAX], *([f"{more} lines more"] if more > 0 else [])])
     return (
         f"{named}, which the hub does not compare: whether something is missing the warehouse has "
-        "to say; have it packed in the unit of the order, or the packages corrected "
-        "(UpdateShipment)"
+        "to say; have it packed in the unit of the order, the packages corrected "
+        "(UpdateShipment), or the ERP tell how much of one unit of the item the other is "
+        "(UpsertUnitConversions)"
     )

@@ -26,7 +26,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.archive.records import ArchivePart, key_of
 from crossdock_hub.config import Limits
-from crossdock_hub.reading.chain import Chain, Figures, LaneFigures, StoredEvent
+from crossdock_hub.objects.line_units import KIND as UNIT_CONVERSION
+from crossdock_hub.reading.chain import Chain, Figures, LaneFigures, StoredEvent, conversions_wanted
 from crossdock_hub.records import (
     OCCUPYING_STATES,
     SETTLED_STATES,
@@ -453,6 +454,8 @@ class Reader:
 
             family = select(t.objects).where(o.root_id == root_id).order_by(o.id)
             objects = self._objects(await rows_of(family))
+            by_units = and_(o.kind == UNIT_CONVERSION, o.number.in_(conversions_wanted(objects)))
+            conversions = self._objects(await rows_of(select(t.objects).where(by_units)))
             flow = select(t.deliveries).where(d.root_id == root_id).order_by(d.sequence, d.id)
             deliveries = [rows.delivery_record(row) for row in await rows_of(flow)]
             told = select(t.events).where(e.root_id == root_id).order_by(e.sequence)
@@ -466,7 +469,8 @@ class Reader:
             attempts = await attempts_of(connection, ids)
             words = await words_of(connection, ids)
             held = await held_of_flow(connection, root_id)
-        return Chain(root_id, objects, events, deliveries, attempts, scans, words, held)
+        found = objects, events, deliveries, attempts, scans, words, held, conversions
+        return Chain(root_id, *found)
 
 
 def delivery_position(record: DeliveryRecord) -> str:

@@ -9,7 +9,14 @@ from typing import Any
 from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2, shipment_service_pb2
 
 from crossdock_hub.delivery.emission import emit
-from crossdock_hub.objects import departures, lifecycle, parcel_news, resources, shortages
+from crossdock_hub.objects import (
+    departures,
+    lifecycle,
+    line_units,
+    parcel_news,
+    resources,
+    shortages,
+)
 from crossdock_hub.records import ObjectRecord, ParcelRecord
 from crossdock_hub.refusals import stale, transition
 from crossdock_hub.unit import Key, Unit
@@ -243,10 +250,34 @@ def settle_request(unit: Unit, request_id: str) -> None:
         return
     request: Any = record.message
     shipments: list[Any] = [each.message for each in _of_request(unit, record)]
-    state = shortages.state_of_request(request, shipments)
+    units = line_units.line_units(request, shipments, _conversions(unit, request, shipments))
+    state = shortages.state_of_request(request, shipments, units)
     reached = lifecycle.advance("fulfillment_request", record.state, state or record.state)
     if reached != record.state:
         resources.change(unit, record, lambda m: resources.set_state(m, reached))
+
+
+def settling_keys(unit: Unit, shipment_id: str) -> set[Key]:
+    """What `settle_request` reads beside the flow of a shipment that is read: nothing, unless lines
+    are packed in several units. Whoever settles many asks for all of it at once."""
+    shipment = unit.object("shipment", shipment_id)
+    request_id = getattr(shipment and shipment.message, "fulfillment_request_id", "")
+    request = unit.object("fulfillment_request", request_id) if request_id else None
+    if request is None:
+        return set()
+    return _wanted_units(request.message, [each.message for each in _of_request(unit, request)])
+
+
+def _wanted_units(request: Any, shipments: list[Any]) -> set[Key]:
+    return {("number", line_units.KIND, each) for each in line_units.wanted(request, shipments)}
+
+
+def _conversions(unit: Unit, request: Any, shipments: list[Any]) -> list[Any]:
+    """The unit conversions that say how the lines of a request are counted."""
+    wanted = _wanted_units(request, shipments)
+    unit.require(wanted)
+    found = [unit.by_number(line_units.KIND, str(number)) for _, _, number in sorted(wanted)]
+    return [record.message for record in found if record is not None]
 
 
 def progress_of(shipment: Any, package_id: str) -> shipment_pb2.PackageProgress:

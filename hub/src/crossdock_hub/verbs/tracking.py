@@ -38,7 +38,12 @@ from crossdock_hub.verbs.retracing import (
     scans_key,
 )
 from crossdock_hub.verbs.scan_meanings import Reported, milestone_name, wanted
-from crossdock_hub.verbs.shipments import progress_of, settle_request, settle_state
+from crossdock_hub.verbs.shipments import (
+    progress_of,
+    settle_request,
+    settle_state,
+    settling_keys,
+)
 
 MINUTE_MICROSECONDS = 60_000_000
 
@@ -194,6 +199,7 @@ def _report(unit: Unit, scans: Any, reports: list[Reported]) -> list[types_pb2.F
         if step.reported.milestone in lifecycle.WAY_BACK and not parcel.comes_back:
             return_labels.move_on_the_way_back(unit, parcel)
         receipts.append(APPLIED)
+    unit.require(_settling_keys(unit, moved))
     for shipment_id, moves in moved.items():
         parcels_of = [unit.get(move.step.reported.parcel_key) for move in moves]
         if parcels_of[0].comes_back:
@@ -204,6 +210,15 @@ def _report(unit: Unit, scans: Any, reports: list[Reported]) -> list[types_pb2.F
         _queue(unit, partition, messages)
     scan_meanings.prove(unit, told)
     return receipts
+
+
+def _settling_keys(unit: Unit, moved: dict[str, list[Move]]) -> set[Key]:
+    """What is read for all shipments that are moved, once for all of them."""
+    keys: set[Key] = set()
+    for shipment_id, moves in moved.items():
+        if not unit.get(moves[0].step.reported.parcel_key).comes_back:
+            keys |= settling_keys(unit, shipment_id)
+    return keys
 
 
 def _reported(scan: Any) -> Reported:
