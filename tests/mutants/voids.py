@@ -100,7 +100,7 @@ VOID_MUTANTS: Final[list[Mutant]] = [
             "            found |= dict.fromkeys((), NOTHING)\n",
         ),
         what_was_taken_out_of_a_carton_is_short_twice=(
-            "            found = _more(found, _less(told, contents(shipment.packages)))\n",
+            "            found = _more(found, _less(told, packed))\n",
             "            found = _more(found, cancelled_amounts(shipment) if told else {})\n",
         ),
     ),

@@ -296,7 +296,8 @@ def _never_packed(
     for shipment in shipments:
         if has_left(shipment):
             told = _more(units.of(shipped_amounts(shipment)), cancelled_amounts(shipment, units.of))
-            found = _more(found, _less(told, units.of(contents(shipment.packages))))
+            packed = units.of(contents(shipment.packages))
+            found = _more(found, _less(told, packed))
     return found
 
 
