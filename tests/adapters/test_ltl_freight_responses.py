@@ -103,6 +103,27 @@ async def test_a_number_that_comes_with_a_second_acceptance_is_held(
 
 
 @pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"pro": OWN, "reason": "DOOR 4"}, {"pro": OWN, "reason": "DOOR 5"}),
+        ({"pro": OWN}, {"pro": "0714455", "reason": "THANKS"}),
+        ({"pro": OWN}, {"pro": "TBA"}),
+        ({}, {"pro": "TBA"}),
+    ],
+)
+async def test_a_second_acceptance_that_names_no_other_number_is_nothing(
+    tmp_path: Path, first: dict[str, str], second: dict[str, str]
+) -> None:
+    """Proves that nobody is called for a second acceptance with the same number and other words, or
+    with what is no number."""
+    async with running(tmp_path, booking="tender") as world:
+        await answered(world, "A", **first)
+        await world.command("respond", reference=REFERENCE, code="A", **second)
+        await world.look()
+        assert not world.hub.held
+
+
+@pytest.mark.parametrize(
     "words", ["PRO ASSIGNED AT PICKUP", "PRO NUMBER TO FOLLOW; CALL", "PRO 123-456789", "PRO 77"]
 )
 async def test_words_of_an_acceptance_are_no_number(tmp_path: Path, words: str) -> None:

@@ -272,7 +272,7 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
         ),
         what_is_noted_counts_as_out=("        if found.is_out:\n", "        if found:\n"),
         another_number_is_the_same_answer=(
-            "(found.reason == cut or not reason_counts)",
+            "(counted(found.reason) == counted(cut) or not reason_counts)",
             "(found.reason or not reason_counts)",
         ),
         the_last_answer_stands=("    if found.answer:\n", "    if found.answer and not word:\n"),

@@ -150,10 +150,16 @@ async def take_response(poll: Poll, found: TransactionSet) -> Read:
     # What is kept of an answer has room for its word and a reason: the number goes first.
     number = f"{said.pro}{BEHIND_NUMBER}" if said.code == ACCEPTED else ""
     reason = f"{number}{said.reason}"
-    # Another number is another answer: the carrier would report and bill under it.
-    counts = said.code == ACCEPTED and bool(said.pro)
     wrong = await edi_replies.note_answer(
-        poll.cursors, TENDERS, said.reference, said.code, reason, reason_counts=counts
+        poll.cursors,
+        TENDERS,
+        said.reference,
+        said.code,
+        reason,
+        # Another number is another answer: the carrier would report and bill under it. Other words
+        # are none, and neither is what has no digit, such as TBA.
+        reason_counts=said.code == ACCEPTED and _has_digit(said.pro),
+        counted=lambda kept: _number_and_words(kept)[0],
     )
     told = wrong.replace(BEHIND_NUMBER, " ")
     return Read(problems=(f"{found.header.place()}: {told}",) if told else ())

@@ -104,18 +104,24 @@ def noted(state: State, sent: Sent) -> State:
 
 
 def answered(
-    state: State, reference: str, word: str, reason: str, *, reason_counts: bool = False
+    state: State,
+    reference: str,
+    word: str,
+    reason: str,
+    *,
+    reason_counts: bool = False,
+    counted: Callable[[str], str] = str,
 ) -> tuple[State, str]:
     """The state with this answer, and what is wrong with it; "" when nothing is.
 
     reason_counts: the reason is more than words, such as the partner's number of what it took, and
-    another one is another answer.
+    another one is another answer. counted: what of a reason that is; by default all of it.
     """
     found = of(state, reference)
     if found is None:
         return state, "it answers nothing that is known to be sent"
     cut = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
-    if found.answer == word and (found.reason == cut or not reason_counts):
+    if found.answer == word and (counted(found.reason) == counted(cut) or not reason_counts):
         return state, ""
     if found.answer == word:
         return state, f"it says {word} {cut} of what was answered {word} {found.reason} before"
@@ -277,6 +283,7 @@ async def note_answer(
     reason: str = "",
     *,
     reason_counts: bool = False,
+    counted: Callable[[str], str] = str,
 ) -> str:
     """Note the partner's word; what is wrong with it, "" when nothing is, as `answered` says it.
     HubAway: ask again."""
@@ -284,7 +291,9 @@ async def note_answer(
 
     def decide(state: State) -> State:
         nonlocal wrong
-        after, wrong = answered(state, reference, word, reason, reason_counts=reason_counts)
+        after, wrong = answered(
+            state, reference, word, reason, reason_counts=reason_counts, counted=counted
+        )
         return after
 
     await _change(cursors, functional_id, decide)
