@@ -95,6 +95,26 @@ async def test_a_fedex_label_that_came_late_is_followed(tmp_path: Path) -> None:
     assert asked[0]["shipDateBegin"] <= shipped <= asked[0]["shipDateEnd"]
 
 
+@pytest.mark.parametrize(("known", "bought"), [(150, 150), (70, None)])
+async def test_a_parcel_that_is_sent_long_after_its_label_is_followed(
+    tmp_path: Path, known: int, bought: int | None
+) -> None:
+    """Proves that FedEx is asked about a ship date of today as long as the hub has the parcel asked
+    about: a customer may send a return months after its label was sold."""
+    asked: list[Any] = []
+    async with fedex(tmp_path) as world:
+        track = world.client.track
+
+        async def noting(inquiries: Any) -> Any:
+            asked.extend(inquiries)
+            return await track(inquiries)
+
+        world.client.track = noting  # type: ignore[method-assign]
+        world.hub.stored[:] = [label_of("794600000017", "FEDEX", known, bought)]
+        await fedex_adapter.poll_tracking(world.poll(), world.client)
+    assert asked[0]["shipDateEnd"] >= NOW.date().isoformat()
+
+
 @pytest.mark.parametrize(
     ("begins", "ends", "known"), [(-1, 1, True), (1, 30, False), (-9, -1, False)]
 )

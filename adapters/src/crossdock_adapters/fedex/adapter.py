@@ -48,7 +48,7 @@ ADAPTER = Adapter.load(__package__)
 BOUGHT_WITH = "with:"
 # Draft of a return for which there is nothing to buy.
 NOTHING = "nothing"
-# A number lives this long at most; before the purchase it was somebody else's.
+# Within so long nearly every parcel is sent; one that the hub has asked about later may be, too.
 TRACKED_DAYS = 90
 
 
@@ -368,7 +368,10 @@ def _inquiry(label: label_pb2.Label) -> dict[str, Any]:
     first = carrier_reports.first_day(label)
     if first is not None:
         inquiry["shipDateBegin"] = first.isoformat()
-        inquiry["shipDateEnd"] = (first + timedelta(days=TRACKED_DAYS)).isoformat()
+        # Today is over somewhere already.
+        tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+        last = max(first + timedelta(days=TRACKED_DAYS), tomorrow)
+        inquiry["shipDateEnd"] = last.isoformat()
     return inquiry
 
 
