@@ -96,6 +96,21 @@ def test_each_detail_of_an_error_counts() -> None:
     assert str(told) == "400 X at salesOrders: No such record."
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"error": {"code": "SSS_REQUEST_LIMIT_EXCEEDED", "message": "Blocked."}}',
+        "error code: WS_REQUEST_BLOCKED",
+    ],
+)
+def test_a_limit_in_the_shape_of_another_interface_is_a_limit(body: str) -> None:
+    """Proves that the code of a limit counts in a body without the record API's details, too: such
+    a call was refused before it did anything, and is no failure of which nobody knows."""
+    for status in (400, 403, 500):
+        with pytest.raises(Throttled):
+            judge(Answer(status, {}, body.encode()), effect=True, earlier_effect=False)
+
+
 def test_a_limit_in_broken_words_is_a_limit() -> None:
     """Proves that status 429 is enough, whatever of the body can be read."""
     with pytest.raises(Throttled):
@@ -200,6 +215,7 @@ def test_what_people_wrote_without_marks_is_no_phrase_of_netsuites(text: str) ->
     ("text", "expected"),
     [
         ("This record already exists.", DuplicateRecord),
+        ("Error while accessing a resource. This entity already exists.", DuplicateRecord),
         ("Error while accessing a resource. This record already exists.", DuplicateRecord),
         ("This record already exists: 'DUPLICATE KEY RING'.", DuplicateRecord),
         ("A record with the order number 'SSS_REQUEST_LIMIT' already exists.", DuplicateRecord),
@@ -207,6 +223,11 @@ def test_what_people_wrote_without_marks_is_no_phrase_of_netsuites(text: str) ->
         ("SuiteTalk concurrent request limit exceeded. Request blocked.", Throttled),
         ("Request limit exceeded: 'THIS RECORD ALREADY EXISTS'.", Throttled),
         ("The inventory detail of 'DUPLICATE KEY RING' is missing.", NeedsPerson),
+        (
+            "Invalid value for the resource or sub-resource field 'issueInventoryNumber'. Provide "
+            "a valid value.",
+            NeedsPerson,
+        ),
         ('{\\"name\\":\\"SSS_TIME_LIMIT_EXCEEDED\\",\\"message\\":\\"x\\"}', OutcomeUnknown),
     ],
 )

@@ -81,7 +81,9 @@ class Problem:
     @property
     def row(self) -> tuple[int, str]:
         """Status and code of its row; without one, its own."""
-        return row_of(self.status, self.details, ERRORS.rows) or (self.status, self.code)
+        # Another interface's answer has the code, and not in the details of the record API.
+        said = self.details or (Said("", self.rest),)
+        return row_of(self.status, said, ERRORS.rows) or (self.status, self.code)
 
 
 class RecordMissing(Exception):

@@ -1,7 +1,8 @@
 """Which row of `errors.toml` an error of NetSuite's is, by its codes and what its texts say.
 
 A text repeats what people wrote: an item's name, a memo. So a text between quotation marks counts
-for nothing, and a phrase counts only at the beginning of what NetSuite says, where no value stands.
+for nothing unless it names a field, and a phrase counts only at the beginning of what NetSuite
+says, where no value stands.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ SOME_WORDS: Final = "…"
 _OPENING: Final = re.compile(r"^ERROR WHILE ACCESSING (?:A )?RESOURCE[.:] ")
 # An error of a script as JSON: its code is quoted, and no value of anybody's.
 _SCRIPT_ERROR: Final = re.compile(r'"(?:NAME|CODE)\\*" ?: ?\\*"(\w+)\\*"')
+# Of NetSuite's own names, as in "Invalid value for the resource or sub-resource field 'x'".
+_FIELD: Final = re.compile(r"""\bFIELD (['"])(\w+)\1""")
 # A mark within or behind a word is an apostrophe, or of inches.
 _QUOTED: Final = re.compile(
     r'(?<!\w)"[^"]*"' "|" r"(?<!\w)'.*?'(?!\w)" "|" r"“[^”]*”" "|" r"‘.*?’(?!\w)" "|" r"«[^»]*»"
@@ -62,7 +65,7 @@ class _Detail:
     def of(cls, said: Said) -> _Detail:
         written = " ".join(said.text.upper().split())
         codes = _SCRIPT_ERROR.findall(written)
-        text = _OPENING.sub("", _QUOTED.sub('""', written))
+        text = _OPENING.sub("", _QUOTED.sub('""', _FIELD.sub(r"FIELD \2", written)))
         code = said.code.upper()
         return cls(code, text, " ".join((code, *codes, text)))
 
