@@ -12,6 +12,7 @@ from crossdock_adapters.legacy_file.translate import Said
 from crossdock_adapters.sdk import layout_files
 from crossdock_adapters.sdk.erp_documents import BOOK, DOCUMENTS, issue_rows, order_rows
 from crossdock_adapters.sdk.erp_units import ErpUnits
+from crossdock_adapters.sdk.layout_files import LayoutError
 from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reject, Untranslatable
 from legacy_file_world import ANSWERS, CREATED, RULES, approved, file_of, order, shipped
 
@@ -126,11 +127,17 @@ def test_lots_and_serial_numbers_add_up_to_their_line() -> None:
 
 def test_a_number_is_written_in_its_own_letters_or_not_at_all() -> None:
     """Proves that an item's number with a letter that the code page has not is refused, because in
-    plain letters it may be another item's, and that words for people are written in plain ones."""
+    plain letters it may be another item's, that one without a plain form is told with its field,
+    and that words for people are written in plain ones."""
     layout = adapter.loaded_layouts("")["sales_orders"]
     made = order((10, "SKU-\u0141", "1"))
     with pytest.raises(Untranslatable, match=r"line\.item: .*cp1252"):
         translate.refuse_respelled(layout, order_rows(approved(made), BOOK, "R", RULES))
+    made = order((10, "SKU-\u5317", "1"))
+    rows = [translate.head(1, CREATED, RULES), *order_rows(approved(made), BOOK, "R", RULES)]
+    translate.refuse_respelled(layout, rows)
+    with pytest.raises(LayoutError, match=r"line 4, columns .*, item: .*cp1252"):
+        layout_files.write(layout, rows)
     made = order()
     made.customer_reference, made.ship_to.name = "\u0141\u00f3d\u017a", "\u0141ukasz"
     rows = order_rows(approved(made), BOOK, "R", RULES)

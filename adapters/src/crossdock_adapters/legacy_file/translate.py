@@ -23,7 +23,7 @@ from crossdock_adapters.sdk.erp_documents import (
 )
 from crossdock_adapters.sdk.layout import Layout
 from crossdock_adapters.sdk.layout_files import Row
-from crossdock_adapters.sdk.layout_values import FieldProblem, Value
+from crossdock_adapters.sdk.layout_values import Value
 from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reject, Untranslatable
 
 RECEIPT_WORDS: Final = frozenset({"taken", "held", "again", "person"})
@@ -68,10 +68,7 @@ def head(sequence: int, created: datetime, rules: Rules) -> Row:
 def refuse_respelled(layout: Layout, rows: Sequence[Row]) -> None:
     """Untranslatable: the file's code page has not all letters of a number or a code, which in
     plain ones may be another's. What is words for people is written in plain letters."""
-    try:
-        found = layout_files.respelled(layout, rows)
-    except FieldProblem as problem:
-        raise Untranslatable(f"{layout.name}: {problem}") from problem
+    found = layout_files.respelled(layout, rows)
     # There a company is a name, and no business unit.
     keys = [each for each in found if each.rpartition(".")[2] in KEYS and each != "ship_to.company"]
     if keys:

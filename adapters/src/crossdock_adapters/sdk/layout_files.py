@@ -112,14 +112,22 @@ def cuts(layout: Layout, rows: Iterable[Row]) -> list[str]:
 
 def respelled(layout: Layout, rows: Iterable[Row]) -> list[str]:
     """The fields, as record.field, that are written in plainer letters than they have, because the
-    code page has none for theirs."""
+    code page has none for theirs. What has no plainer ones, either, is not written at all."""
+    page = _page(layout)
     found = {
         f"{row.record}.{name}": None
         for row in rows
         for name, value in row.values.items()
-        if isinstance(value, str) and fitted(value, _page(layout)) != value
+        if isinstance(value, str) and _is_respelled(value, page)
     }
     return list(found)
+
+
+def _is_respelled(value: str, page: str) -> bool:
+    try:
+        return fitted(value, page) != value
+    except FieldProblem:
+        return False
 
 
 def read(layout: Layout, data: bytes) -> list[Row]:
