@@ -179,8 +179,11 @@ def test_lots_and_pieces_that_did_not_leave_are_not_issued(
 
 
 def test_what_left_of_the_only_lot_is_of_that_lot() -> None:
-    """Proves that less than was packed of one lot is issued as so much of the lot, and that a lot
-    beside pieces without one stays as it is where all of it left."""
+    """Proves that less than was packed of one lot is issued as so much of the lot, also where the
+    warehouse told the package by several picks of it, and that a lot beside pieces without one
+    stays as it is where all of it left."""
+    rows = issue_rows(left_of_line_10("3", ("2", "L-1", []), ("2", "L-1", [])), BOOK, "R", RULES)
+    assert [str(row.values["quantity"]) for row in rows if row.record == "detail"] == ["3"]
     rows = issue_rows(left_of_line_10("1.5", ("2", "L-1", [])), BOOK, "R", RULES)
     assert [str(row.values["quantity"]) for row in rows if row.record == "detail"] == ["1.5"]
     rows = issue_rows(left_of_line_10("5", ("2", "L-1", []), ("3", "", [])), BOOK, "R", RULES)

@@ -312,13 +312,14 @@ def _details(
     packed = sum((Decimal(content.quantity.value) for _, content in contents), Decimal(0))
     if not named or packed == left:
         return named
-    if serials or len(contents) > 1 or left > packed:
+    of_lots = {(package.number, content.lot) for package, content in contents}
+    if serials or len(of_lots) > 1 or left > packed:
         raise Untranslatable(
             f"line {number}: {packed:f} are packed and {left:f} left, and nobody says which lots "
             "or serial numbers did"
         )
     # One lot in one package: so is what left.
-    ((package, content, _),) = named
+    package, content, _ = named[0]
     return [(package, content, left)]
 
 
