@@ -109,6 +109,8 @@ async def test_a_number_that_comes_with_a_second_acceptance_is_held(
         ({"pro": OWN}, {"pro": "0714455", "reason": "THANKS"}),
         ({"pro": OWN}, {"pro": "TBA"}),
         ({}, {"pro": "TBA"}),
+        # The number of the label that the first one made.
+        ({}, {"pro": OFFERED}),
     ],
 )
 async def test_a_second_acceptance_that_names_no_other_number_is_nothing(
@@ -118,6 +120,7 @@ async def test_a_second_acceptance_that_names_no_other_number_is_nothing(
     with what is no number."""
     async with running(tmp_path, booking="tender") as world:
         await answered(world, "A", **first)
+        await world.buy(pallets(2))
         await world.command("respond", reference=REFERENCE, code="A", **second)
         await world.look()
         assert not world.hub.held

@@ -59,6 +59,12 @@ async def labels_of(hub: HubClient, shipment_id: str) -> Sequence[label_pb2.Labe
     return (await hub.labels.ListLabels(request)).labels
 
 
+async def is_bought_as(hub: HubClient, pro: str, reference: str) -> bool:
+    """Whether a label with this number was bought under this reference."""
+    label = await _label(hub, pro) if pro else None
+    return label is not None and label.purchase_reference == reference
+
+
 def under(pro: str, labels: Iterable[label_pb2.Label]) -> list[label_pb2.Label]:
     """Those of the handling units under a PRO."""
     return [each for each in labels if pro in (each.tracking_number, each.carrier_shipment_number)]

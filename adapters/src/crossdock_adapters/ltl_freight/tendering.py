@@ -12,7 +12,7 @@ from typing import Final, NoReturn
 
 from crossdock.event.v1 import event_pb2
 
-from crossdock_adapters.ltl_freight import payer, translate, translate_tender
+from crossdock_adapters.ltl_freight import handling_units, payer, translate, translate_tender
 from crossdock_adapters.ltl_freight.pro_numbers import plain
 from crossdock_adapters.ltl_freight.translate_tender import ACCEPTED, TENDERS, TenderRules
 from crossdock_adapters.sdk import edi_replies
@@ -161,6 +161,10 @@ async def take_response(poll: Poll, found: TransactionSet) -> Read:
         reason_counts=said.code == ACCEPTED and _has_digit(said.pro),
         counted=lambda kept: _number_and_words(kept)[0],
     )
+    is_yes = wrong and said.code == ACCEPTED
+    # An acceptance that names our number after one that named none says nothing else.
+    if is_yes and await handling_units.is_bought_as(poll.hub, said.pro, said.reference):
+        return Read()
     told = wrong.replace(BEHIND_NUMBER, " ")
     return Read(problems=(f"{found.header.place()}: {told}",) if told else ())
 
