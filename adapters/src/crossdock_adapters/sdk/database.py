@@ -91,6 +91,12 @@ def type_of(stored: str, length: int = 0) -> TypeEngine[Any]:
     return String()
 
 
+def type_name(kind: TypeEngine[Any], dialect: Dialect) -> str:
+    """A column's type as its database names it. Without the dialect a NUMBER of Oracle's says
+    nothing of its digits; with it, a domain of PostgreSQL's is called as somebody liked."""
+    return kind.compile(dialect) if isinstance(kind, Numeric) else str(kind)
+
+
 class Database:
     """One database. `url` is asked for each time a connection is made, so that it may rotate."""
 
@@ -166,7 +172,8 @@ class Database:
             looked = inspect(connection)
             if not looked.has_table(name, schema):
                 return {}
-            return {c["name"].upper(): str(c["type"]) for c in looked.get_columns(name, schema)}
+            found = looked.get_columns(name, schema)
+            return {c["name"].upper(): type_name(c["type"], connection.dialect) for c in found}
 
         async with self.reading() as connection:
             return await connection.run_sync(asked)

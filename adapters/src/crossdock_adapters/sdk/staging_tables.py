@@ -59,7 +59,7 @@ FLOATS_OF_SQLITE: Final = (
     "(implied = true)"
 )
 # A type that says how many digits it keeps, and how many of them behind the point.
-_SCALE: Final = re.compile(r"(?:NUMERIC|DECIMAL|NUMBER)\(\s*\d+\s*(?:,\s*(?P<scale>\d+)\s*)?\)")
+_SCALE: Final = re.compile(r"(?:NUMERIC|DECIMAL|NUMBER)\(\s*\d+\s*(?:,\s*(?P<scale>-?\d+)\s*)?\)")
 Rows = Sequence[tuple[Record, Mapping[str, Stored]]]
 
 
@@ -275,9 +275,11 @@ async def problems(database: Database, layout: TableLayout) -> list[str]:
             if layout.claim.id:
                 # What is only read is rounded by nobody, and a float that is read speaks for
                 # itself; a column of SQLite alone makes floats of what was a decimal number.
-                why = FLOATS_OF_SQLITE if _makes_floats(kind, database, NUMERIC_KINDS) else ""
+                why = (
+                    FLOATS_OF_SQLITE if _makes_floats(kind, database.dialect, NUMERIC_KINDS) else ""
+                )
             else:
-                why = _rounds(kind, each.field.decimals, database)
+                why = rounds(kind, each.field.decimals, database.dialect)
             if why:
                 found.append(f"{record.table}.{each.column} {why}")
     if not layout.claim.id and layout.unique == "enforced":
@@ -310,22 +312,22 @@ def _needed(layout: TableLayout) -> dict[str, set[str]]:
     return {name: columns - {""} for name, columns in found.items()}
 
 
-def _makes_floats(kind: str, database: Database, kinds: tuple[str, ...]) -> bool:
-    return database.is_sqlite and kind.startswith(kinds)
+def _makes_floats(kind: str, dialect: str, kinds: tuple[str, ...]) -> bool:
+    return dialect == "sqlite" and kind.startswith(kinds)
 
 
-def _rounds(kind: str, decimals: int, database: Database) -> str:
-    """Why a column of this type would not keep so many decimals, which no database says when it is
-    written to; "": it does."""
-    if _makes_floats(kind, database, (*NUMERIC_KINDS, *WHOLE_KINDS)):
+def rounds(kind: str, decimals: int, dialect: str) -> str:
+    """Why a column of this type, in capitals, would not keep so many decimals, which no database
+    says when it is written to; "": it does. dialect: as `Database.dialect`."""
+    if _makes_floats(kind, dialect, (*NUMERIC_KINDS, *WHOLE_KINDS)):
         return FLOATS_OF_SQLITE
     # Oracle's FLOAT is a decimal number of 38 digits.
-    if kind.startswith(FLOAT_KINDS) and database.dialect != "oracle":
+    if kind.startswith(FLOAT_KINDS) and dialect != "oracle":
         return (
             "would hold binary floats: declare it NUMERIC, or let the layout write whole numbers "
             "(implied = true)"
         )
-    limit = _SCALE.fullmatch(kind)
+    limit = _SCALE.match(kind)
     scale = int(limit["scale"] or 0) if limit else 0
     # A type that names no limit has none, but for whole numbers.
     if scale >= decimals or (limit is None and not kind.startswith(WHOLE_KINDS)):
