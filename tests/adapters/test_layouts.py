@@ -289,14 +289,15 @@ OPENED = 'name = "opened"\nkind = "csv"\n{more}[records.line]\nfields = [{{ name
 @pytest.mark.parametrize("begin", "=+-@")
 def test_no_cell_is_a_formula(begin: str) -> None:
     """Proves that a text which a spreadsheet would reckon is refused in CSV and written by nobody,
-    that plain numbers are not taken for one, and that a layout of files that nobody opens may say
-    so."""
+    that numbers and phones are not taken for one, and that a layout of files that nobody opens may
+    say so."""
     rows = [Row("line", {"lot": f"{begin}HYPERLINK(A1)"})]
     with pytest.raises(LayoutError, match="line 1, cell 1, lot: begins like a formula"):
         layout_files.write(parse(OPENED.format(more=""), "opened"), rows)
     unread = parse(OPENED.format(more="formulas = true\n"), "opened")
     assert layout_files.write(unread, rows) == f"{begin}HYPERLINK(A1)\n".encode()
-    for plain in ("-12", "+1.5", "A=1"):
+    phones = ("+1 208-555-0142", "+1 (208) 555.0142 ext. 12", "+49 30/12345 x7", "-", "+")
+    for plain in ("-12", "+1.5", "A=1", *phones):
         data = layout_files.write(
             parse(OPENED.format(more=""), "opened"), [Row("line", {"lot": plain})]
         )

@@ -27,8 +27,8 @@ from crossdock_adapters.sdk.layout_values import (
 MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 MAX_RECORDS: Final = 100_000
 FILLER: Final = " "
-# What a spreadsheet takes for a formula: a number with its sign is none.
-_FORMULA: Final = re.compile(r"[=@]|[+-](?![0-9]+(?:[.,][0-9]+)?$)")
+# What a spreadsheet takes for a formula. Behind a sign digits, as of a phone, can do no harm.
+_FORMULA: Final = re.compile(r"[=@]|[+-](?![0-9 ().,/-]*(?:(?:x|ext\.?) ?[0-9]+)?$)", re.IGNORECASE)
 # Of a hash total without a length, as in CSV.
 HASH_DIGITS: Final = 15
 
