@@ -105,7 +105,11 @@ class Bench:
         self.start_anew()
 
     def start_anew(self) -> None:
-        """As after a restart of the hub: nothing is known but what was written."""
+        """As after a kill of the hub: nothing is known but what was written, and who was before
+        writes no more."""
+        before = getattr(self, "committer", None)
+        if before is not None and before._task is not None:
+            before._task.cancel()
         self.committer = Committer(self.store, CONTRACT, LIMITS, Picker(LIMITS))
         self.committer.start([])
         limits = StreamLimits(hot_window_hours=HOT_HOURS)
