@@ -454,8 +454,9 @@ class Reader:
 
             family = select(t.objects).where(o.root_id == root_id).order_by(o.id)
             objects = self._objects(await rows_of(family))
-            by_units = and_(o.kind == UNIT_CONVERSION, o.number.in_(conversions_wanted(objects)))
-            conversions = self._objects(await rows_of(select(t.objects).where(by_units)))
+            numbers = conversions_wanted(objects)
+            by_units = select(t.objects).where(o.kind == UNIT_CONVERSION, o.number.in_(numbers))
+            conversions = self._objects(await rows_of(by_units) if numbers else [])
             flow = select(t.deliveries).where(d.root_id == root_id).order_by(d.sequence, d.id)
             deliveries = [rows.delivery_record(row) for row in await rows_of(flow)]
             told = select(t.events).where(e.root_id == root_id).order_by(e.sequence)
