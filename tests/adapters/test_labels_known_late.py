@@ -74,18 +74,24 @@ def test_a_parcel_is_looked_for_from_its_purchase_on(
     assert carrier_reports.first_day(label_pb2.Label(tracking_number="794")) is None
 
 
+def inquiries_of(world: Any) -> list[Any]:
+    """What FedEx is asked about from now on, while it is asked."""
+    asked: list[Any] = []
+    track = world.client.track
+
+    async def noting(inquiries: Any) -> Any:
+        asked.extend(inquiries)
+        return await track(inquiries)
+
+    world.client.track = noting
+    return asked
+
+
 async def test_a_fedex_label_that_came_late_is_followed(tmp_path: Path) -> None:
     """Proves that a parcel which was delivered before a person told the hub its number is told as
     delivered: its ship date is within what FedEx is asked for, and its scans are not too old."""
-    asked: list[Any] = []
     async with fedex(tmp_path) as world:
-        track = world.client.track
-
-        async def noting(inquiries: Any) -> Any:
-            asked.extend(inquiries)
-            return await track(inquiries)
-
-        world.client.track = noting  # type: ignore[method-assign]
+        asked = inquiries_of(world)
         number = "794600000017"
         world.sandbox.show(number, fedex_result(number, days_ago=4))
         world.hub.stored[:] = [label_of(number, "FEDEX", known_days_ago=0)]
@@ -101,15 +107,8 @@ async def test_a_parcel_that_is_sent_long_after_its_label_is_followed(
 ) -> None:
     """Proves that FedEx is asked about a ship date of today as long as the hub has the parcel asked
     about: a customer may send a return months after its label was sold."""
-    asked: list[Any] = []
     async with fedex(tmp_path) as world:
-        track = world.client.track
-
-        async def noting(inquiries: Any) -> Any:
-            asked.extend(inquiries)
-            return await track(inquiries)
-
-        world.client.track = noting  # type: ignore[method-assign]
+        asked = inquiries_of(world)
         world.hub.stored[:] = [label_of("794600000017", "FEDEX", known, bought)]
         await fedex_adapter.poll_tracking(world.poll(), world.client)
     assert asked[0]["shipDateEnd"] >= NOW.date().isoformat()
