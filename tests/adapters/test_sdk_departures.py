@@ -101,3 +101,23 @@ def test_what_nobody_said_is_not_guessed() -> None:
     # Who books neither is refused nothing.
     assert lines_that_left(serials)[0].quantity == 2
     assert lines_that_left(units)[0].quantity == 5
+
+
+@pytest.mark.parametrize("left", ["3", "4", "5"])
+def test_pieces_without_a_lot_beside_a_lot_are_no_part_of_it(left: str) -> None:
+    """Proves that of a line packed with a lot and without one nobody is told a quantity of the lot,
+    whatever left: neither where as many left as are of the lot, nor where more were packed."""
+    made = shipment((0, 1, "L-1", 3), (1, 1, "", 2))
+    depart(made, 1, left)
+    with pytest.raises(Untranslatable, match="line 1: the packages name lots of 3 among 5"):
+        _ = lines_that_left(made)[0].lots
+
+
+def test_pieces_without_a_serial_number_are_not_told_by_one() -> None:
+    """Proves that as many serial numbers as left say nothing where pieces without one were packed
+    beside them."""
+    made = shipment((0, 1, "", 2), (1, 1, "", 2))
+    made.packages[0].contents[0].serial_numbers.extend(["S-1", "S-2"])
+    depart(made, 1, "2")
+    with pytest.raises(Untranslatable, match="line 1: 2 serial numbers, and pieces without one"):
+        _ = lines_that_left(made)[0].serial_numbers

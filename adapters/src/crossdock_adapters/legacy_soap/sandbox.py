@@ -47,7 +47,7 @@ PAGES_OF_A_GATEWAY = 502
 Work = Callable[[Element, str, Call], Awaitable[dict[str, Any]]]
 # The sequences of its schema, as `sandbox_soap` reads them.
 _ISSUE_LINE: Final = ("LineNumber", "Item", "Quantity", "Unit")
-_DETAIL: Final = ("LineNumber", "PackageNumber", "Lot?", "SerialNumber?", "Quantity")
+_DETAIL: Final = ("LineNumber", "PackageNumber?", "Lot?", "SerialNumber?", "Quantity")
 _SHIP_TO: Final = (
     "Name", "CompanyName?", "Street?", "Street2?", "City?", "State?", "PostalCode?", "Country?",
 )  # fmt: skip

@@ -46,6 +46,12 @@ class LineThatLeft:
             raise Untranslatable(
                 f"line {self.line_number}: {len(found)} serial numbers, and {self.quantity:f} left"
             )
+        bare = sum(1 for content in self.packed if not content.serial_numbers)
+        if found and bare:
+            raise Untranslatable(
+                f"line {self.line_number}: {len(found)} serial numbers, and pieces without one "
+                f"beside them; {self.quantity:f} left"
+            )
         if len(set(found)) != len(found):
             (twice, _), *_ = Counter(found).most_common(1)
             raise Untranslatable(f"line {self.line_number}: serial number {twice} is packed twice")
@@ -58,8 +64,10 @@ class LineThatLeft:
         Untranslatable: nobody says how much of which lot did.
         """
         lots: dict[str, Decimal] = {}
+        bare = Decimal(0)
         for content in self.packed:
             if not content.lot:
+                bare += Decimal(content.quantity.value)
                 continue
             if content.quantity.unit != self.unit:
                 raise Untranslatable(
@@ -68,6 +76,11 @@ class LineThatLeft:
                 )
             lots[content.lot] = lots.get(content.lot, Decimal(0)) + Decimal(content.quantity.value)
         named = sum(lots.values(), Decimal(0))
+        if lots and bare:
+            raise Untranslatable(
+                f"line {self.line_number}: the packages name lots of {named:f} among "
+                f"{named + bare:f}, and {self.quantity:f} left"
+            )
         if lots and named != self.quantity:
             if len(lots) > 1 or named < self.quantity:
                 raise Untranslatable(

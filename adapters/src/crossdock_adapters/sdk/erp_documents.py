@@ -31,6 +31,9 @@ BOOK, CHANGE, TAKE_BACK = "I", "U", "D"
 WHOLE_DOCUMENT: Final = 0
 SPLIT_ADDRESS: Final = 2
 NO_NUMBER: Final = "the ERP told no document number"
+BY_HAND: Final = "say so with crossdock resolve ID --reference goods_issue=NUMBER --reason …"
+# More contents of one line than these are counted.
+MAX_LISTED: Final = 6
 # What of the rows is a number or a code: with one letter changed it is another one.
 KEYS: Final = frozenset({
     "document", "order", "company", "customer", "item", "unit", "warehouse", "carrier", "service",
@@ -280,7 +283,7 @@ def _issue_line(
     }
     rows = [Row("line", {**key, **line})]
     for package, content, amount in _details(number, quantity, contents):
-        detail: dict[str, Value] = {**key, "package": package.number, "lot": content.lot}
+        detail: dict[str, Value] = {**key, "package": package, "lot": content.lot}
         serials = content.serial_numbers or [""]
         # A serial number is one piece; without them the quantity is the lot's.
         each = Decimal(1) if content.serial_numbers else amount
@@ -295,11 +298,12 @@ def _details(
     number: int,
     quantity: types_pb2.Quantity,
     contents: Sequence[tuple[shipment_pb2.Package, shipment_pb2.PackageContent]],
-) -> list[tuple[shipment_pb2.Package, shipment_pb2.PackageContent, Decimal]]:
-    """What is named by lot or serial number, and how much of it left. Untranslatable: less of the
-    line left than was packed, and nobody says which lots or pieces did."""
+) -> list[tuple[str, shipment_pb2.PackageContent, Decimal]]:
+    """What is named by lot or serial number, in which package ("": nobody says), and how much of it
+    left. Untranslatable: less of the line left than was packed, and nobody says which lots or
+    pieces did."""
     named = [
-        (package, content, Decimal(content.quantity.value))
+        (package.number, content, Decimal(content.quantity.value))
         for package, content in contents
         if content.lot or content.serial_numbers
     ]
@@ -312,15 +316,28 @@ def _details(
     packed = sum((Decimal(content.quantity.value) for _, content in contents), Decimal(0))
     if not named or packed == left:
         return named
-    of_lots = {(package.number, content.lot) for package, content in contents}
-    if serials or len(of_lots) > 1 or left > packed:
+    if serials or len({content.lot for _, content in contents}) > 1 or left > packed:
         raise Untranslatable(
             f"line {number}: {packed:f} are packed and {left:f} left, and nobody says which lots "
-            "or serial numbers did"
+            "or serial numbers did: find out, post the goods issue in the ERP by hand, then "
+            f"{BY_HAND}; packed are {_listed(contents)}"
         )
-    # One lot in one package: so is what left.
+    # All of one lot: so is what left. Out of which of several packages something was taken nobody
+    # says, so such a lot is told without one.
     package, content, _ = named[0]
-    return [(package, content, left)]
+    is_one_package = len({packed_in for packed_in, _, _ in named}) == 1
+    return [(package if is_one_package else "", content, left)]
+
+
+def _listed(contents: Sequence[tuple[shipment_pb2.Package, shipment_pb2.PackageContent]]) -> str:
+    """What was packed, for people."""
+    told = [
+        f"{content.quantity.value} of {f'lot {content.lot}' if content.lot else 'no lot'} "
+        f"in {package.number}"
+        for package, content in contents[:MAX_LISTED]
+    ]
+    more = [f"and {len(contents) - MAX_LISTED} more"] if len(contents) > MAX_LISTED else []
+    return ", ".join(told + more)
 
 
 def _check_detail(
