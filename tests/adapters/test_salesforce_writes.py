@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,21 @@ async def test_a_row_that_is_locked_takes_no_quantity(desk: Desk) -> None:
     assert desk.sandbox.books()["lines"][0]["Quantity"] == 1
 
 
+async def test_the_row_that_failed_decides_for_those_rolled_back_with_it(desk: Desk) -> None:
+    """Proves that of rows that are written all or none the one with an error of its own says what
+    became of them, also where others, which Salesforce tells as rolled back, stand before it."""
+    await desk.known_order(
+        life_cycle="UNMANAGED", lines=[["SKU-1", "3", "Each"], ["SKU-2", "3", "Each"]]
+    )
+    first, second = desk.sandbox._records.lines
+    with pytest.raises(Reject, match="INVALID_CROSS_REFERENCE_KEY"):
+        await desk.vendor.set_quantities({first: Decimal(1), "no row": Decimal(1)})
+    await desk.command("misbehave", kind="lock_row", count=1)
+    with pytest.raises(Retry, match="UNABLE_TO_LOCK_ROW"):
+        await desk.vendor.set_quantities({first: Decimal(1), second: Decimal(1)})
+    assert [row["Quantity"] for row in desk.sandbox.books()["lines"]] == [3, 3]
+
+
 @pytest.mark.parametrize(
     ("code", "word"),
     [
@@ -221,13 +237,22 @@ async def test_a_row_that_is_locked_takes_no_quantity(desk: Desk) -> None:
         ("MALFORMED_ID", Reject),
         ("ENTITY_IS_LOCKED", NeedsPerson),
         ("JSON_PARSER_ERROR", NeedsPerson),
+        ("DUPLICATE_EXTERNAL_ID", NeedsPerson),
+        ("DUPLICATES_DETECTED", NeedsPerson),
+        ("STORAGE_LIMIT_EXCEEDED", NeedsPerson),
+        ("INACTIVE_OWNER_OR_USER", NeedsPerson),
+        ("API_CURRENTLY_DISABLED", Retry),
+        ("INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", Retry),
+        ("TOO_MANY_APEX_REQUESTS", Retry),
+        ("RECORD_IN_USE_BY_WORKFLOW", Retry),
     ],
 )
 async def test_a_refusal_of_the_value_or_the_record_is_no_doubt(
     desk: Desk, code: str, word: type[VendorOutcome]
 ) -> None:
     """Proves that codes with which Salesforce has documented that it did not write end the work, or
-    bring a person to it where the record or the set-up is at fault, instead of asking again."""
+    bring a person to it where the record or the set-up is at fault, or are tried again where it
+    says that they pass, instead of asking what became of it."""
     content = [{"errorCode": code, "message": "row 1 was not taken"}]
     found = desk.vendor._meaning(400, content, effect=True)
     assert type(found) is word and code in str(found)
@@ -243,12 +268,15 @@ async def test_a_status_that_the_org_does_not_have_is_for_a_person(tmp_path: Pat
 
 
 async def test_a_lock_inside_of_a_trigger_is_a_lock(desk: Desk) -> None:
-    """Proves that a trigger which failed for a lock is tried again, and for another reason not."""
+    """Proves that a trigger which failed for a lock is tried again, and for another reason not, and
+    that the same code without a trigger is what Salesforce documents: a missing permission."""
     file = Path(__file__).parent / "payloads/salesforce/composite_rolled_back.json"
     content = json.loads(file.read_text())["compositeResponse"][1]["body"]
     assert isinstance(desk.vendor._meaning(400, content, effect=True), Retry)
-    content[0]["message"] = "FulfillmentTrigger: no carrier"
+    content[0]["message"] = "FulfillmentTrigger: execution of BeforeUpdate caused by: no carrier"
     assert isinstance(desk.vendor._meaning(400, content, effect=True), Reject)
+    content[0]["message"] = "entity type cannot be updated: Shipment"
+    assert isinstance(desk.vendor._meaning(400, content, effect=True), NeedsPerson)
 
 
 async def test_the_last_request_of_the_day_is_told_as_throttled(desk: Desk) -> None:

@@ -61,11 +61,13 @@ MAX_PARTS: Final = 25
 MAX_RECORDS: Final = 200
 MAX_PAGES: Final = 500
 LOCK_CODE: Final = "UNABLE_TO_LOCK_ROW"
-# Codes under which a failed trigger tells its own error in the text.
-TRIGGER_CODES: Final = frozenset(
-    {"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER"}
-)
-HALTED: Final = "PROCESSING_HALTED"
+# Codes under which a failed trigger tells its own error in the text, and how a text says that a
+# trigger failed: without it the first is a missing permission.
+ACTIVATE_CODE: Final = "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"
+TRIGGER_CODES: Final = frozenset({ACTIVATE_CODE, "CANNOT_EXECUTE_FLOW_TRIGGER"})
+TRIGGER_WORDS: Final = "execution of"
+# Of a part of a composite call, and of a record of a collection, that another's error took back.
+ROLLED_BACK: Final = frozenset({"PROCESSING_HALTED", "ALL_OR_NONE_OPERATION_ROLLED_BACK"})
 # The time of a record's last change, by whoever made it, the platform included.
 CHANGED: Final = "SystemModstamp"
 _USAGE: Final = re.compile(r"api-usage=(\d{1,12})/(\d{1,12})")
@@ -307,7 +309,7 @@ class SalesforceClient:
         results = answer if isinstance(answer, list) else []
         failed = [each for each in results if not _is_success(each)]
         if failed:
-            telling = [each for each in failed if error_of(each)[0] != HALTED]
+            telling = [each for each in failed if error_of(each)[0] not in ROLLED_BACK]
             raise self._failed(200, (telling or failed)[0])
         if len(results) != len(records):
             raise OutcomeUnknown("the answer does not account for every row")
@@ -337,7 +339,7 @@ class SalesforceClient:
             if not 200 <= status < 300 or says_failure(content)
         ]
         if bad:
-            telling = [each for each in bad if error_of(each[1])[0] != HALTED]
+            telling = [each for each in bad if error_of(each[1])[0] not in ROLLED_BACK]
             status, content = (telling or bad)[0]
             raise self._meaning(status, content, effect=effect)
         return bodies
@@ -399,6 +401,8 @@ class SalesforceClient:
         code, said = error_of(content)
         if code in TRIGGER_CODES and LOCK_CODE in said:
             code = LOCK_CODE
+        elif code == ACTIVATE_CODE and TRIGGER_WORDS in said:
+            code = f"{code} {TRIGGER_WORDS}"
         if code == NO_SUCH_FIELD:
             said = f"{HIDDEN_FIELD}: {said}"
         known = status if ERRORS.names(status, code) or not ERRORS.names(0, code) else 0

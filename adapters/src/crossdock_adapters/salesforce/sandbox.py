@@ -36,6 +36,7 @@ from crossdock_adapters.salesforce.sandbox_answers import (
     object_of,
     part_result,
     refused_by,
+    together,
 )
 from crossdock_adapters.salesforce.sandbox_pubsub import Bus, House, OrgPort, Service, Topic
 from crossdock_adapters.salesforce.sandbox_records import (
@@ -322,7 +323,7 @@ class SalesforceSandbox(Misbehaving):
                 results.append({"id": line_id, "success": False, "errors": [error]})
         if not all(each["success"] for each in results):
             self._records, call.effect = before, False
-        return self._answer(results)
+        return self._answer(together(results))
 
     # Composite
 
@@ -410,8 +411,7 @@ class SalesforceSandbox(Misbehaving):
 
     def _lock(self) -> None:
         if self.struck("lock_row"):
-            text = "unable to obtain exclusive access to this record"
-            raise Refusal(400, "UNABLE_TO_LOCK_ROW", text)
+            raise Refusal(400, "UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to it")
 
     # Events
 

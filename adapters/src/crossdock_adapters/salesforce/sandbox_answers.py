@@ -57,6 +57,18 @@ def halted(result: dict[str, Any]) -> dict[str, Any]:
     return {**result, "httpStatusCode": 400, "body": refusal.as_json()}
 
 
+def together(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records of a collection that is all or none: where one failed, the others are told as
+    rolled back."""
+    if all(each["success"] for each in results):
+        return results
+    text = "Record rolled back because not all records were valid and the request was using"
+    code = "ALL_OR_NONE_OPERATION_ROLLED_BACK"
+    error = {"statusCode": code, "message": f"{text} AllOrNone header", "fields": []}
+    rolled_back = {"success": False, "errors": [error]}
+    return [rolled_back if each["success"] else each for each in results]
+
+
 async def object_of(request: Request) -> dict[str, Any]:
     """The body of a request, which has to be an object."""
     try:
