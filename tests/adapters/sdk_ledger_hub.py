@@ -66,6 +66,8 @@ class LedgerHub(
         self.held: dict[str, held_fact_pb2.HoldPayloadRequest] = {}
         self.item_reads = 0
         self.resolving: set[str] = set()
+        # Of the rows of the endpoint's kind; None: of a hub that does not say it.
+        self.mapping_version: int | None = None
 
     async def BeginAttempts(self, request: Any, context: Any) -> Any:
         self.begin_batches.append(len(request.begins))
@@ -83,6 +85,8 @@ class LedgerHub(
             result.token, result.attempt = held.token, 1
             result.kind = self.kind_of(begin.delivery_id)
             result.draft = held.draft
+            if self.mapping_version is not None:
+                result.mapping_version = self.mapping_version
             result.lease.CopyFrom(duration(self.lease_seconds))
         return answer
 

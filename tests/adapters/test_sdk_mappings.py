@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import pytest
-from crossdock.errors import InvalidRequestError, Refusal
+from crossdock.errors import InvalidRequestError, NotAllowedError, Refusal, UnreachableError
 from crossdock.mapping.v1 import mapping_pb2
 from crossdock.mapping.v1 import mapping_service_pb2 as service_pb2
 from crossdock_adapters.sdk import hub_link, mapping_sync
+from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.manifest import ManifestError
 from crossdock_adapters.sdk.mapping_sync import MappingSync
 from crossdock_adapters.sdk.mappings import (
@@ -24,6 +26,7 @@ from crossdock_adapters.sdk.mappings import (
 )
 from crossdock_adapters.sdk.places import Unreadable, inside, unread_codes
 
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 FILE = """
 version = "7"
 [sources]
@@ -286,3 +289,150 @@ async def test_what_an_operator_says_arrives_although_the_file_was_refused(
     monkeypatch.setattr(mapping_sync, "PUBLISH_AGAIN_SECONDS", 0.0)
     await followed.follow(hub.version)
     assert hub.told == 1
+
+
+@dataclass
+class SlowHub(SmallHub):
+    """Answers a list of rows when it is let; away as long as it is told to be."""
+
+    lists: int = 0
+    listing: int = 0
+    most_at_once: int = 0
+    away: bool = False
+    let: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def ListMappings(self, request: Any, timeout: float) -> Any:
+        if self.away:
+            raise UnreachableError(Refusal("HUB_UNAVAILABLE", "away", {}), UNAVAILABLE)
+        self.lists += not request.page_token
+        self.listing += 1
+        self.most_at_once = max(self.most_at_once, self.listing)
+        answer = await super().ListMappings(request, timeout)
+        await self.let.wait()
+        self.listing -= 1
+        return answer
+
+
+async def followed_slowly(endpoints: int = 1) -> tuple[SlowHub, Mappings, list[MappingSync]]:
+    """A hub, and endpoints of one process that have read its rows."""
+    hub, mappings = SlowHub(), Mappings(read_file(FILE))
+    hub.let.set()
+    each = [sync(hub, mappings) for _ in range(endpoints)]
+    for one in each:
+        await one.publish()
+        await one.follow(hub.version)
+    hub.lists = 0
+    hub.let.clear()
+    return hub, mappings, each
+
+
+def means(mappings: Mappings) -> str:
+    found = mappings.first(Topic.STATUS, [Code("E", "D1")])
+    assert found is not None
+    return found[1].canonical
+
+
+async def test_what_begins_has_the_rows_of_its_begin() -> None:
+    """Proves that what begins after a row was set waits for it, that nothing is read where nothing
+    changed or an older hub does not say, and that what waits for rows hears of them all the same
+    with the next heartbeat."""
+    hub, mappings, (followed,) = await followed_slowly()
+    await followed.reach(hub.version)
+    await followed.reach(None)
+    assert hub.lists == 0
+    assert not await followed.follow(hub.version)
+    hub.put("D1", "IN_TRANSIT")
+    reached = asyncio.ensure_future(followed.reach(hub.version))
+    await asyncio.sleep(0)
+    assert not reached.done() and means(mappings) == "DELIVERED"
+    hub.let.set()
+    await reached
+    assert means(mappings) == "IN_TRANSIT"
+    assert await followed.follow(hub.version)
+    assert hub.lists == 1
+
+
+async def test_what_begins_at_once_reads_rows_once() -> None:
+    """Proves that of many deliveries that begin together at endpoints of one kind one reads at a
+    time, that those whose rows may be newer than what is being read have it read once more, and
+    that each ends with the rows of its own begin or newer ones."""
+    hub, mappings, endpoints = await followed_slowly(2)
+    hub.put("D1", "IN_TRANSIT")
+    first = [asyncio.ensure_future(one.reach(hub.version)) for one in endpoints * 10]
+    await turns()
+    hub.put("D1", "EXCEPTION")
+    later = [asyncio.ensure_future(one.reach(hub.version)) for one in endpoints * 10]
+    beaten = [asyncio.ensure_future(one.follow(hub.version)) for one in endpoints]
+    await turns()
+    hub.let.set()
+    await asyncio.gather(*first)
+    await asyncio.gather(*later)
+    assert means(mappings) == "EXCEPTION"
+    assert await asyncio.gather(*beaten) == [True, True]
+    assert hub.most_at_once == 1
+    assert hub.lists == 2
+
+
+async def test_a_slow_reading_never_brings_older_rows_back() -> None:
+    """Proves that an endpoint which began to read before a row was set does not put what it read in
+    the place of what another endpoint of the kind had to read after it."""
+    hub, mappings, (one, other) = await followed_slowly(2)
+    hub.put("D1", "IN_TRANSIT")
+    slow = asyncio.ensure_future(one.follow(hub.version))
+    await turns()
+    hub.put("D1", "EXCEPTION")
+    newer = asyncio.ensure_future(other.reach(hub.version))
+    await turns()
+    hub.let.set()
+    await asyncio.gather(slow, newer)
+    assert means(mappings) == "EXCEPTION"
+
+
+async def test_rows_that_cannot_be_read_let_nothing_begin() -> None:
+    """Proves that a delivery is not translated by rows that are known to be old while the hub does
+    not answer, that whoever waited behind it asks anew, and that the next one has them."""
+    hub, mappings, (followed,) = await followed_slowly()
+    hub.let.set()
+    hub.put("D1", "IN_TRANSIT")
+    hub.away = True
+    ended = await asyncio.gather(
+        *(followed.reach(hub.version) for _ in range(3)), return_exceptions=True
+    )
+    assert [type(each) for each in ended] == [HubAway] * 3
+    hub.away = False
+    await followed.reach(hub.version)
+    assert means(mappings) == "IN_TRANSIT"
+
+
+async def test_rows_that_a_hub_refuses_are_asked_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that deliveries go by the rows there are where the hub refuses those of now, without
+    asking for them each time, until a heartbeat has them or they change."""
+    hub, mappings, (followed,) = await followed_slowly()
+    hub.let.set()
+    asked = 0
+
+    async def refuse(_request: Any, timeout: float) -> Any:
+        nonlocal asked
+        asked += 1
+        refusal = Refusal("METHOD_NOT_ALLOWED", "that kind is not the caller's", {})
+        raise NotAllowedError(refusal, grpc.StatusCode.PERMISSION_DENIED)
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(hub, "ListMappings", refuse)
+        hub.put("D1", "IN_TRANSIT")
+        for _ in range(3):
+            await followed.reach(hub.version)
+        assert asked == 1 and means(mappings) == "DELIVERED"
+        hub.put("D1", "EXCEPTION")
+        await followed.reach(hub.version)
+        assert asked == 2
+    await followed.follow(hub.version)
+    assert means(mappings) == "EXCEPTION"
+
+
+async def turns() -> None:
+    """Whatever can go on has gone on."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -10,8 +10,55 @@ CODES: Final = ("tests/hub/test_payload_codes.py",)
 WORDS: Final = ("tests/hub/test_unsent_words.py",)
 RESTART: Final = ("tests/hub/test_payload_codes_restart.py",)
 ROWS: Final = ("tests/adapters/test_sdk_mappings.py",)
+RUNNER: Final = ("tests/adapters/test_sdk_rows.py",)
+BEGUN: Final = ("tests/hub/test_rows_at_begin.py",)
 
 CODE_MUTANTS: Final[list[Mutant]] = [
+    *faults_in(
+        f"{HUB}known_by_heart.py",
+        BEGUN,
+        version_is_known_although_a_row_changed=(
+            "self._mapping_versions.pop(record.endpoint_kind, None)",
+            "pass",
+        ),
+        version_is_known_although_another_hub_led=("self._mapping_versions.clear()", "pass"),
+    ),
+    *faults_in(
+        f"{SDK}mapping_sync.py",
+        ROWS,
+        what_begins_reads_no_rows=(
+            "if self._has(version) or self.mappings.read_since(readings):",
+            "if readings >= 0:",
+        ),
+        each_that_begins_reads_rows=(
+            "if self._has(version) or self.mappings.read_since(readings):",
+            "if readings < 0:",
+        ),
+        refused_rows_are_asked_for_at_each_begin=(
+            "return version in (self.mappings.version, self._refused_version)",
+            "return version == self.mappings.version",
+        ),
+        heartbeat_reads_beside_what_begins=(
+            "async with self.mappings.one_reads():\n            await self._follow(version)",
+            "if version >= 0:\n            await self._follow(version)",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}mappings.py",
+        ROWS,
+        rows_that_were_being_read_will_do=(
+            "return self._ended > readings",
+            "return self._ended >= readings > 0",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}worker.py",
+        RUNNER,
+        what_begins_waits_for_no_rows=(
+            "await self.reach_rows(attempt.mapping_version)",
+            "await self.reach_rows(None)",
+        ),
+    ),
     *faults_in(
         f"{HUB}objects/unsent_words.py",
         WORDS,

@@ -25,10 +25,11 @@ from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import mending
 from crossdock_hub.delivery.dispatching import Picked, Picker
-from crossdock_hub.delivery.registry import RegisteredEndpoint, compile_endpoint
+from crossdock_hub.delivery.registry import RegisteredEndpoint
 from crossdock_hub.door.intake import Intake
 from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
+from crossdock_hub.known_by_heart import KnownByHeart
 from crossdock_hub.lanes import Lanes
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, Mark, RequestRecord
 from crossdock_hub.refusals import NO_LEADER
@@ -39,7 +40,7 @@ from crossdock_hub.store.bus_rows import remember
 from crossdock_hub.store.contention import Contention, Met, pause_seconds
 from crossdock_hub.store.loading import Loader
 from crossdock_hub.store.postgresql import wait_briefly
-from crossdock_hub.store.writing import every_endpoint, write
+from crossdock_hub.store.writing import write
 from crossdock_hub.unit import (
     Changes,
     Identifiers,
@@ -121,10 +122,9 @@ class Committer:
         self._wake = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
-        self._endpoints: dict[str, RegisteredEndpoint] = {}
+        self._known = KnownByHeart(limits)
         self._picker_is_stale = True
         self._look_is_due = False
-        self._registry_is_stale = False
         self.listeners: list[Callable[[Committed], None]] = []
         self.ties: Ties = no_ties
         self._may_lead = True
@@ -134,12 +134,11 @@ class Committer:
     @property
     def endpoints(self) -> tuple[RegisteredEndpoint, ...]:
         """The registry as of the last commit."""
-        return tuple(self._endpoints.values())
+        return self._known.endpoints
 
     def start(self, endpoints: Iterable[EndpointRecord]) -> None:
         """Begin to commit."""
-        for record in endpoints:
-            self._endpoints[record.id] = compile_endpoint(record, self._limits)
+        self._known.learn(endpoints)
         self._task = keep("committer", self._run)
 
     def lead(
@@ -152,9 +151,9 @@ class Committer:
         """From the next batch on, this hub dispatches what is stored, and decides what only a
         leader may, as long as it still leads. `poke` it when the bus is ready."""
         self._still_leads = still
-        self._endpoints = {e.id: compile_endpoint(e, self._limits) for e in endpoints}
+        self._known.learn(endpoints)
         # A batch that is under way ends with the endpoints that it began with.
-        self._registry_is_stale = True
+        self._known.doubt()
         self._picker, self._picker_is_stale = picker, True
         self._may_lead, self.ties = True, ties
 
@@ -218,7 +217,7 @@ class Committer:
 
     def doubt_endpoints(self) -> None:
         """Another hub may have changed endpoints: the next batch reads them."""
-        self._registry_is_stale = True
+        self._known.doubt()
 
     def poke(self) -> None:
         """Run a batch soon even when nobody submits: budget or rate may allow a dispatch now."""
@@ -282,8 +281,9 @@ class Committer:
 
     async def _on_failure(self, batch: list[Command], failure: StoreFailure) -> None:
         self.failure = failure
-        # What was lost while it committed may have registered somebody.
-        self._registry_is_stale |= failure.uncertain
+        if failure.uncertain:
+            # What was lost while it committed may have registered somebody, or set a row.
+            self._known.doubt()
         if len(batch) > 1 and not failure.full and not failure.away:
             for command in batch:
                 await self._commit_safely([command], brief=failure.locked)
@@ -364,9 +364,8 @@ class Committer:
             async with self._store.write() as connection:
                 if brief:
                     await wait_briefly(connection)
-                if self._registry_is_stale:
-                    await self._read_registry(connection)
-                view.add(("endpoints",), self.endpoints)
+                await self._known.ready(connection)
+                self._known.tell(view)
                 untold = self._picker_is_stale
                 # Whoever connects anew may learn that it leads no more.
                 picker = await self._ready_picker(connection)
@@ -375,7 +374,7 @@ class Committer:
                 answers = await self._decide_all(batch, view, loader, now, met.asked.copy())
                 spans.answers = answers
                 await self._follow_dead_letters(view, loader, now)
-                endpoints = self._registry_after(view.changes)
+                endpoints = self._known.after(view)
                 picked = picker.pick_new(view, endpoints, now) if picker else []
                 shared = self._store.shared
                 await write(connection, view.changes, loader.contenders, shared=shared)
@@ -389,7 +388,7 @@ class Committer:
         self._store.answered.note(view.changes, ties)
         if picker is self._picker:
             self._picker_is_stale = False
-        self._endpoints = {e.id: e for e in endpoints}
+        self._known.committed(view, endpoints)
         committed = Committed(now, view.changes, picked, untold)
         for listener in self.listeners:
             try:
@@ -409,18 +408,6 @@ class Committer:
         # Until this commits, what the picker follows is ahead of the store.
         self._picker_is_stale = True
         return self._picker
-
-    async def _read_registry(self, connection: Transaction) -> None:
-        found = await every_endpoint(connection)
-        self._endpoints = {each.id: compile_endpoint(each, self._limits) for each in found}
-        self._registry_is_stale = False
-
-    def _registry_after(self, changes: Changes) -> tuple[RegisteredEndpoint, ...]:
-        endpoints = dict(self._endpoints)
-        for key, record in changes.records.items():
-            if key[0] == "endpoint" and record is not None:
-                endpoints[record.id] = compile_endpoint(record, self._limits)
-        return tuple(endpoints.values())
 
     async def _follow_dead_letters(self, view: View, loader: Loader, now: int) -> None:
         """Whoever moved a dead letter: it stays in its group until something settles it."""

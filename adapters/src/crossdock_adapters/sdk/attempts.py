@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from crossdock_adapters.sdk import lease_clock
 from crossdock_adapters.sdk.carrying import COMPLETION_SOURCE, Apart, facts_apart
 from crossdock_adapters.sdk.coalesce import Coalescer
+from crossdock_adapters.sdk.mappings import Told
 from crossdock_adapters.sdk.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ class Attempt:
 
     `draft`: what an earlier attempt of the delivery made and did not see confirmed.
     `asked_seconds`: the lease that was asked for; a begin that was repeated is told what is left.
-    `in_doubt`: an earlier call may have been done.
+    `in_doubt`: an earlier call may have been done. `mapping_version`: of the rows that the hub had
+    as it began; None of one that does not say. `rows`: those by which it was translated.
     """
 
     delivery_id: str
@@ -86,6 +88,8 @@ class Attempt:
     draft: str = ""
     asked_seconds: float = 0.0
     in_doubt: bool = True
+    mapping_version: int | None = None
+    rows: Iterable[Told] = ()
 
 
 def new_attempt_id() -> str:
@@ -147,9 +151,10 @@ class Attempts:
         seconds = result.lease.ToNanoseconds() / 1e9
         # An older hub does not say it: then any earlier attempt may have done it.
         in_doubt = result.in_doubt if result.HasField("in_doubt") else result.attempt > 1
+        version = result.mapping_version if result.HasField("mapping_version") else None
         return Attempt(
             result.delivery_id, result.token, result.kind, result.attempt, seconds,
-            asked_at + seconds, result.draft, lease_seconds, in_doubt,
+            asked_at + seconds, result.draft, lease_seconds, in_doubt, version,
         )  # fmt: skip
 
     async def note_draft(self, attempt: Attempt, draft: str) -> None:

@@ -7,10 +7,11 @@ import time
 import uuid
 
 from crossdock.client import HubClient
+from crossdock.errors import NotAllowedError
 from crossdock.mapping.v1 import mapping_pb2, mapping_service_pb2
 from crossdock.types.v1 import types_pb2
 
-from crossdock_adapters.sdk.attempts import HubRefused
+from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.hub_link import CALL_SECONDS, told
 from crossdock_adapters.sdk.mappings import Code, Mappings, Meaning, Row, Told
 
@@ -31,9 +32,9 @@ class MappingSync:
         self._kind = kind
         self._hub = hub
         self.mappings = mappings
-        # Of the rows that were read last; -1: none were.
-        self._version = -1
         self._published = False
+        # The version of which a hub refused the rows to a delivery: the next one does not ask.
+        self._refused_version = -1
         # All endpoints of a kind in a process have the same rows: another one may have read them.
         self._seen = mappings.told()
         # Before the first time nobody tells it again.
@@ -45,6 +46,10 @@ class MappingSync:
 
         What a hub has is read although it refused the file: an operator may have said something.
         """
+        async with self.mappings.one_reads():
+            await self._publish()
+
+    async def _publish(self) -> None:
         file = self.mappings.file
         if file is None:
             return
@@ -87,25 +92,52 @@ class MappingSync:
         """
         if self.mappings.file is None:
             return False
-        await self._follow(version)
+        async with self.mappings.one_reads():
+            await self._follow(version)
         before, self._seen = self._seen, self.mappings.told()
         return before != self._seen
 
     async def _follow(self, version: int) -> None:
         refused_long_ago = time.monotonic() - self._told_at >= PUBLISH_AGAIN_SECONDS
         if not self._published and refused_long_ago:
-            await self.publish()
-        if version == self._version:
+            await self._publish()
+        if version != self.mappings.version:
+            await self._read_again()
+
+    async def reach(self, version: int | None) -> None:
+        """Have the rows of what begins while the hub has this version; None: it does not say.
+
+        Rows of another version are read first, by one at a time: whoever waited meanwhile does
+        with what was read from its beginning on while it waited, since the hub's rows only get
+        newer. What a hub refuses is not asked for again before its rows are others.
+        """
+        if self.mappings.file is None or version is None or self._has(version):
             return
+        readings = self.mappings.readings
+        async with self.mappings.one_reads():
+            if self._has(version) or self.mappings.read_since(readings):
+                return
+            if not await self._read_again():
+                self._refused_version = version
+
+    def _has(self, version: int) -> bool:
+        return version in (self.mappings.version, self._refused_version)
+
+    async def _read_again(self) -> bool:
+        """False: the hub refuses."""
         try:
             if not await self._read() and self._published:
-                await self.publish()
+                await self._publish()
         except HubRefused as why:
             self._say("reading", str(why))
+            return False
+        self._refused_version = -1
+        return True
 
     async def _read(self) -> bool:
         """Take the rows of the hub; False: it has no defaults, so those of the file stay, with
         what an operator says on top."""
+        self.mappings.begin_reading()
         rows: list[Told] = []
         defaults = False
         version, token = -1, ""
@@ -113,7 +145,7 @@ class MappingSync:
             request = mapping_service_pb2.ListMappingsRequest(
                 endpoint_kind=self._kind, page_size=PAGE_ROWS, page_token=token
             )
-            answer = await told(self._hub.mappings.ListMappings(request, timeout=CALL_SECONDS))
+            answer = await self._listed(request)
             # Of the first page: what changed while the others were read is read again.
             version = answer.mapping_version if version < 0 else version
             defaults = defaults or any(row.HasField("default_mapping") for row in answer.rows)
@@ -122,14 +154,24 @@ class MappingSync:
             if not token:
                 break
         if defaults:
-            self.mappings.replace(rows)
-            self._version = version
-        elif rows:
-            # Rows that come later take the place of those before.
-            self.mappings.replace([*self.mappings.of_file(), *rows])
-            # Of a hub that is told the file again, everything is read again.
-            self._version = -1 if self._published else version
+            self.mappings.replace(rows, version)
+        else:
+            # Rows that come later take the place of those before. Of a hub that is told the file
+            # again, everything is read again.
+            version = -1 if self._published else version
+            self.mappings.replace([*self.mappings.of_file(), *rows], version)
         return defaults
+
+    async def _listed(
+        self, request: mapping_service_pb2.ListMappingsRequest
+    ) -> mapping_service_pb2.ListMappingsResponse:
+        try:
+            return await told(self._hub.mappings.ListMappings(request, timeout=CALL_SECONDS))
+        except HubAway as away:
+            if isinstance(away.__cause__, NotAllowedError):
+                # The endpoint is of another kind by now: no repeat of this would do.
+                raise HubRefused(str(away)) from away
+            raise
 
     def _say(self, what: str, refusal: str) -> None:
         if refusal not in self._refusals.values():

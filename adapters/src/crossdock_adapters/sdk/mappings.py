@@ -2,11 +2,13 @@
 
 The file is the default. The hub keeps it together with what the deployment says, which goes before
 it; the runner tells the hub the file when it registers, reads the rows of the hub then, and again
-as soon as a heartbeat says that they changed. Until then, and where it has none, the file holds.
+as soon as a begun delivery or a heartbeat says that they changed. Until it has registered, and
+where the hub has none, the file holds.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -196,7 +198,38 @@ class Mappings:
     def __init__(self, file: MappingFile | None = None) -> None:
         self.file = file
         self._rows: dict[tuple[str, Code], Told] = {}
+        self._version = -1
+        self._reading: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+        # How many readings have begun, and the number of the last one that came to its end.
+        self._begun = self._ended = 0
         self.replace(self.of_file())
+
+    @property
+    def version(self) -> int:
+        """Of the rows, as the hub counts them; -1: of those that it is to be asked for."""
+        return self._version
+
+    @property
+    def readings(self) -> int:
+        """How many times the rows began to be read so far; see `read_since`."""
+        return self._begun
+
+    def read_since(self, readings: int) -> bool:
+        """Whether the rows were read, from the beginning to the end, since there were so many."""
+        return self._ended > readings
+
+    def one_reads(self) -> asyncio.Lock:
+        """Held by who reads the rows and takes them for all endpoints of the kind: a slow one would
+        else put older rows in the place of newer ones. Of the loop that runs, since adapters are
+        made before there is one."""
+        loop = asyncio.get_running_loop()
+        if self._reading is None or self._reading[0] is not loop:
+            self._reading = loop, asyncio.Lock()
+        return self._reading[1]
+
+    def begin_reading(self) -> None:
+        """From now on the rows are read; `replace` ends it."""
+        self._begun += 1
 
     def of_file(self) -> list[Told]:
         """The rows of the file, as a hub would tell them."""
@@ -207,9 +240,10 @@ class Mappings:
         """The rows by topic and code; another object once `replace` was called."""
         return self._rows
 
-    def replace(self, rows: Iterable[Told]) -> None:
-        """From now on these are all rows there are."""
+    def replace(self, rows: Iterable[Told], version: int = -1) -> None:
+        """From now on these are all rows there are, see `version`."""
         self._rows = {(row.topic, row.code): row for row in rows}
+        self._version, self._ended = version, self._begun
 
     def first(self, topic: Topic, codes: Iterable[Code]) -> tuple[Code, Meaning] | None:
         """The first of these codes that has a row, and what it means; None: none has."""

@@ -307,6 +307,7 @@ class EndpointRunner:
             telemetry=self._telemetry,
             hurry=self._hurry,
             secret_values=self.secrets.values,
+            reach_rows=self._mappings.reach,
         )
 
     def _go(self, state: str) -> None:

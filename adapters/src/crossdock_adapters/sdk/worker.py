@@ -69,6 +69,10 @@ class Message(Protocol):
     async def in_progress(self) -> None: ...
 
 
+async def _any_rows(_version: int | None) -> None:
+    """Of an adapter that follows no hub's rows."""
+
+
 MakeWork = Callable[[delivery_pb2.Dispatch, Any, int], Work]
 
 
@@ -78,7 +82,8 @@ class Worker:
 
     `hurry` makes every running vendor call end at once: what it left behind is completed as
     unknown, or as a retry when nothing with an effect left. `secret_values`: what no excerpt may
-    show, whoever said it.
+    show, whoever said it. `reach_rows`: has the rows of codes by which what began at a version of
+    them is translated; HubAway when they can't be read.
     """
 
     endpoint: str
@@ -90,6 +95,7 @@ class Worker:
     telemetry: Telemetry
     hurry: asyncio.Event
     secret_values: Callable[[], Iterable[str]] = tuple
+    reach_rows: Callable[[int | None], Awaitable[None]] = _any_rows
 
     async def handle(self, message: Message) -> None:
         """Work one message off. Raises nothing but cancellation: every end is told the hub."""
@@ -121,8 +127,6 @@ class Worker:
         clock = self.vendor_presence.clock
         started = clock()
         try:
-            # Those from before: one that came while it was translated may not have been seen.
-            rows = self.adapter.mappings.told().values()
             ended, record = await self._perform(dispatch, operation, attempt)
             told, apart = whole_completion(
                 dispatch.delivery_id,
@@ -131,7 +135,7 @@ class Worker:
                 ended,
                 record,
                 dispatch.vendor_reference,
-                rows,
+                attempt.rows,
             )
             outcome = delivery_pb2.AttemptOutcome.Name(told.outcome)
             self._note(dispatch.operation, outcome, told.code, ended, clock() - started)
@@ -176,12 +180,21 @@ class Worker:
             record.ends_at = _call_ends_at(record, limit, looked_at)
             if record.ends_at <= self.attempts.clock():
                 return NotTried(0.0, "the time for the call was over before it began"), record
-            draft = None if attempt.kind == LOOK_UP else self.adapter.drafts.get(work.operation)
-            if draft is None:
-                doing = function(work, self.vendor)
-            else:
-                doing = self._in_two_steps(draft, function, work, attempt)
+            doing = self._by_rows(function, work, attempt)
             return await self._call(doing, attempt, record, limit), record
+
+    async def _by_rows(
+        self, function: Callable[[Work, Any], Awaitable[Any]], work: Work, attempt: Attempt
+    ) -> Any:
+        """Do it by the rows that the hub had as it began, or newer ones: where they are not here
+        yet they are read first, within the time of the call. HubAway: nothing was tried."""
+        await self.reach_rows(attempt.mapping_version)
+        # Those from before: one that comes while it is translated may not be seen.
+        attempt.rows = self.adapter.mappings.told().values()
+        draft = None if attempt.kind == LOOK_UP else self.adapter.drafts.get(work.operation)
+        if draft is None:
+            return await function(work, self.vendor)
+        return await self._in_two_steps(draft, function, work, attempt)
 
     async def _in_two_steps(
         self,

@@ -69,7 +69,7 @@ def begin(
             if record.attempt_kind == "CALL":
                 # Its first answer may have been lost under its commit, before the bus was told.
                 unit.tie()
-            return _begun(record, remaining)
+            return _begun(unit, record, remaining)
     waiting = record.state == "DISPATCHED" or (
         record.state == "RESOLVING" and record.lease_until is None and not record.pending
     )
@@ -101,7 +101,7 @@ def begin(
     unit.put(("attempt", after.id, after.token), attempt)
     if after.attempt_kind == "CALL":
         unit.tie()
-    return _begun(after, seconds)
+    return _begun(unit, after, seconds)
 
 
 def _goes_elsewhere(
@@ -151,7 +151,7 @@ def _refused_begin(record: DeliveryRecord, why: str) -> delivery_service_pb2.Beg
     )
 
 
-def _begun(record: DeliveryRecord, seconds: float) -> delivery_service_pb2.BeginResult:
+def _begun(unit: Unit, record: DeliveryRecord, seconds: float) -> delivery_service_pb2.BeginResult:
     result = delivery_service_pb2.BeginResult(
         delivery_id=record.id,
         token=record.token,
@@ -159,6 +159,7 @@ def _begun(record: DeliveryRecord, seconds: float) -> delivery_service_pb2.Begin
         attempt=record.attempts + record.look_ups,
         draft=record.draft,
         in_doubt=record.first_unknown_at is not None,
+        mapping_version=unit.get(("mapping_version", unit.endpoint_kind)),
     )
     result.lease.FromMicroseconds(int(seconds * SECOND))
     return result

@@ -130,6 +130,7 @@ class BeginResult(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     DRAFT_FIELD_NUMBER: _builtins.int
     IN_DOUBT_FIELD_NUMBER: _builtins.int
+    MAPPING_VERSION_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     delivery_id: _builtins.str
     """The delivery."""
@@ -144,6 +145,12 @@ class BeginResult(_message.Message):
     in_doubt: _builtins.bool
     """Whether an earlier call may have been done: what the vendor says to this one is then no word
     about that. Unset by a hub older than this field: careful is who takes any repeat for one.
+    """
+    mapping_version: _builtins.int
+    """Version of the mappings of the endpoint's kind as the attempt began, as `HeartbeatResponse` has
+    it. Whoever has read others reads them again before it translates (`ListMappings`): so it sends
+    by every row that was set before the attempt began. Unset by a hub older than this field, and
+    of what is refused.
     """
     @_builtins.property
     def lease(self) -> _duration_pb2.Duration:
@@ -165,15 +172,21 @@ class BeginResult(_message.Message):
         attempt: _builtins.int = ...,
         draft: _builtins.str = ...,
         in_doubt: _builtins.bool | None = ...,
+        mapping_version: _builtins.int | None = ...,
         refusal: _types_pb2.Refusal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_in_doubt", b"_in_doubt", "in_doubt", b"in_doubt", "lease", b"lease", "refusal", b"refusal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_in_doubt", b"_in_doubt", "_mapping_version", b"_mapping_version", "in_doubt", b"in_doubt", "lease", b"lease", "mapping_version", b"mapping_version", "refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_in_doubt", b"_in_doubt", "attempt", b"attempt", "delivery_id", b"delivery_id", "draft", b"draft", "in_doubt", b"in_doubt", "kind", b"kind", "lease", b"lease", "refusal", b"refusal", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_in_doubt", b"_in_doubt", "_mapping_version", b"_mapping_version", "attempt", b"attempt", "delivery_id", b"delivery_id", "draft", b"draft", "in_doubt", b"in_doubt", "kind", b"kind", "lease", b"lease", "mapping_version", b"mapping_version", "refusal", b"refusal", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__in_doubt: _TypeAlias = _typing.Literal["in_doubt"]  # noqa: Y015
     _WhichOneofArgType__in_doubt: _TypeAlias = _typing.Literal["_in_doubt", b"_in_doubt"]  # noqa: Y015
+    _WhichOneofReturnType__mapping_version: _TypeAlias = _typing.Literal["mapping_version"]  # noqa: Y015
+    _WhichOneofArgType__mapping_version: _TypeAlias = _typing.Literal["_mapping_version", b"_mapping_version"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__in_doubt) -> _WhichOneofReturnType__in_doubt | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mapping_version) -> _WhichOneofReturnType__mapping_version | None: ...
 
 Global___BeginResult: _TypeAlias = BeginResult  # noqa: Y015
 
