@@ -12,6 +12,7 @@ from crossdock_adapters.sdk import held_payloads
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.held_payloads import VENDOR_FAILURES_IN_A_ROW, HeldPayloads
 from crossdock_adapters.sdk.inbound import Inbound
+from crossdock_adapters.sdk.mappings import as_they_are
 from crossdock_adapters.sdk.outcomes import Retry
 from crossdock_adapters.sdk.work import HeldPayload
 
@@ -45,7 +46,7 @@ class Hub:
             self.reported.append(held_id)
 
 
-def rounds(hub: Hub, served: Any) -> HeldPayloads:
+def rounds(hub: Hub, served: Any, catch_up: Any = as_they_are) -> HeldPayloads:
     """The rounds of an endpoint whose vendor fails at what is not served."""
 
     async def receive(payload: bytes, vendor: Any) -> None:
@@ -61,6 +62,7 @@ def rounds(hub: Hub, served: Any) -> HeldPayloads:
         vendor=None,
         adapter=SimpleNamespace(webhooks={"/hook": SimpleNamespace(receive=receive)}, polls={}),
         webhook_of=lambda spec, body, *rest: body,
+        catch_up=catch_up,
     )
     return HeldPayloads(cast(Inbound, inbound))
 
@@ -145,3 +147,23 @@ async def test_a_first_pass_that_broke_off_goes_on_where_it_stood() -> None:
     assert hub.sent_bytes == PAYLOAD_BYTES * 32
     assert await held.one_round(asked=False) == ""
     assert hub.sent_bytes == PAYLOAD_BYTES * 40
+
+
+async def test_what_is_held_waits_for_the_rows_of_now() -> None:
+    """Proves that no payload is translated by rows that are known to be old: while those of now
+    can't be read it waits, and then each is read by them."""
+    asked: list[bool] = []
+
+    async def catch_up() -> None:
+        asked.append(bool(away))
+        if away:
+            raise HubAway(away)
+
+    away, hub = "no answer", Hub("good-1", "good-2")
+    held = rounds(hub, lambda name: True, catch_up)
+    assert "HubAway" in await held.one_round(asked=False)
+    assert hub.reported == []
+    away = ""
+    assert await held.one_round(asked=False) == ""
+    assert hub.reported == ["good-1", "good-2"]
+    assert asked == [True, False, False]

@@ -311,6 +311,9 @@ async def test_a_row_that_fails_again_otherwise_is_held_again(tmp_path: Path) ->
         ) -> None:
             self.keys.append(key)
 
+        async def catch_up(self) -> None:
+            """There are no rows but those of the file."""
+
     poll: Any = Holding()
     async with running(tmp_path) as desk:
         row = {"ITEM": "SKU-9".ljust(30), "CHANGE_NO": 1, "DESCRIPTION": "Lamp", "UNIT": "?? "}

@@ -432,6 +432,51 @@ async def test_rows_that_a_hub_refuses_are_asked_for_once(
     assert means(mappings) == "EXCEPTION"
 
 
+async def test_what_comes_in_has_the_rows_of_now() -> None:
+    """Proves that what comes in after a row was set has it, that those who come while the hub is
+    asked share the next question, and that nothing is read where nothing changed."""
+    hub, mappings, (followed,) = await followed_slowly()
+    hub.let.set()
+    await followed.catch_up()
+    assert hub.lists == 1
+    hub.put("D1", "IN_TRANSIT")
+    await followed.catch_up()
+    assert means(mappings) == "IN_TRANSIT" and hub.lists == 3
+    hub.let.clear()
+    asked = [asyncio.ensure_future(followed.catch_up())]
+    await turns()
+    hub.put("D1", "EXCEPTION")
+    for _ in range(20):
+        asked.append(asyncio.ensure_future(followed.catch_up()))
+        await turns()
+    hub.let.set()
+    await asyncio.gather(*asked)
+    assert means(mappings) == "EXCEPTION"
+    # The first alone, the second alone, the others together, and the rows once.
+    assert hub.lists == 3 + 4
+    hub.away = True
+    with pytest.raises(HubAway):
+        await followed.catch_up()
+
+
+async def test_what_comes_in_is_read_where_the_hub_tells_no_rows(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that what comes in goes by the file where a hub refuses to tell of rows, and that this
+    is said once."""
+    hub, mappings, (followed,) = await followed_slowly()
+
+    async def refuse(_request: Any, timeout: float) -> Any:
+        refusal = Refusal("METHOD_UNKNOWN", "no such service", {})
+        raise InvalidRequestError(refusal, grpc.StatusCode.UNIMPLEMENTED)
+
+    monkeypatch.setattr(hub, "ListMappings", refuse)
+    for _ in range(3):
+        await followed.catch_up()
+    assert means(mappings) == "DELIVERED"
+    assert caplog.text.count("those of the adapter hold") == 1
+
+
 async def turns() -> None:
     """Whatever can go on has gone on."""
     for _ in range(20):

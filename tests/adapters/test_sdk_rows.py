@@ -1,4 +1,4 @@
-"""What the runner makes of a delivery whose rows have to be read first."""
+"""What the runner makes of what has to wait for rows, on its way out and in."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import aiohttp
 import pytest
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.mapping_sync import MappingSync
 from sdk_house import House, housed
 from sdk_ledger_hub import dispatch
+from sdk_waiting import until
 
 VERSION = 7
 # Renewed each third of it, and once before the call: with the fourth renewal it would be over.
@@ -95,3 +97,40 @@ async def test_rows_that_take_too_long_leave_the_call_untried(
         assert await house.outcome(work) == "RETRY"
         assert house.completion(work).code == "timeout"
         assert house.tiny.bookings == []
+
+
+async def test_what_comes_in_waits_for_the_rows_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a webhook and a poll are given to the adapter only with the rows of now: while
+    these can't be read, the vendor is to come again, nothing is polled and nothing is held; and
+    that a stranger is refused all the same."""
+    away = True
+    asked = 0
+
+    async def catch_up(_sync: MappingSync) -> None:
+        nonlocal asked
+        asked += 1
+        if away:
+            raise HubAway("no answer")
+
+    monkeypatch.setattr(MappingSync, "catch_up", catch_up)
+    async with housed(tmp_path) as house, aiohttp.ClientSession() as vendor:
+        runner = house.runner
+        assert runner is not None
+        await until(lambda: runner.state == "serving" and bool(runner.webhook_url))
+        url = runner.webhook_url + "/hook"
+
+        async def posted(credential: str) -> int:
+            headers = {"credential": credential}
+            async with vendor.post(url, data=b'{"page": "x"}', headers=headers) as answer:
+                return answer.status
+
+        await until(lambda: asked >= 1)
+        assert await posted("let me in") == 503
+        assert await posted("wrong") == 401
+        assert house.vendor.pages == [] and house.hub.held == {}
+        away = False
+        assert await posted("let me in") == 204
+        assert house.vendor.pages == ["x"]
+        await until(lambda: "pages" in house.hub.cursors)

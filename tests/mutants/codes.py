@@ -11,6 +11,7 @@ WORDS: Final = ("tests/hub/test_unsent_words.py",)
 RESTART: Final = ("tests/hub/test_payload_codes_restart.py",)
 ROWS: Final = ("tests/adapters/test_sdk_mappings.py",)
 RUNNER: Final = ("tests/adapters/test_sdk_rows.py",)
+ROUNDS: Final = ("tests/adapters/test_held_rounds.py",)
 BEGUN: Final = ("tests/hub/test_rows_at_begin.py",)
 
 CODE_MUTANTS: Final[list[Mutant]] = [
@@ -38,6 +39,10 @@ CODE_MUTANTS: Final[list[Mutant]] = [
             "return version in (self.mappings.version, self._refused_version)",
             "return version == self.mappings.version",
         ),
+        what_comes_in_asks_for_no_version=(
+            "await self.reach(version)",
+            "await self.reach(None)",
+        ),
         heartbeat_reads_beside_what_begins=(
             "async with self.mappings.one_reads():\n            await self._follow(version)",
             "if version >= 0:\n            await self._follow(version)",
@@ -50,6 +55,19 @@ CODE_MUTANTS: Final[list[Mutant]] = [
             "return self._ended > readings",
             "return self._ended >= readings > 0",
         ),
+    ),
+    *faults_in(
+        f"{SDK}inbound.py",
+        RUNNER,
+        webhook_waits_for_no_rows=(
+            "await spec.check(hook, self.vendor)\n            await self.catch_up()",
+            "await spec.check(hook, self.vendor)",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}held_payloads.py",
+        ROUNDS,
+        held_payload_waits_for_no_rows=("await self._inbound.catch_up()\n", "\n"),
     ),
     *faults_in(
         f"{SDK}worker.py",

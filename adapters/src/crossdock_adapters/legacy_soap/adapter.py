@@ -202,6 +202,7 @@ async def take_items(poll: Poll, vendor: Erp) -> None:
             # It stays the next page until somebody mends it: nothing behind it can be asked for.
             await erp_items.hold(poll, broken.body, str(broken), XML)
             return
+        await poll.catch_up()
         changes = [await _told(poll, vendor, item) for item in page]
         newest = max((after, *changes))
         if newest == after:

@@ -181,6 +181,7 @@ async def take_items(poll: Poll, vendor: Erp) -> None:
         token, rows = await vendor.claim(ITEMS, vendor.claim_seconds, CLAIM_ROWS)
         if not rows:
             return
+        await poll.catch_up()
         for row in rows:
             # What is not told when this ends is free again once its claim is over.
             failed = not await _told_item(poll, vendor, row)

@@ -116,7 +116,9 @@ class Inbox:
         lanes: dict[str, list[Received]] = {}
         for message in received:
             lanes.setdefault(message.ordering_key or message.message_id, []).append(message)
-        results = await asyncio.gather(*(self._lane(lane) for lane in lanes.values()))
+        results: Sequence[list[str]] = ()
+        if await self._caught_up():
+            results = await asyncio.gather(*(self._lane(lane) for lane in lanes.values()))
         done = {ack_id for acknowledged in results for ack_id in acknowledged}
         left = [message.ack_id for message in received if message.ack_id not in done]
         if left:
@@ -124,6 +126,16 @@ class Inbox:
             await self._subscriptions.give_back(subscription, left, seconds)
         if done:
             await self._subscriptions.acknowledge(subscription, sorted(done))
+
+    async def _caught_up(self) -> bool:
+        """Whether what came is read by the rows of now; False: the hub is away, and all of it is
+        given back."""
+        try:
+            await self._poll.catch_up()
+        except NOT_THE_MESSAGE as trouble:
+            self._hub_trouble = trouble
+            return False
+        return True
 
     async def _lane(self, lane: Sequence[Received]) -> list[str]:
         """Ack ids of what is durable; the first that is not keeps the later ones waiting."""

@@ -90,6 +90,7 @@ async def _sweep(
     for _ in range(MAX_PAGES_PER_TABLE):
         async with vendor.telling:
             rows, columns = await _read(settings, vendor, table, sweep, page_rows)
+            await poll.catch_up()
             await _store(poll, table, rows, columns, mappings)
         complete = len(rows) < page_rows
         last_id = max((int(row["id"]) for row in rows), default=sweep.last_id)

@@ -140,6 +140,7 @@ class Inbox:
                 continue
             if came is None:
                 return
+            await self._poll.catch_up()
             reached = await self._told(came, place)
             if reached.replay_id and reached.replay_id != place.replay_id:
                 place = reached

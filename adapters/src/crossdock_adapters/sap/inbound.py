@@ -208,6 +208,7 @@ async def _pull_kind(
     for _ in range(MAX_PAGES_A_ROUND):
         async with vendor.telling:
             rows = await vendor.query(kind.service, kind.entity, _asked(kind, since, after))
+            await poll.catch_up()
             for row in rows:
                 await _tell_or_hold(poll, facts, name, kind, row)
         if len(rows) < PAGE:

@@ -125,6 +125,7 @@ async def ask_about_moving(poll: Poll, page_size: int, ask: Ask) -> None:
             await poll.advance(b"")
             return
         if labels:
+            await poll.catch_up()
             await _ask_page(poll, ask, labels, token)
         left -= len(labels)
         await poll.advance(token)

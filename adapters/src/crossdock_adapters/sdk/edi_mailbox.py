@@ -226,6 +226,7 @@ class EdiMailbox:
             problems = [str(error)]
         else:
             problems = []
+            await poll.catch_up()
             for interchange in read.interchanges:
                 problems += await self._take_interchange(poll, tell, interchange)
         await _hold(poll, body, problems)

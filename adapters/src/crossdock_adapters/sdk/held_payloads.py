@@ -253,6 +253,7 @@ class HeldPayloads:
 
         try:
             async with asyncio.timeout(HELD_PAYLOAD_SECONDS):
+                await self._inbound.catch_up()
                 await self._translate(held, hold)
         except (LeftOut, Overtaken):
             raise

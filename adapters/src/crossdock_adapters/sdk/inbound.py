@@ -22,7 +22,7 @@ from crossdock_adapters.sdk.alerts import Alerts
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
 from crossdock_adapters.sdk.cursors import CursorMoved
 from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES, HubLink, refused_for_good
-from crossdock_adapters.sdk.mappings import UnreadCodes
+from crossdock_adapters.sdk.mappings import UnreadCodes, as_they_are
 from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry, Unreachable, VendorOutcome
 from crossdock_adapters.sdk.presence import Presence
 from crossdock_adapters.sdk.sequences import Sequences
@@ -59,6 +59,8 @@ class Inbound:
     # By poll or path: a fault of the hub in one of them does not mean that the hub is gone.
     ways_in: dict[str, Presence] = field(default_factory=dict)
     alerts: Alerts = field(default_factory=Alerts)
+    # Has the rows of codes that hold now, before what came is translated; HubAway.
+    catch_up: Callable[[], Awaitable[None]] = as_they_are
 
     async def poll_forever(self, spec: PollSpec) -> None:
         """Run one poll again and again; a failure waits a growing while and ends nothing."""
@@ -81,6 +83,7 @@ class Inbound:
             with self.telemetry.inbound("poll", spec.name, self.endpoint):
                 async with asyncio.timeout(MAX_POLL_SECONDS):
                     poll = await self._poll(spec)
+                    await self.catch_up()
                     await spec.pull(poll, self.vendor)
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -136,6 +139,7 @@ class Inbound:
             sequences=Sequences(self.link),
             cursors=self.link,
             alerts=self.alerts,
+            catch_up=self.catch_up,
         )
 
     def webhook_app(self) -> Starlette:
@@ -180,6 +184,7 @@ class Inbound:
         """2xx only once the hub has it durably, as a fact or as a held payload."""
         try:
             await spec.check(hook, self.vendor)
+            await self.catch_up()
             try:
                 await spec.receive(hook, self.vendor)
             except (Refused, TimeoutError, Retry):

@@ -12,6 +12,7 @@ from crossdock.mapping.v1 import mapping_pb2, mapping_service_pb2
 from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
+from crossdock_adapters.sdk.coalesce import Coalescer
 from crossdock_adapters.sdk.hub_link import CALL_SECONDS, told
 from crossdock_adapters.sdk.mappings import Code, Mappings, Meaning, Row, Told
 
@@ -40,6 +41,7 @@ class MappingSync:
         # Before the first time nobody tells it again.
         self._told_at = float("inf")
         self._refusals: dict[str, str] = {}
+        self._version = Coalescer(self._ask_version)
 
     async def publish(self) -> None:
         """Tell the hub the file, and take what it makes of it.
@@ -119,6 +121,23 @@ class MappingSync:
                 return
             if not await self._read_again():
                 self._refused_version = version
+
+    async def catch_up(self) -> None:
+        """Have the rows that the hub has now, as `reach` does. Who asks meanwhile shares the next
+        question. A hub that refuses it leaves the rows as they are."""
+        if self.mappings.file is None:
+            return
+        try:
+            version = await self._version.call(None)
+        except HubRefused as why:
+            self._say("asking", str(why))
+            return
+        await self.reach(version)
+
+    async def _ask_version(self, callers: list[None]) -> list[int]:
+        request = mapping_service_pb2.ListMappingsRequest(endpoint_kind=self._kind, page_size=1)
+        answer = await self._listed(request)
+        return [answer.mapping_version] * len(callers)
 
     def _has(self, version: int) -> bool:
         return version in (self.mappings.version, self._refused_version)

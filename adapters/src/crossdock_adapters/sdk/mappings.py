@@ -192,6 +192,10 @@ def file_of(package: str) -> MappingFile | None:
     return read_file(file.read_text("utf-8"), f"{package}/{FILE_NAME}")
 
 
+async def as_they_are(_version: int | None = None) -> None:
+    """The rows of whoever follows no hub's: nothing is to be read before they are used."""
+
+
 class Mappings:
     """The rows that hold now; one for all endpoints of a kind in a process."""
 

@@ -278,6 +278,7 @@ class EndpointRunner:
             vendor_presence=self._vendor_presence,
             telemetry=self._telemetry,
             alerts=self._alerts,
+            catch_up=self._mappings.catch_up,
         )
 
     def _worker(self, vendor: Any, held: HeldPayloads) -> Worker:

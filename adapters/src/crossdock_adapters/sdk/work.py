@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crossdock_adapters.sdk.alerts import Alerts
 from crossdock_adapters.sdk.cursors import Cursors
-from crossdock_adapters.sdk.mappings import UnreadCodes
+from crossdock_adapters.sdk.mappings import UnreadCodes, as_they_are
 from crossdock_adapters.sdk.places import unread_codes
 from crossdock_adapters.sdk.settings import Settings
 
@@ -86,6 +86,10 @@ class Poll:
     cursors: Cursors | None = field(default=None, repr=False)
     # What somebody should know of although the poll goes on; the runner gives the endpoint's.
     alerts: Alerts = field(default_factory=Alerts, repr=False)
+    # The runner has done so before the run: a poll that goes on reading does so before it
+    # translates what came, so that each code is read by the rows that hold when it came, or newer
+    # ones. HubAway when they can't be read.
+    catch_up: Callable[[], Awaitable[None]] = field(default=as_they_are, repr=False)
 
     async def advance(self, cursor: bytes | str) -> None:
         """Keep the new cursor; call it after the hub accepted what came before it.

@@ -27,6 +27,7 @@ from crossdock_adapters.sdk.attempts import (
 from crossdock_adapters.sdk.completion import LOOK_UP, whole_completion
 from crossdock_adapters.sdk.events import decode_event
 from crossdock_adapters.sdk.manifest import Operation
+from crossdock_adapters.sdk.mappings import as_they_are
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     NotTried,
@@ -69,10 +70,6 @@ class Message(Protocol):
     async def in_progress(self) -> None: ...
 
 
-async def _any_rows(_version: int | None) -> None:
-    """Of an adapter that follows no hub's rows."""
-
-
 MakeWork = Callable[[delivery_pb2.Dispatch, Any, int], Work]
 
 
@@ -95,7 +92,7 @@ class Worker:
     telemetry: Telemetry
     hurry: asyncio.Event
     secret_values: Callable[[], Iterable[str]] = tuple
-    reach_rows: Callable[[int | None], Awaitable[None]] = _any_rows
+    reach_rows: Callable[[int | None], Awaitable[None]] = as_they_are
 
     async def handle(self, message: Message) -> None:
         """Work one message off. Raises nothing but cancellation: every end is told the hub."""

@@ -15,7 +15,7 @@ from crossdock_hub.objects.unsent_words import UnsentWord, unsent_of
 from crossdock_hub.records import AttemptRecord, DeliveryRecord
 from crossdock_hub.unit import Unit
 
-# An adapter hears of a row with its next heartbeat.
+# An adapter that takes no word of rows from its begin hears of one with its next heartbeat.
 HEARD_SECONDS = 5.0
 _TOPICS = frozenset(mapping_pb2.MappingTopic.keys())
 
