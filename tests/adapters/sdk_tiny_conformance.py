@@ -8,6 +8,8 @@ tiny(parks=True)        cannot look its bookings up: "book" is of class none
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import logging
 import signal
 import uuid
@@ -76,6 +78,8 @@ FAULTS = {
     "slow_reader": "takes its time with nested payloads",
     "greedy_reader": "takes much memory for nested payloads",
     "open_door": "believes everybody",
+    "any_credential": "believes everybody who shows any credential",
+    "any_signature": "does not look what the signature is of",
     "late_sender": "sends whatever has become of its lease",
     "last_call_only": "takes the lost answer of its first call for nothing done, not of its last",
     "no_case": "conformance.py forgets an operation",
@@ -137,6 +141,7 @@ def tiny(fault: str = "", not_applicable: str = "", *, parks: bool = False) -> S
                 "/scan",
                 payloads=[scan("L", "2026-03-05T17:00:00Z"), scan("D", "2026-03-05T22:00:00Z")],
                 headers=lambda secrets: {"Credential": secrets.text("credential")},
+                signed=lambda secrets, payload: {"Signature": _signature(secrets, payload)},
                 needed=["/code", "/at"],
                 unknown_code=UnknownCode(
                     scan(UNKNOWN, "2026-03-05T18:00:00Z"), UNKNOWN, field="milestone"
@@ -176,6 +181,10 @@ def _settings(sandbox: TinySandbox, folder: Path) -> Mapping[str, Any]:
     file = folder / "credential"
     file.write_text(CREDENTIAL)
     return {"base_url": sandbox.vendor_url, "credential": f"file:{file}"}
+
+
+def _signature(secrets: Secrets, payload: bytes) -> str:
+    return hmac.new(secrets.text("credential").encode(), payload, hashlib.sha256).hexdigest()
 
 
 def _event(_: Mapping[str, Any]) -> label_events_pb2.LabelCreated:
@@ -272,8 +281,12 @@ def _asked(work: Work, fault: str) -> None:
 
 def _webhook(adapter: Adapter, fault: str) -> None:
     async def check(hook: Webhook, vendor: TinyClient) -> None:
-        given = hook.headers.get("credential", "")
-        if fault != "open_door" and not same_secret(given, vendor.secrets.text("credential")):
+        given, signature = hook.headers.get("credential", ""), hook.headers.get("signature", "")
+        known = same_secret(given, vendor.secrets.text("credential"))
+        ours = same_secret(signature, _signature(vendor.secrets, hook.body))
+        known = known or (fault == "any_credential" and bool(given))
+        ours = ours or (fault in ("any_credential", "any_signature") and bool(signature))
+        if fault != "open_door" and not (known and ours):
             raise Refused(401, "unknown sender")
 
     @adapter.webhook("/scan", check=check)

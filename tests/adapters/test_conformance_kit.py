@@ -59,6 +59,8 @@ FOUND = [
     ("bomb", "slow_reader", "took "),
     ("bomb", "greedy_reader", "MiB"),
     ("unproven_sender", "open_door", "a stranger was answered 204"),
+    ("unproven_sender", "any_credential", "another proof was answered 204"),
+    ("unproven_sender", "any_signature", "the proof of other bytes was answered 204"),
     ("described", "no_case", "describes nothing of book"),
     ("drain", "dies", "ended with -15"),
     ("secrets", "chatty", "a secret stands in the log"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from crossdock.mapping.v1.mapping_pb2 import MappingTopic
@@ -181,11 +181,16 @@ async def unproven_sender(bench: Bench, way: WayIn) -> None:
         raise Inapplicable("a poll asks the vendor itself: nobody can call it")
     if way.headers is None and way.signed is None:
         raise NotGiven("give `headers` or `signed`: what the vendor proves itself with")
+    payload = way.payloads[0]
     async with bench.inward(way) as stage:
-        answer = await stage.deliver(way, way.payloads[0], proven=False)
-        require(answer.status in (401, 403), f"a stranger was answered {answer.status}")
-        require(not stage.hub.notebook.facts, "a stranger's payload became a fact")
-        require(not stage.hub.held, "a stranger's payload is held")
+        strangers = {"a stranger": {}, "another proof": _altered(stage.proof(way, payload))}
+        if way.signed is not None:
+            strangers["the proof of other bytes"] = stage.proof(way, payload + b" ")
+        for who, shown in strangers.items():
+            answer = await stage.deliver(way, payload, shown)
+            require(answer.status in (401, 403), f"{who} was answered {answer.status}")
+            require(not stage.hub.notebook.facts, f"the payload with {who} became a fact")
+            require(not stage.hub.held, f"the payload with {who} is held")
 
 
 def values_of(fact: Message, name: str) -> list[Any]:
@@ -232,6 +237,17 @@ async def _ended_by(bench: Bench, way: WayIn, given: Answers, as_they_come: Orde
         named = [f"{each.type} {each.value}" for each in last.vendor_references]
         facts = [fact.hex() for fact in _without_ids(stage)]
         return [delivery.last, *(each.replace(delivery.draft, "draft") for each in named), *facts]
+
+
+def _altered(proof: Mapping[str, str]) -> dict[str, str]:
+    """Of the same form, and nobody's. In the middle: the last letters of base64 may say nothing,
+    and the first may be the name of a scheme."""
+    found = {}
+    for name, value in proof.items():
+        middle = len(value) // 2
+        other = "B" if value[middle : middle + 1] in ("A", "a") else "A"
+        found[name] = value[:middle] + other + value[middle + 1 :]
+    return found
 
 
 def _says_nothing(value: Any) -> bool:

@@ -8,7 +8,7 @@ import copy
 import inspect
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -245,15 +245,19 @@ class Stage:
 
     # The way in
 
-    async def deliver(self, way: WayIn, payload: bytes, *, proven: bool = True) -> Delivered:
-        """Bring one payload to the endpoint. proven: with what shows who sent it."""
+    def proof(self, way: WayIn, payload: bytes) -> dict[str, str]:
+        """The headers that show that the vendor sent these bytes."""
+        given = {} if way.headers is None else dict(way.headers(self.secrets))
+        return given | ({} if way.signed is None else dict(way.signed(self.secrets, payload)))
+
+    async def deliver(
+        self, way: WayIn, payload: bytes, proof: Mapping[str, str] | None = None
+    ) -> Delivered:
+        """Bring one payload to the endpoint. proof: instead of what shows who sent it."""
         if way.deliver is not None:
             return await way.deliver(self, payload)
-        headers = {"Content-Type": way.content_type}
-        if proven and way.headers is not None:
-            headers |= way.headers(self.secrets)
-        if proven and way.signed is not None:
-            headers |= way.signed(self.secrets, payload)
+        shown = self.proof(way, payload) if proof is None else proof
+        headers = {"Content-Type": way.content_type, **shown}
         url = self.running.runner.webhook_url + way.source
         timeout = aiohttp.ClientTimeout(total=CLIENT_SECONDS)
         async with (
