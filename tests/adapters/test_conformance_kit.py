@@ -34,6 +34,7 @@ FOUND = [
     ("reply_lost", "unknown_is_retry", "though the vendor did"),
     ("reply_lost", "repeats_itself", "2 effects"),
     ("reply_lost", "blind_look_up", "2 effects"),
+    ("not_done", "hopes", "and no effect"),
     ("late_commit", "blind_look_up", "2 effects"),
     ("late_commit", "believes_early", "2 effects"),
     ("crash", "blind_look_up", "2 effects"),

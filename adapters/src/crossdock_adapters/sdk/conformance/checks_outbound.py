@@ -29,6 +29,8 @@ STILL_RUNS_SECONDS = COMMIT_AFTER_SECONDS - GIVE_UP_SECONDS
 RETRY_AFTER_SECONDS = 0.3
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
+# A failure that proves nothing, and one that some vendors document as nothing done.
+TROUBLE_STATUSES = (500, 503)
 NOBODY_HEARD = frozenset({"UNKNOWN", "CONFIRMED"})
 # A class of none leaves these to a person.
 NOBODY_KNOWS = frozenset({"UNKNOWN", LEASE_EXPIRED, ANSWER_LATER})
@@ -76,6 +78,24 @@ async def reply_lost(bench: Bench, case: Case) -> None:
     for call in await bench.effects(case):
         ends = NOBODY_HEARD if call == strikes else PREPARED
         await _silent(bench, case, {"kind": "reply_lost", "count": 1, "operation": call}, ends)
+
+
+@check(Scope.OPERATION)
+async def not_done(bench: Bench, case: Case) -> None:
+    """The vendor answers trouble and does nothing: not taken for done, and done once in the end."""
+    strikes = await bench.strikes(case)
+    for status in TROUBLE_STATUSES:
+        async with bench.outward() as stage:
+            before = await _ready(stage, case)
+            delivery = stage.new(case)
+            trouble = {"kind": "error_before", "count": 1, "status": status}
+            with _faulty(stage, trouble | {"operation": strikes}):
+                stage.ask(delivery)
+                await stage.outcome(delivery)
+                require(struck(stage, "error_before"), f"no call of {strikes} met trouble")
+            done = delivery.last == "CONFIRMED" and stage.made(case) == before
+            require(not done, told(delivery) + f", though {strikes} met {status}, and no effect")
+            await _ends_well(stage, case, delivery, before)
 
 
 @check(Scope.OPERATION)
