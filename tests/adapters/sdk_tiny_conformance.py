@@ -62,6 +62,7 @@ FAULTS = {
     "blind_look_up": "finds nothing, whatever was booked",
     "believes_early": "declares that its bookings show before a call of it may be over",
     "no_wish": "forgets the vendor's Retry-After",
+    "own_pause": "waits its own time, whatever the vendor wishes",
     "down_is_rejected": "takes an outage for a refusal",
     "one_token": "never renews its token",
     "no_trace": "drops the trace before it calls",
@@ -268,7 +269,7 @@ async def _call(vendor: TinyClient, path: str, body: Any, fault: str) -> Any:
         if token is not None:
             trace_context.detach(token)
     if answer.status == 429:
-        wish = 0 if fault == "no_wish" else answer.retry_after_seconds(1)
+        wish = {"no_wish": 0, "own_pause": 30}.get(fault, answer.retry_after_seconds(1))
         raise Throttled(wish, "throttled")
     if answer.status == 401:
         raise Reject("401", "the token is refused")

@@ -39,6 +39,7 @@ FOUND = [
     ("late_commit", "believes_early", "2 effects"),
     ("crash", "blind_look_up", "2 effects"),
     ("throttled", "no_wish", "the hub was told 0 s"),
+    ("throttled", "own_pause", "the vendor wants 90 s of rest, the hub was told 30 s"),
     ("vendor_down", "down_is_rejected", "REJECTED"),
     ("expired_token", "one_token", "REJECTED"),
     ("trace", "no_trace", "no trace"),
