@@ -95,7 +95,7 @@ def test_a_code_is_found_mapped_and_back_filled(
         done = command("set", kind, "status", *wrong, "--means", "DELIVERED", *REASON)
         assert "STATUS QZ --type I still waits for a row" in done.stderr
         command("reset", kind, "status", *wrong, *REASON)
-    means = ("--type", "I", "--means", "out_for_delivery")
+    means = ("--type", "I", "--means", "out-for-delivery")
     done = command("set", kind, "status", "QZ", *means, *REASON)
     assert "OUT_FOR_DELIVERY" in done.output and "warning" not in done.stderr
     left = command.json("backfill", kind, *REASON)
@@ -151,6 +151,18 @@ def test_a_kind_that_there_is_not_is_told(command: Command) -> None:
         done = command("set", kind, "STATUS", "X", "--means", "DELIVERED", *REASON)
         assert f"no endpoint here is of kind {kind!r}" in done.stderr
     assert command.json("set", kind, "STATUS", "X", "--means", "DELIVERED", *REASON)
+
+
+def test_nothing_of_a_mistyped_kind_is_no_good_news(command: Command) -> None:
+    """Proves that coverage and backfill of a kind that there is not say so beside finding nothing:
+    "every code has a row" of a typo looked as if all were well."""
+    kind = unique("nosuch").lower().replace("-", "_")
+    covered = command("coverage", "--kind", kind)
+    filled = command("backfill", kind, "--topic", "unit", *REASON)
+    assert f"no endpoint here is of kind {kind!r}" in covered.stderr
+    assert f"no endpoint here is of kind {kind!r}" in filled.stderr
+    assert f"nothing waits for codes of {kind} UNIT" in filled.stdout
+    assert "warning" not in command("coverage").stderr
 
 
 def test_a_topic_that_there_is_not_is_used_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,10 +29,12 @@ TOPICS = [
     for name, number in mapping_pb2.MappingTopic.items()
     if number != mapping_pb2.MAPPING_TOPIC_UNSPECIFIED
 ]
-UNKNOWN_KIND = (
-    "no endpoint here is of kind {kind!r}, and no adapter told rows of it: nothing is read by this "
-    "row. The kinds: crossdock map list, crossdock endpoint list. Take it back: crossdock map reset"
+UNKNOWN_KIND = "no endpoint here is of kind {kind!r}, and no adapter told rows of it"
+KINDS_ARE = "The kinds: crossdock map list, crossdock endpoint list"
+READ_BY_NOBODY = f"{UNKNOWN_KIND}: nothing is read by this row. {KINDS_ARE}. Take it back: " + (
+    "crossdock map reset"
 )
+NOTHING_KNOWN = f"{UNKNOWN_KIND}. {KINDS_ARE}"
 COUNTS = ("examined", "applied", "asked_again", "sent_again", "unmapped", "held")
 COLUMNS = ("KIND", "TOPIC", "TYPE", "CODE", "MEANS", "WHY", "SAID BY", "REVISION", "SOURCE")
 COVERAGE_COLUMNS = ("KIND", "TOPIC", "ENDPOINT", "CODES", "WAITING", "FIRST", "LAST", "NOW")
@@ -124,8 +126,8 @@ def set_(
         topic=_topic(topic),
         native=_native(type_, code),
         meaning=mapping_pb2.Meaning(
-            canonical=means.upper(),
-            exception_reason=exception_reason.upper(),
+            canonical=_word(means),
+            exception_reason=_word(exception_reason),
             preferred=preferred,
         ),
         reason=reason,
@@ -169,7 +171,8 @@ def coverage(kind: OneKind = "", as_json: Json = False, data: Data = None) -> No
     Exit code 1 when there are any.
     """
     request = mapping_service_pb2.GetMappingCoverageRequest(endpoint_kind=kind)
-    answer = asyncio.run(_call(find_place(data), "GetMappingCoverage", request))
+    answer, known = asyncio.run(_covered(find_place(data), request))
+    _say_unknown(kind, known)
     if as_json:
         print_json(message_json(answer))
     else:
@@ -202,12 +205,14 @@ def backfill(
     place = find_place(data)
     value = _topic(topic) if topic else mapping_pb2.MAPPING_TOPIC_UNSPECIFIED
     confirm(place, f"decide what is quarantined for codes of {kind} again", yes)
-    found = asyncio.run(_backfill(place, kind, value, reason))
+    found, known = asyncio.run(_backfill(place, kind, value, reason))
+    _say_unknown(kind, known)
     if as_json:
         print_json(found)
         return
     if not found["examined"]:
-        typer.echo(f"nothing waits for codes of {kind}")
+        about = f"{kind} {_name(value)}" if topic else kind
+        typer.echo(f"nothing waits for codes of {about}")
         return
     typer.echo(
         f"{found['examined']} looked at: {found['applied']} written, {found['asked_again']} given "
@@ -219,6 +224,17 @@ def backfill(
 async def _call(place: Place, method: str, request: Any) -> Any:
     async with open_hub(place) as hub:
         return await getattr(hub.mappings, method)(request)
+
+
+async def _covered(
+    place: Place, request: mapping_service_pb2.GetMappingCoverageRequest
+) -> tuple[mapping_service_pb2.GetMappingCoverageResponse, bool]:
+    """The coverage, and whether there is such a kind."""
+    kind = request.endpoint_kind
+    async with open_hub(place) as hub:
+        answer = await hub.mappings.GetMappingCoverage(request)
+        told = answer.topics or answer.unmapped_codes
+        return answer, bool(not kind or told or kind in await _adapters(hub))
 
 
 async def _set(
@@ -234,7 +250,7 @@ async def _set(
         if not known and not told.unmapped_codes:
             known = kind in await _adapters(hub)
         row = (await hub.mappings.SetMapping(request)).row
-    warnings = [] if known else [UNKNOWN_KIND.format(kind=kind)]
+    warnings = [] if known else [READ_BY_NOBODY.format(kind=kind)]
     return row, warnings + waits_elsewhere(request, told.unmapped_codes)
 
 
@@ -274,7 +290,8 @@ def _alike(code: str) -> str:
 
 async def _backfill(
     place: Place, kind: str, topic: mapping_pb2.MappingTopic.ValueType, reason: str
-) -> dict[str, int]:
+) -> tuple[dict[str, int], bool]:
+    """What became of what waited, and whether there is such a kind."""
     found = dict.fromkeys(COUNTS, 0)
     token = ""
     async with open_hub(place) as hub:
@@ -292,11 +309,26 @@ async def _backfill(
                 found[name] += getattr(answer, name)
             token = answer.next_page_token
             if not token:
-                return found
+                break
+    if found["examined"]:
+        return found, True
+    asked = mapping_service_pb2.GetMappingCoverageRequest(endpoint_kind=kind)
+    return found, (await _covered(place, asked))[1]
+
+
+def _say_unknown(kind: str, known: bool) -> None:
+    """Nothing found of a mistyped kind must not look as if all were well."""
+    if not known:
+        typer.echo(f"warning: {NOTHING_KNOWN.format(kind=kind)}", err=True)
+
+
+def _word(text: str) -> str:
+    """A word of the contract, however it was typed."""
+    return text.upper().replace("-", "_")
 
 
 def _topic(text: str) -> mapping_pb2.MappingTopic.ValueType:
-    name = text.upper().replace("-", "_")
+    name = _word(text)
     if name not in TOPICS:
         raise CommandError(
             f"there is no topic {text!r}", f"there are: {', '.join(TOPICS)}", "", EXIT_USED_WRONGLY
