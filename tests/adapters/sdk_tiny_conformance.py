@@ -24,7 +24,7 @@ from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
-from crossdock_adapters.sdk.auth import Token, TokenCache
+from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
 from crossdock_adapters.sdk.conformance.subject import Case, Subject, UnknownCode, WayIn
 from crossdock_adapters.sdk.http import VendorHttp
 from crossdock_adapters.sdk.manifest import parse
@@ -87,6 +87,10 @@ FAULTS = {
     "no_case": "conformance.py forgets an operation",
     "dies": "does not drain: SIGTERM ends it at once",
     "chatty": "logs its credential",
+    "chatty_in_base64": "logs its credential as an Authorization header of kind Basic has it",
+    "chatty_of_tokens": "logs the tokens that the vendor gives it",
+    "prints": "prints its credential",
+    "answers_with_it": "tells strangers what they should have shown",
 }  # fmt: skip
 
 
@@ -121,8 +125,7 @@ def tiny(fault: str = "", not_applicable: str = "", *, parks: bool = False) -> S
     async def connect(settings: Settings, secrets: Secrets) -> TinyClient:
         if fault == "dies":
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if fault == "chatty":
-            log.debug("logging in with %s", secrets.text("credential"))
+        _say_too_much(fault, secrets.text("credential"))
         return TinyClient(settings, secrets)
 
     _operations(adapter, fault)
@@ -159,6 +162,15 @@ def tiny(fault: str = "", not_applicable: str = "", *, parks: bool = False) -> S
         ],
         expire=_expire,
     )
+
+
+def _say_too_much(fault: str, credential: str) -> None:
+    if fault == "chatty":
+        log.debug("logging in with %s", credential)
+    if fault == "chatty_in_base64":
+        log.debug("sending %s", basic_credentials("tiny", credential))
+    if fault == "prints":
+        print(credential)
 
 
 def scan(code: str, at: str) -> bytes:
@@ -252,6 +264,8 @@ async def _call(vendor: TinyClient, path: str, body: Any, fault: str) -> Any:
     """One call with an effect, and what its answer means."""
     token = trace_context.attach(trace_context.Context()) if fault == "no_trace" else None
     auth = None if fault == "one_token" else vendor.tokens
+    if fault == "chatty_of_tokens":
+        log.debug("asking with %s", await vendor.tokens.get())
     headers = {"Authorization": f"Bearer {vendor.only_token}"} if auth is None else {}
     try:
         answer = await vendor.http.post(
@@ -291,7 +305,8 @@ def _webhook(adapter: Adapter, fault: str) -> None:
         known = known or (fault == "any_credential" and bool(given))
         ours = ours or (fault in ("any_credential", "any_signature") and bool(signature))
         if fault != "open_door" and not (known and ours):
-            raise Refused(401, "unknown sender")
+            wanted = vendor.secrets.text("credential") if fault == "answers_with_it" else ""
+            raise Refused(401, f"unknown sender {wanted}")
 
     @adapter.webhook("/scan", check=check)
     async def receive(hook: Webhook, vendor: TinyClient) -> None:

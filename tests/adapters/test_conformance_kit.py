@@ -66,6 +66,10 @@ FOUND = [
     ("described", "no_case", "describes nothing of book"),
     ("drain", "dies", "ended with -15"),
     ("secrets", "chatty", "a secret stands in the log"),
+    ("secrets", "chatty_in_base64", "a secret stands in the log"),
+    ("secrets", "chatty_of_tokens", "a secret stands in the log"),
+    ("secrets", "prints", "a secret stands in the log"),
+    ("secrets", "answers_with_it", "a secret stands in what was answered"),
 ]
 
 

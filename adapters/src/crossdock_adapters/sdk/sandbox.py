@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.faults import AFTER_EFFECT, Fault, FaultKind, Faults
+from crossdock_adapters.sdk.sandbox_access import credentials_of
 from crossdock_adapters.sdk.sandbox_control import control_app
 from crossdock_adapters.sdk.sandbox_keeping import keep, take_back
 from crossdock_adapters.sdk.sandbox_server import Listener, lose_reply
@@ -32,6 +33,8 @@ from crossdock_adapters.sdk.sandbox_webhooks import WebhookSender
 log = logging.getLogger(__name__)
 
 MAX_LOGGED_CALLS = 200_000
+# Credentials of callers that are kept, for who looks whether one slipped out.
+MAX_SHOWN = 256
 # How often an outage that lasts is looked at: it can be cleared before its time.
 OUTAGE_LOOK_SECONDS = 0.05
 MIN_TICK_SECONDS = 0.005
@@ -186,6 +189,7 @@ class Sandbox:
         self.calls: list[Call] = []
         self.calls_dropped = 0
         self.tick_error = ""
+        self.shown: set[str] = set()
         self._webhooks = WebhookSender(self.faults, seed=config.seed)
         self._tasks: list[asyncio.Task[None]] = []
         self._vendor: VendorPort | None = None
@@ -436,6 +440,8 @@ class _Endpoint:
             self._route.operation, request.method, request.url.path, traceparent
         )
         response: Response | None
+        if len(self._sandbox.shown) < MAX_SHOWN:
+            self._sandbox.shown |= credentials_of(request)
         try:
             await request.body()
             response = await self._answer(request, call)

@@ -6,7 +6,15 @@ import secrets
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
+from starlette.requests import Request
+
 MAX_TOKENS = 10_000
+
+
+def credentials_of(request: Request) -> set[str]:
+    """What a call proves itself with: its credential without the scheme, tokens, and cookies."""
+    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
+    return {rest or scheme, request.headers.get("x-csrf-token", ""), *request.cookies.values()}
 
 
 class TokenState(Enum):

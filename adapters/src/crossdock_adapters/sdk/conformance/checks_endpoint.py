@@ -93,7 +93,7 @@ async def drain(bench: Bench, _: Any) -> None:
             await _in_state(process, stage, ("draining", "stopped"))
             with contextlib.suppress(ConnectionError):
                 await _send(process, later)
-            await _ended(process)
+            bench.evidence.log(await _ended(process))
         finally:
             if process.returncode is None:
                 process.kill()
@@ -106,7 +106,7 @@ async def drain(bench: Bench, _: Any) -> None:
 
 @check(Scope.ENDPOINT)
 async def secrets(bench: Bench, _: Any) -> None:
-    """No secret of the settings stands in a log, or in anything that the hub is told."""
+    """No secret, of the settings or the vendor's tokens, is logged, printed, told or answered."""
     for case in bench.subject.cases:
         strikes = await bench.strikes(case)
         async with bench.outward() as stage:
@@ -121,6 +121,8 @@ async def secrets(bench: Bench, _: Any) -> None:
         async with bench.inward(way) as stage:
             for payload in [*way.payloads, *(each.payload for each in payloads.malformed(way))]:
                 await stage.deliver(way, payload)
+            if way.deliver is None:
+                await stage.deliver(way, b"a stranger's", {})
     evidence = bench.evidence
     if not any(each.kind == "secret" for each in bench.subject.adapter.manifest.settings.values()):
         raise NotGiven("the manifest declares no secret")
@@ -182,15 +184,17 @@ async def _send(process: asyncio.subprocess.Process, delivery: Delivery) -> None
     await process.stdin.drain()
 
 
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    started = time.monotonic()
+async def _ended(process: asyncio.subprocess.Process) -> str:
+    """What it said on standard error."""
+    started, said = time.monotonic(), b""
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
-            await process.communicate()
+            _, said = await process.communicate()
     except TimeoutError:
         require(False, f"it runs on {DRAIN_SECONDS:g} s after SIGTERM")
     took = time.monotonic() - started
     require(process.returncode == 0, f"it ended with {process.returncode} after {took:.1f} s")
+    return said.decode("utf-8", "replace")
 
 
 def _list(names: set[str]) -> str:

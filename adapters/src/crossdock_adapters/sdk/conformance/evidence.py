@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import logging
 import re
+import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from typing import TextIO
+from urllib.parse import quote
 
 from crossdock_adapters.sdk.settings import Secrets
 
@@ -21,13 +26,15 @@ _KEY_LINE = re.compile(rf"[A-Za-z0-9+/=]{{{MIN_KEY_LINE_CHARACTERS},}}")
 
 @dataclass(slots=True)
 class Evidence:
-    """What was logged (down to debugging) and what hubs were told; and which words are secret.
+    """What was logged (down to debugging) or printed, what hubs were told, and what callers were
+    answered; and which words are secret.
 
     is_cut: more was said than there is room for, so what was found is not all there is.
     """
 
     logged: list[str] = field(default_factory=list)
     told: list[bytes] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
     is_cut: bool = False
     _characters: int = 0
@@ -50,12 +57,16 @@ class Evidence:
         """Where a secret stands; never which."""
         places = []
         log_text, told = "\n".join(self.logged), b"\n".join(self.told)
-        for secret in sorted(self.secrets):
+        answered = "\n".join(self.answered)
+        forms = {form for secret in self.secrets for form in written_forms(secret)}
+        for secret in sorted(forms):
             if secret in log_text:
                 line = next(each for each in self.logged if secret in each)
                 places.append(f"the log: {line.replace(secret, '***')[:200]}")
             if secret.encode() in told:
                 places.append("what the hub was told")
+            if secret in answered:
+                places.append("what was answered")
         return places
 
 
@@ -65,6 +76,32 @@ def telling_parts(value: str) -> Iterator[str]:
         yield from _KEY_LINE.findall(value.replace("\\n", "\n"))
     elif len(value) >= MIN_SECRET_CHARACTERS:
         yield value
+
+
+def written_forms(secret: str) -> Iterator[str]:
+    """How it may stand in a text: as it is, in an address, and inside of base64, as a header of
+    kind Basic has it behind a name of any length."""
+    yield secret
+    yield quote(secret, safe="")
+    for offset in range(3):
+        inside = b"-" * offset + secret.encode()
+        first, behind = -(-offset * 8 // 6), len(inside) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            yield encode(inside).decode()[first:behind]
+
+
+class _Tee(io.TextIOBase):
+    """What is printed is evidence, too."""
+
+    def __init__(self, evidence: Evidence, printed: TextIO) -> None:
+        self._evidence, self._printed = evidence, printed
+
+    def write(self, text: str) -> int:
+        self._evidence.log(text)
+        return self._printed.write(text)
+
+    def flush(self) -> None:
+        self._printed.flush()
 
 
 class _Listener(logging.Handler):
@@ -84,15 +121,18 @@ class _Listener(logging.Handler):
 
 @contextmanager
 def listening(evidence: Evidence, quiet: Iterable[str] = ("asyncio", "grpc")) -> Iterator[None]:
-    """Everything logged inside is evidence. quiet: loggers that speak of the machine alone."""
+    """Everything logged or printed inside is evidence. quiet: loggers that speak of the machine
+    alone."""
     root, handler = logging.getLogger(), _Listener(evidence)
     levels = {name: logging.getLogger(name).level for name in ("", *quiet)}
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     for name in quiet:
         logging.getLogger(name).setLevel(logging.INFO)
+    out, err = _Tee(evidence, sys.stdout), _Tee(evidence, sys.stderr)
     try:
-        yield
+        with redirect_stdout(out), redirect_stderr(err):
+            yield
     finally:
         root.removeHandler(handler)
         for name, level in levels.items():

@@ -20,7 +20,7 @@ from crossdock.delivery.v1 import delivery_pb2
 
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.config import EndpointConfig
-from crossdock_adapters.sdk.conformance.evidence import Evidence
+from crossdock_adapters.sdk.conformance.evidence import Evidence, telling_parts
 from crossdock_adapters.sdk.conformance.hub import Hub, serving
 from crossdock_adapters.sdk.conformance.ledger import ENDED, Delivery, delivery_of
 from crossdock_adapters.sdk.conformance.subject import Case, Delivered, Subject, WayIn
@@ -145,6 +145,7 @@ class Stage:
         )
         self.settings, self.secrets = prepared(self.config, adapter)
         self.processes: list[Running] = []
+        self.answered: list[str] = []
         self._clients: list[HubClient] = []
 
     @property
@@ -264,7 +265,9 @@ class Stage:
             aiohttp.ClientSession(timeout=timeout) as session,
             session.post(url, data=payload, headers=headers) as answer,
         ):
-            return Delivered(answer.status, (await answer.read()).decode("utf-8", "replace"))
+            said = (await answer.read()).decode("utf-8", "replace")
+            self.answered += [said, *answer.headers.values()]
+            return Delivered(answer.status, said)
 
     def held_from(self, way: WayIn) -> list[Any]:
         """What the hub holds of a way in, oldest first."""
@@ -301,6 +304,9 @@ async def staged(
         finally:
             await stage.close()
             evidence.told += hub.evidence
+            evidence.answered += stage.answered
+            for shown in sandbox.shown:
+                evidence.secrets.update(telling_parts(shown))
             evidence.is_cut |= hub.evidence_is_cut
 
 
