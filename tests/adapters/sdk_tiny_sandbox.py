@@ -81,6 +81,9 @@ class TinySandbox(Sandbox):
 
     async def draft(self, request: Request, call: Call) -> Response:
         """A draft costs nothing and is never de-duplicated."""
+        shown = request.headers.get("authorization", "")
+        if shown and shown != f"Bearer {self.valid_token}":
+            raise VendorError(401, {"error": "token"})
         call.key = (await request.json())["key"]
         self.drafts.append(f"D-{len(self.drafts) + 1}")
         return json_response({"draft": self.drafts[-1]}, 201)

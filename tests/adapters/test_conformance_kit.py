@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,18 @@ async def test_evidence_that_was_cut_proves_nothing(
             patched.setattr(module, name, 100)
             report = await checked(tiny(), tmp_path, "secrets")
         assert "more was said than is kept" in report.as_text(), name
+
+
+async def test_a_token_that_nobody_missed_proves_nothing(tmp_path: Path) -> None:
+    """Proves that no token counts as renewed where the vendor took each call, because `expire` does
+    not make it forget anything."""
+
+    async def nothing(_: Any) -> None:
+        return
+
+    report = await checked(replace(tiny(), expire=nothing), tmp_path, "expired_token")
+    (failure,) = report.failures
+    assert "was refused for a forgotten token: nothing is proved" in failure.said
 
 
 async def test_an_endpoint_that_never_serves_says_why_and_costs_one_wait(

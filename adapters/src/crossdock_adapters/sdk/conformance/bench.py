@@ -74,6 +74,8 @@ class Bench:
     # Why the endpoint does not serve: where it never has, no check waits for it once more.
     not_serving: str = ""
     served: bool = False
+    # Whether the vendor ever refused a call for a token that it forgot.
+    token_missed: bool = False
     _effects: dict[str, list[str]] = field(default_factory=dict)
     _facts: dict[str, dict[tuple[str, str], bytes]] = field(default_factory=dict)
 
