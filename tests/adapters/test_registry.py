@@ -55,6 +55,13 @@ def test_an_adapter_of_another_distribution_is_found(place: Path) -> None:
     assert not any("folder" in finding.problem for finding in found)
 
 
+def test_one_that_is_not_installed_is_told_how_it_is_found() -> None:
+    """Proves that whoever asks for an adapter that was made and not installed learns what is left
+    to do, beside the names there are."""
+    with pytest.raises(UnknownAdapter, match=r"there are: .*ups.*is found once .* is installed"):
+        registry.adapter("made-and-not-installed")
+
+
 def test_two_of_one_name_are_refused(place: Path) -> None:
     """Proves that nobody guesses which of two adapters runs: an own one never takes the place of
     one of ours in silence, nor the other way round."""

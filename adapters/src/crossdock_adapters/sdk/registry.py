@@ -45,7 +45,10 @@ def _entry(name: str) -> EntryPoint:
     """The one entry point of a name: which of two would run is nobody's to guess."""
     found = {entry.value: entry for entry in entry_points(group=ENTRY_POINT_GROUP, name=name)}
     if not found:
-        raise UnknownAdapter(f"no adapter is called {name}; there are: {', '.join(names())}")
+        raise UnknownAdapter(
+            f"no adapter is called {name}; there are: {', '.join(names())}. One of your own is "
+            "found once its distribution is installed: python -m pip install -e . in its folder"
+        )
     if len(found) > 1:
         owners = " and ".join(sorted(_owner(entry) for entry in found.values()))
         raise UnknownAdapter(f"adapter {name} is offered by {owners}: uninstall all but one")
