@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from crossdock.order.v1 import order_events_pb2, order_pb2, order_service_pb2
-from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2
+from crossdock.shipment.v1 import (
+    shipment_events_pb2,
+    shipment_pb2,
+    shipment_service_pb2,
+)
 from crossdock_adapters.sap import adapter, conformance
 from crossdock_adapters.sap.adapter import ADAPTER
 from crossdock_adapters.sap.client import SapClient
@@ -69,14 +73,15 @@ def depart(event: shipment_events_pb2.ShipmentManifested, *lines: tuple[int, str
 
 @dataclass
 class Desk:
-    """A tenant, a client of it, settings of the endpoint, and the number of the sales order that
-    the hub has by now."""
+    """A tenant, a client of it, settings of the endpoint, and what the hub has by now: the number
+    of the sales order, and the order's shipments."""
 
     sandbox: SapSandbox
     vendor: SapClient
     settings: Settings
     password_file: Path
     sales_document: str = ""
+    shipments: list[shipment_pb2.Shipment] = field(default_factory=list)
 
     async def do(self, operation: str, event: Any) -> Confirmed:
         """One attempt, as the runner makes it."""
@@ -89,7 +94,10 @@ class Desk:
             return await ADAPTER.look_ups[operation](self.work(operation, event), self.vendor)
 
     def work(self, operation: str, event: Any) -> Work:
-        hub: Any = SimpleNamespace(orders=SimpleNamespace(GetOrder=self._order))
+        hub: Any = SimpleNamespace(
+            orders=SimpleNamespace(GetOrder=self._order),
+            shipments=SimpleNamespace(ListShipments=self._shipments),
+        )
         return Work(
             DELIVERY, "sap", operation, "", REFERENCE, 1, event, self.settings, hub, _no_numbers
         )
@@ -97,6 +105,23 @@ class Desk:
     async def _order(self, request: Any) -> Any:
         order = order_pb2.Order(id=request.id, sales_document=self.sales_document)
         return order_service_pb2.GetOrderResponse(order=order)
+
+    async def _shipments(self, request: Any) -> Any:
+        assert request.order_id == conformance.ORDER_ID
+        return shipment_service_pb2.ListShipmentsResponse(shipments=self.shipments)
+
+    def learn(self, event: Any, operation: str, done: Confirmed) -> None:
+        """The hub has a shipment of this id, with what SAP posted for it by this operation."""
+        known = {each.id: each for each in self.shipments}
+        shipment = known.get(event.shipment.id)
+        if shipment is None:
+            shipment = shipment_pb2.Shipment(id=event.shipment.id)
+            self.shipments.append(shipment)
+        for each in done.references:
+            shipment.postings.add(
+                endpoint="sap", operation=operation, document_type=each.type,
+                document_number=each.value,
+            )  # fmt: skip
 
     def fault(self, kind: str, **details: Any) -> None:
         self.sandbox.faults.add({"kind": kind, **details})

@@ -51,6 +51,21 @@ async def each_is_booked_once(story: Story, sandbox: SapSandbox, ids: list[str])
         assert order.sales_document == booked[order.number]
 
 
+async def the_reversal_is_told(story: Story, sandbox: SapSandbox, shipment_id: str) -> None:
+    """One of two shipments is reversed, once, and the reversal's document leads to it."""
+    moved = sandbox.books()["material_documents"]
+    assert sorted(each["GoodsMovementType"] for each in moved) == ["601", "601", "602"]
+    (reversal,) = [each for each in moved if each["GoodsMovementType"] == "602"]
+    number = f"{reversal['MaterialDocumentYear']}/{reversal['MaterialDocument']}"
+    back = (await story.delivery(shipment_id, "reverse_goods_issue")).vendor_references
+    assert [(each.type, each.value) for each in back] == [
+        ("material_document", number),
+        ("reversed_delivery", reversal["Delivery"]),
+    ]
+    shown = await story.oms.lineage.Trace(lineage_service_pb2.TraceRequest(id=number))
+    assert shipment_id in str(shown)
+
+
 async def test_orders_are_booked_posted_and_reversed_while_sap_is_in_trouble(
     hub: RunningHub, lane: Lane, tmp_path: Path
 ) -> None:
@@ -95,8 +110,7 @@ async def test_orders_are_booked_posted_and_reversed_while_sap_is_in_trouble(
         await eventually(
             lambda: confirmed(shipments[:1], "reverse_goods_issue"), "the reversal", WAIT_SECONDS
         )
-        movements = [each["GoodsMovementType"] for each in sandbox.books()["material_documents"]]
-        assert sorted(movements) == ["601", "601", "602"]
+        await the_reversal_is_told(story, sandbox, shipments[0])
         assert sandbox.tick_error == ""
 
 

@@ -17,6 +17,7 @@ REPEATS: Final = (
     "tests/adapters/test_netsuite_adapter.py",
 )
 LET_GO: Final = ("tests/adapters/test_sap_deliveries.py",)
+REVERSED: Final = ("tests/adapters/test_sap_reversals.py",)
 BILLED: Final = ("tests/adapters/test_salesforce_left_behind.py",)
 
 VOID_MUTANTS: Final[list[Mutant]] = [
@@ -201,11 +202,35 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
-        f"{SAP}adapter.py",
-        LET_GO,
+        f"{SAP}reversals.py",
+        REVERSED,
         a_repeated_void_misses_what_it_let_go=(
             "    ours = {*keys, *map(released, keys)}\n",
             "    ours = {*keys} if released else set()\n",
+        ),
+        what_was_posted_after_it_was_let_go_is_reversed=(
+            "    if delivery.posted and not let_go:\n",
+            "    if delivery.posted:\n",
+        ),
+        the_void_before_told_its_reversal_as_this_ones=(
+            "            if not {number(each.document), number(each.reversal)} & self.others\n",
+            "            if self.others is not None\n",
+        ),
+    ),
+    *faults_in(
+        f"{SAP}material_documents.py",
+        REVERSED,
+        a_reversal_is_confirmed_without_its_document=(
+            "                if chosen is not None and chosen.reversal:\n",
+            "                if chosen is not None:\n",
+        ),
+        a_reversal_is_told_as_the_goods_issue=(
+            "    return next((each for each in reversed(postings) if not each.reversal), None)\n",
+            "    return next(reversed(postings), None)\n",
+        ),
+        what_a_reversal_says_it_reverses_counts_for_nothing=(
+            '    return [Posting(each, named.get(each) or next(others, "")) for each in issues]\n',
+            '    return [Posting(each, next(others, "")) for each in issues]\n',
         ),
     ),
     *faults_in(

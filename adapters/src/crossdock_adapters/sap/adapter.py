@@ -6,7 +6,6 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
 from zoneinfo import ZoneInfo
 
 from crossdock.client import HubClient
@@ -22,6 +21,7 @@ from crossdock_adapters.sap import (
     orders,
     return_receipts,
     returns,
+    reversals,
     translate,
 )
 from crossdock_adapters.sap.answers import Answers
@@ -37,9 +37,8 @@ from crossdock_adapters.sap.delivery import (
     RETURNED,
     Delivery,
     Preceding,
-    refuse_unproven,
-    released,
 )
+from crossdock_adapters.sap.material_documents import GOODS_MOVEMENT, SOURCES, DocumentRules
 from crossdock_adapters.sap.orders import ORDER, ORDERS
 from crossdock_adapters.sap.returns import CustomerReturn, ReturnRules
 from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Shipped
@@ -64,8 +63,6 @@ from crossdock_adapters.sdk.voided_shipments import VOIDED_SINCE, is_repeated_in
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Refused, Webhook, Work
 
 ADAPTER = Adapter.load(__package__)
-
-DOCUMENT_SOURCES: Final = ("delivery", "document_flow")
 
 
 @ADAPTER.connect
@@ -224,35 +221,13 @@ async def _find_posted(
 async def reverse_goods_issue(work: Work, vendor: SapClient) -> Confirmed:
     """Reverse the goods issue of each departure, on the day on which the hub heard of it, and let
     its delivery go."""
-    shipment: shipment_pb2.Shipment = work.event.shipment
     rules = booking_rules(work.settings)
-    keys = translate.departure_keys(shipment)
     # Without its sales order nobody can say that nothing is posted.
-    order = await _needed_order(vendor, shipment, rules)
-    posted = [each for each in shipment.postings if each.operation == "post_goods_issue"]
+    order = await _needed_order(vendor, work.event.shipment, rules)
     deliveries = Deliveries(vendor, delivery_rules(work.settings))
     heard = work.event.metadata.record_time.ToDatetime().replace(tzinfo=ZoneInfo("UTC"))
     literal = odata.datetime_literal(_midnight(heard.astimezone(rules.zone)))
-    references, notes = [], []
-    there = await deliveries.of_order(order)
-    ours = {*keys, *map(released, keys)}
-    carrying = [each for each in there if each.key in ours]
-    if posted and not carrying:
-        raise NeedsPerson(
-            f"{posted[-1].document_number} is posted, and no delivery of sales order "
-            f"{order.number} carries {keys[-1]}"
-        )
-    if not carrying:
-        refuse_unproven(there, order, {item.number for item in order.items})
-    for each in carrying:
-        if each.movement != "open":
-            notes.append(await deliveries.reverse(each, literal))
-            references.append(Reference("reversed_delivery", each.number))
-        notes.append(await deliveries.release(each.number))
-    note = "; ".join(filter(None, notes))
-    if not references:
-        note = "; ".join(filter(None, ["nothing is posted: nothing to do", note]))
-    return Confirmed(references, note=note)
+    return await reversals.take_back(work, deliveries, order, literal)
 
 
 @ADAPTER.operation("open_return")
@@ -373,7 +348,7 @@ async def _needed_order(
 async def _posted(deliveries: Deliveries, delivery: Delivery, note: str) -> Confirmed:
     """The posting is a fact by now: nothing that goes wrong in reading is an answer to it."""
     try:
-        return Confirmed(await deliveries.documents(delivery), note=note)
+        return Confirmed(await deliveries.posted_documents(delivery), note=note)
     except (Retry, NeedsPerson, Reject, RecordMissing, Stale) as error:
         said = f"delivery {delivery.number} is posted, its document cannot be read: {error}"
         raise OutcomeUnknown(said) from None
@@ -427,14 +402,24 @@ def booking_rules(settings: Settings) -> BookingRules:
 def delivery_rules(settings: Settings) -> DeliveryRules:
     """How deliveries come to be in this tenant. SettingsError: an unknown way."""
     documents_by = settings.text("documents_by")
-    if documents_by not in DOCUMENT_SOURCES:
-        raise SettingsError(f"documents_by has to be one of {', '.join(DOCUMENT_SOURCES)}")
+    if documents_by not in SOURCES:
+        raise SettingsError(f"documents_by has to be one of {', '.join(SOURCES)}")
+    category = settings.text("reversal_category")
+    if category == GOODS_MOVEMENT:
+        raise SettingsError(
+            f"reversal_category {category} is that of every goods movement: give the category that "
+            "the document flow has for reversals alone"
+        )
     return DeliveryRules(
         service=settings.text("delivery_service"),
         creates=settings.flag("creates_deliveries"),
         picks=settings.flag("picks"),
-        documents_by=documents_by,
-        document_seconds=settings.seconds("document_seconds"),
+        documents=DocumentRules(
+            documents_by,
+            settings.seconds("document_seconds"),
+            frozenset(settings.texts("reversal_movements")),
+            category,
+        ),
     )
 
 

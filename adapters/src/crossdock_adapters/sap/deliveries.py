@@ -7,8 +7,6 @@ moves stock or books.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -43,9 +41,9 @@ from crossdock_adapters.sap.delivery import (
     released,
     with_key,
 )
+from crossdock_adapters.sap.material_documents import DocumentRules, MaterialDocuments
 from crossdock_adapters.sap.translate import Shipped
 from crossdock_adapters.sdk.outcomes import (
-    AnswerLater,
     NeedsPerson,
     OutcomeUnknown,
     Reference,
@@ -53,15 +51,11 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
 )
 
-ITEMS, FLOW = "to_DeliveryDocumentItem", "to_DocumentFlow"
+ITEMS: Final = "to_DeliveryDocumentItem"
 # An item has one list of serial numbers, or none.
 SERIAL_LIST, SERIALS = "to_SerialDeliveryItem", "to_MaintenanceItemObject"
-MATERIAL_DOCUMENTS = "API_MATERIAL_DOCUMENT_SRV"
-# The category of a goods movement in a document flow.
-GOODS_MOVEMENT = "R"
 # How often somebody may be quicker than us before the attempt ends.
 TRIES: Final = 4
-LOOK_PAUSE_SECONDS: Final = 0.2
 NOT_CREATED_PAUSE_SECONDS: Final = 60.0
 STALE_PAUSE_SECONDS: Final = 2.0
 
@@ -70,15 +64,12 @@ STALE_PAUSE_SECONDS: Final = 2.0
 class DeliveryRules:
     """creates: the adapter creates deliveries; else SAP's own job does, and it waits for them.
     picks: it takes their quantities as picked, or as put away.
-    documents_by: "delivery" (the material document service) or "document_flow".
-    document_seconds: how long the document number may take to show after the posting.
-    """
+    documents: where their material documents are found."""
 
     service: str
     creates: bool
     picks: bool
-    documents_by: str
-    document_seconds: float
+    documents: DocumentRules
 
 
 class Deliveries:
@@ -88,6 +79,7 @@ class Deliveries:
         self._vendor = vendor
         self._rules = rules
         self._kind = kind
+        self.documents = MaterialDocuments(vendor, rules.service, rules.documents, kind)
 
     async def of_order(self, order: Preceding) -> list[Delivery]:
         """All deliveries of a sales order or customer return, oldest first."""
@@ -244,60 +236,22 @@ class Deliveries:
                 )
         raise Retry(STALE_PAUSE_SECONDS, f"delivery {number} is changed all the time")
 
-    async def documents(self, delivery: Delivery) -> list[Reference]:
-        """The delivery, and the material document of its last goods movement, which SAP shows a
-        moment after the posting. AnswerLater: it does not show it yet."""
-        until = time.monotonic() + self._rules.document_seconds
-        while True:
-            found = await self._material_document(delivery)
-            if found:
-                return [
-                    Reference("material_document", found),
-                    Reference(self._kind.reference, delivery.number),
-                ]
-            if time.monotonic() >= until:
-                raise AnswerLater(f"delivery {delivery.number} is posted, its document not visible")
-            await asyncio.sleep(LOOK_PAUSE_SECONDS)
-
-    async def _material_document(self, delivery: Delivery) -> str:
-        """Year and number, or the number alone where only the document flow may be read."""
-        if self._rules.documents_by == "document_flow":
-            return await self._flow_document(delivery)
-        rows = await self._vendor.query(
-            MATERIAL_DOCUMENTS,
-            "A_MaterialDocumentItem",
-            {
-                "$filter": odata.equals("Delivery", delivery.number),
-                "$orderby": "MaterialDocumentYear,MaterialDocument,MaterialDocumentItem",
-            },
-        )
-        if not rows:
-            return ""
-        return f"{rows[-1].get('MaterialDocumentYear')}/{rows[-1].get('MaterialDocument')}"
-
-    async def _flow_document(self, delivery: Delivery) -> str:
-        """The last goods movement of any item; one that stayed at zero has none."""
-        found: set[str] = set()
-        for item in delivery.items:
-            if not item.quantity:
-                continue
-            place = odata.key(DeliveryDocument=delivery.number, DeliveryDocumentItem=item.number)
-            # The flow is neither paged nor sorted by SAP: its properties are not sortable.
-            path = f"{self._kind.item}{place}/{FLOW}"
-            rows = await self._vendor.query(self._rules.service, path, {})
-            found |= {
-                str(row.get("Subsequentdocument", ""))
-                for row in rows
-                if row.get("SubsequentDocumentCategory") == GOODS_MOVEMENT
-            }
-        return max(found, key=odata.by_number, default="")
+    async def posted_documents(self, delivery: Delivery) -> list[Reference]:
+        """The material document of the delivery's posting, and the delivery. AnswerLater: SAP does
+        not show it yet."""
+        document = await self.documents.posted(delivery)
+        return [
+            Reference("material_document", document),
+            Reference(self._kind.reference, delivery.number),
+        ]
 
     async def refuse_reversed(self, delivery: Delivery) -> None:
         """NeedsPerson: the delivery is open and has goods movements: a person reversed it."""
-        document = await self._material_document(delivery)
-        if document:
+        postings = await self.documents.postings(delivery)
+        if postings:
+            last = postings[-1].reversal or postings[-1].document
             raise NeedsPerson(
-                f"delivery {delivery.number} is open and had the goods movement {document}: "
+                f"delivery {delivery.number} is open and had the goods movement {last}: "
                 "somebody reversed it, and a person decides whether it is posted again"
             )
 

@@ -74,7 +74,8 @@ class SapSandbox(Sandbox):
 
     Settings: user, password, session_seconds, page_size, items, customers, plants, batch_items,
     serial_items, stock (of each item in each plant), document_delay_seconds (until a material
-    document is visible), creates_deliveries (as the tenant's own background job does),
+    document is visible), names_reversed (whether the material document of a reversal names the one
+    that it reverses), creates_deliveries (as the tenant's own background job does),
     put_away_first (what comes back, before its goods receipt), events_user, events_password.
     """
 
@@ -95,6 +96,7 @@ class SapSandbox(Sandbox):
             batch_materials=frozenset(given.get("batch_items", BATCH_ITEMS)),
             serial_materials=frozenset(given.get("serial_items", SERIAL_ITEMS)),
             stock={(item, plant): stock for item in items for plant in plants},
+            names_reversed=bool(given.get("names_reversed", False)),
         )
         self._gate = Gate(
             str(given.get("user", DEFAULT_USER)),
@@ -267,7 +269,7 @@ class SapSandbox(Sandbox):
             {
                 "PrecedingDocument": number,
                 "PrecedingDocumentItem": place,
-                "SubsequentDocumentCategory": "R",
+                "SubsequentDocumentCategory": sandbox_deliveries.flow_category(each),
                 "Subsequentdocument": each["MaterialDocument"],
             }
             for each in self._visible_documents()

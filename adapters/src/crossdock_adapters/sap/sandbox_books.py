@@ -48,7 +48,8 @@ class Document:
 
 @dataclass(slots=True)
 class Books:
-    """Everything that the tenant holds."""
+    """Everything that the tenant holds. names_reversed: whether the material document of a reversal
+    names the one that it reverses."""
 
     clock: Callable[[], datetime]
     materials: frozenset[str]
@@ -62,6 +63,7 @@ class Books:
     material_documents: list[Fields] = field(default_factory=list)
     locked: dict[str, str] = field(default_factory=dict)
     closed_through: date | None = None
+    names_reversed: bool = False
     numbers: dict[str, int] = field(default_factory=dict)
 
     def next_number(self, kind: str, first: int) -> str:

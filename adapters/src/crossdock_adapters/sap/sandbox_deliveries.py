@@ -270,6 +270,8 @@ def move_goods(
     books: Books, document: Document, items: list[Fields], movement: str, day: date
 ) -> None:
     """A material document of these items: what leaves goes off the stock, the rest comes to it."""
+    last = last_issue(books, document) if movement == GOODS_ISSUE_REVERSAL else None
+    named = last if last is not None and books.names_reversed else {}
     number = books.next_number("material_document", FIRST_MATERIAL_DOCUMENT)
     sign = Decimal(-1 if movement == GOODS_ISSUE else 1)
     for index, item in enumerate(items, start=1):
@@ -286,9 +288,30 @@ def move_goods(
                 "EntryUnit": item["DeliveryQuantityUnit"],
                 "Delivery": document.fields["DeliveryDocument"],
                 "DeliveryItem": item["DeliveryDocumentItem"], "PostingDate": day,
+                "ReversedMaterialDocumentYear": named.get("MaterialDocumentYear", ""),
+                "ReversedMaterialDocument": named.get("MaterialDocument", ""),
                 "posted": books.clock(),
             }
         )  # fmt: skip
+
+
+def flow_category(row: Mapping[str, Any]) -> str:
+    """What a material document is in the flow of its delivery: a goods movement, or that one of
+    the delivery was cancelled."""
+    return "h" if row["GoodsMovementType"] == GOODS_ISSUE_REVERSAL else "R"
+
+
+def last_issue(books: Books, document: Document) -> Fields | None:
+    """A row of the delivery's last goods issue; None: there is none."""
+    number = document.fields["DeliveryDocument"]
+    return next(
+        (
+            each
+            for each in reversed(books.material_documents)
+            if each["Delivery"] == number and each["GoodsMovementType"] == GOODS_ISSUE
+        ),
+        None,
+    )
 
 
 def _shortfalls(books: Books, items: list[Fields]) -> list[Fields]:
