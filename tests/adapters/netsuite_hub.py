@@ -17,7 +17,11 @@ from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock.unit.v1 import unit_service_pb2
 from crossdock_adapters.netsuite.adapter import ADAPTER
-from crossdock_adapters.netsuite.sandbox import DEFAULT_CERTIFICATE_ID, DEFAULT_CLIENT_ID
+from crossdock_adapters.netsuite.sandbox import (
+    DEFAULT_CERTIFICATE_ID,
+    DEFAULT_CLIENT_ID,
+    DEFAULT_TIME_ZONE,
+)
 from crossdock_adapters.sdk.cursors import CursorMoved
 from crossdock_adapters.sdk.settings import Secrets, Settings, check
 from crossdock_adapters.sdk.work import Poll, Work
@@ -37,6 +41,7 @@ def settings_for(
             "base_url": account.sandbox.vendor_url,
             "client_id": DEFAULT_CLIENT_ID,
             "certificate_id": DEFAULT_CERTIFICATE_ID,
+            "account_time_zone": DEFAULT_TIME_ZONE,
             "private_key": f"file:{key_file or account.key_file}",
             **given,
         },

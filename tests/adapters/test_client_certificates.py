@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 DAY = datetime.timedelta(days=1)
+# What an endpoint of SAP needs beside its address and its login.
+SAP = {"sales_areas": {}, "plants": {}, "time_zone": "America/Denver"}
 TOKEN = b"HTTP/1.1 200 OK\r\nx-csrf-token: abc\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -92,7 +94,7 @@ async def test_only_who_has_the_certificate_is_answered(tmp_path: Path) -> None:
 async def test_sap_is_called_by_certificate_and_without_a_password(tmp_path: Path) -> None:
     """Proves that no Basic credential is sent where a certificate says who calls."""
     pem, key = certificate(tmp_path, "ours")
-    given = {"sales_areas": {}, "plants": {}, "certificate_file": str(pem), "key_file": str(key)}
+    given = {**SAP, "certificate_file": str(pem), "key_file": str(key)}
     async with vendor(tmp_path, pem) as (url, authority, sent):
         own = {**given, "base_url": url, "authority_file": str(authority)}
         client = await adapter.connect(*check(ADAPTER.manifest.settings, own))
@@ -112,6 +114,6 @@ async def test_sap_is_called_by_certificate_and_without_a_password(tmp_path: Pat
 )
 async def test_half_a_login_starts_nothing(given: dict[str, str], said: str) -> None:
     """Proves that the start says what is missing, and does not wait for the first call."""
-    own = {"base_url": "https://127.0.0.1:1", "sales_areas": {}, "plants": {}, **given}
+    own = {**SAP, "base_url": "https://127.0.0.1:1", **given}
     with pytest.raises(SettingsError, match=said):
         await adapter.connect(*check(ADAPTER.manifest.settings, own))

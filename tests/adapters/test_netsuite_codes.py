@@ -16,7 +16,11 @@ from crossdock.item.v1 import item_service_pb2
 from crossdock.mapping.v1 import mapping_pb2
 from crossdock.mapping.v1 import mapping_service_pb2 as mapping_rpc
 from crossdock_adapters.netsuite.adapter import ADAPTER
-from crossdock_adapters.netsuite.sandbox import DEFAULT_CERTIFICATE_ID, DEFAULT_CLIENT_ID
+from crossdock_adapters.netsuite.sandbox import (
+    DEFAULT_CERTIFICATE_ID,
+    DEFAULT_CLIENT_ID,
+    DEFAULT_TIME_ZONE,
+)
 from crossdock_adapters.sdk import runner as running_endpoints
 from crossdock_adapters.sdk.config import EndpointConfig
 from crossdock_adapters.sdk.hub_link import HubLink
@@ -44,6 +48,7 @@ async def serving(hub: RunningHub, lane: Lane, account: Account) -> AsyncIterato
         "base_url": account.sandbox.vendor_url,
         "client_id": DEFAULT_CLIENT_ID,
         "certificate_id": DEFAULT_CERTIFICATE_ID,
+        "account_time_zone": DEFAULT_TIME_ZONE,
         "private_key": f"file:{account.key_file}",
         "master_data_interval_seconds": 0.1,
     }

@@ -21,6 +21,7 @@ from crossdock_adapters.netsuite.client import (
 from crossdock_adapters.netsuite.statuses import POSTED, SHIP_STATUS, STATUSES
 from crossdock_adapters.netsuite.translate import BookingRules, InternalIds
 from crossdock_adapters.netsuite.translate_cancellation import cancellation
+from crossdock_adapters.sdk import early_settings
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.booked_orders import sales_document_now
@@ -52,7 +53,8 @@ _REPLACE_LINES = "item"
 
 @ADAPTER.connect
 async def connect(settings: Settings, secrets: Secrets) -> NetSuiteClient:
-    """One client for one account."""
+    """One client for one account. SettingsError: a setting makes no sense."""
+    early_settings.zone(settings, "account_time_zone")
     package_sublists(settings)
     inventory_numbers.check(settings)
     base_url = settings.text("base_url").rstrip("/")

@@ -19,6 +19,7 @@ from crossdock_adapters.netsuite.adapter import ADAPTER
 from crossdock_adapters.netsuite.sandbox import (
     DEFAULT_CERTIFICATE_ID,
     DEFAULT_CLIENT_ID,
+    DEFAULT_TIME_ZONE,
     NetSuiteSandbox,
 )
 from crossdock_adapters.netsuite.sandbox_records import CUSTOMER, ITEM, LOCATION
@@ -55,6 +56,7 @@ def settings(sandbox: NetSuiteSandbox, folder: Path) -> Mapping[str, Any]:
         "client_id": DEFAULT_CLIENT_ID,
         "certificate_id": DEFAULT_CERTIFICATE_ID,
         "private_key": f"file:{sandbox.settings['client_key_file']}",
+        "account_time_zone": DEFAULT_TIME_ZONE,
         "master_data_interval_seconds": POLL_SECONDS,
         "master_data_overlap_seconds": OVERLAP_SECONDS,
     }

@@ -42,7 +42,7 @@ from crossdock_adapters.sap.material_documents import GOODS_MOVEMENT, SOURCES, D
 from crossdock_adapters.sap.orders import ORDER, ORDERS
 from crossdock_adapters.sap.returns import CustomerReturn, ReturnRules
 from crossdock_adapters.sap.translate import BookingRules, Numbers, SalesOrder, Shipped
-from crossdock_adapters.sdk import deployed_files, return_reasons
+from crossdock_adapters.sdk import deployed_files, early_settings, return_reasons
 from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.attempts import HubAway
 from crossdock_adapters.sdk.booked_orders import sales_document_now
@@ -67,7 +67,8 @@ ADAPTER = Adapter.load(__package__)
 
 @ADAPTER.connect
 async def connect(settings: Settings, secrets: Secrets) -> SapClient:
-    """One client for one tenant and technical user."""
+    """One client for one tenant and technical user. SettingsError: a setting makes no sense."""
+    early_settings.zone(settings, "time_zone")
     booking_rules(settings)
     heard(settings)
     service = delivery_rules(settings).service

@@ -40,6 +40,15 @@ def weight(settings: Settings, name: str) -> None:
         raise SettingsError(f"{name} is {given!r}: a weight is greater than zero")
 
 
+def zone(settings: Settings, name: str) -> None:
+    """SettingsError: a setting is no time zone that this machine knows; an empty one is none."""
+    given = settings.text(name)
+    if local_times.known_zone(given) is None:
+        raise SettingsError(
+            f"{name} is {given!r}, which is no IANA time zone: give one as America/Denver"
+        )
+
+
 def zones(settings: Settings, name: str) -> None:
     """SettingsError: a setting names a time zone that nobody knows. An empty one is none."""
     for place, zone in settings.mapping(name).items():

@@ -9,6 +9,7 @@ from crossdock.cli.network.vendor import SandboxPace, Site, Vendor, reference, v
 ERP_ID_PREFIX: Final = "xd-"
 _CLIENT: Final = "crossdock-integration"
 _CERTIFICATE: Final = "crossdock-certificate-1"
+_TIME_ZONE: Final = "America/Los_Angeles"
 _KEY: Final = "netsuite-client-key.pem"
 # As the adapter has them, and the column in which this account keeps a customer's currency.
 _CUSTOMER_COLUMNS: Final = {
@@ -30,6 +31,7 @@ def _sandbox(site: Site, _: SandboxPace) -> dict[str, Any]:
         "certificate_id": _CERTIFICATE,
         "skipped_numbers": (site.seed - 1) * 10_000,
         "countries": sorted({dock.country for dock in site.docks.values()}),
+        "account_time_zone": _TIME_ZONE,
     }
 
 
@@ -39,6 +41,7 @@ def _adapter(site: Site, _: SandboxPace) -> dict[str, Any]:
         "client_id": _CLIENT,
         "certificate_id": _CERTIFICATE,
         "private_key": reference(site, _KEY),
+        "account_time_zone": _TIME_ZONE,
         "external_id_prefix": ERP_ID_PREFIX,
         "master_data_interval_seconds": 30,
         "customer_columns": _CUSTOMER_COLUMNS,
