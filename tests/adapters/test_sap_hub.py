@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 from crossdock.lineage.v1 import lineage_service_pb2
+from crossdock.mapping.v1 import mapping_service_pb2
 from crossdock.order.v1 import order_service_pb2
 from crossdock.returns.v1 import return_service_pb2
 from crossdock.shipment.v1 import shipment_service_pb2
 from crossdock_adapters.sap import conformance
 from crossdock_adapters.sap.adapter import ADAPTER
 from crossdock_adapters.sap.sandbox import SapSandbox
+from crossdock_adapters.sdk import held_payloads
+from crossdock_adapters.sdk import runner as running_endpoints
 from crossdock_adapters.sdk.runner import EndpointRunner
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from fixtures_hub import Lane, RunningHub
@@ -20,6 +23,7 @@ from fixtures_nats import eventually
 from hosted_adapter import asking_soon, hosted
 from returned_goods import initiate, receive
 from story import CUSTOMER, DOCK, ITEM, Story, request_id, unique
+from typed_commands import typed
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -148,6 +152,54 @@ async def test_a_block_in_sap_is_seen_at_the_order_by_an_event_of_its_key(
 
             await eventually(is_seen, f"the block {seen!r}", WAIT_SECONDS)
         assert sandbox.books()["events_sent"] == 2
+
+
+async def test_a_credit_status_waits_for_its_row(
+    hub: RunningHub, lane: Lane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves at a real hub that a status of the credit check without a row blocks nothing and is
+    kept with its own code, and ends as the order's block once `crossdock map set` says so."""
+    monkeypatch.setattr(running_endpoints, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(held_payloads, "HELD_ROUND_SECONDS", 0.5)
+    code = unique("Z")
+    events = {"events_user": "sap-events", "events_password": conformance.EVENTS_PASSWORD}
+    config = SandboxConfig("sap", settings={"items": [ITEM], "customers": [CUSTOMER], **events})
+    async with (
+        SapSandbox(config) as sandbox,
+        Story(hub, lane) as story,
+        tenant(hub, lane, sandbox, tmp_path) as runner,
+    ):
+        order_id = await story.approved()
+        await eventually(lambda: _is_booked(story, order_id), "the order is booked", WAIT_SECONDS)
+        (booked,) = sandbox.books()["sales_orders"]
+        await sandbox.commands()["subscribe"]({"url": f"{runner.webhook_url}/sap/events"})
+        given = {"order": booked["SalesOrder"], "credit": code}
+        await sandbox.commands()["block_order"](given)
+        request = mapping_service_pb2.GetMappingCoverageRequest(endpoint_kind="sap")
+
+        async def is_held() -> bool:
+            found = (await story.operator.mappings.GetMappingCoverage(request)).unmapped_codes
+            ours = [each for each in found if each.endpoint == lane.erp]
+            return code in {native.code for each in ours for native in each.native_codes}
+
+        await eventually(is_held, "the status is kept", WAIT_SECONDS)
+        assert await _block(story, order_id) == ""
+        words = ("map", "set", "sap", "CREDIT_STATUS", code, "--type", "TotalCreditCheckStatus")
+        await typed(hub, *words, "--means", "HOLD", "--reason", "asked credit", "--yes")
+
+        async def is_blocked() -> bool:
+            return await _block(story, order_id) == f"credit check status {code}"
+
+        await eventually(is_blocked, "the order's block", WAIT_SECONDS)
+
+
+async def _is_booked(story: Story, order_id: str) -> bool:
+    return (await story.state(order_id, "create_sales_order")) == "CONFIRMED"
+
+
+async def _block(story: Story, order_id: str) -> str:
+    request = order_service_pb2.GetOrderRequest(id=order_id)
+    return str((await story.oms.orders.GetOrder(request)).order.block)
 
 
 async def test_a_return_is_opened_and_its_receipt_posted_in_sap(

@@ -41,6 +41,7 @@ class Notebook:
         self.entries: dict[str, Any] = {}
         self.request_ids: set[str] = set()
         self.held: list[tuple[bytes, str, str]] = []
+        self.codes: list[Any] = []
         self.cursor = b""
         self.order = order_pb2.Order(id=conformance.ORDER_ID, number="SO-1")
         self.updates: list[order_service_pb2.UpdateOrderRequest] = []
@@ -63,9 +64,10 @@ class Notebook:
         return self
 
     async def _hold(
-        self, payload: bytes, content_type: str, reason: str, key: str, *_: object
+        self, payload: bytes, content_type: str, reason: str, key: str, codes: Any = None
     ) -> None:
         self.held.append((payload, reason, key))
+        self.codes.append(codes)
 
     async def _items(self, request: Any) -> Any:
         (entry,) = request.entries
@@ -210,7 +212,8 @@ async def test_a_tenant_that_gives_one_page_again_is_for_a_person(
 
     vendor: Any = SimpleNamespace(query=query, telling=desk.vendor.telling)
     hub: Any = Notebook()
-    facts = inbound.Facts(hub, "sap", lambda code: code, adapter.booking_rules(desk.settings))
+    rules = adapter.booking_rules(desk.settings)
+    facts = inbound.Facts(hub, "sap", lambda code: code, rules, ADAPTER.mappings)
     with pytest.raises(NeedsPerson, match="BusinessPartner 'SUPP-1' came after 'SUPP-1'"):
         await inbound.pull(hub.poll(desk), vendor, facts, ["BusinessPartner"], timedelta(0))
 
@@ -355,6 +358,61 @@ async def test_a_block_is_told_when_it_comes_and_when_it_goes(desk: Desk) -> Non
     desk.sandbox._books.orders[number].fields["TotalCreditCheckStatus"] = "B"
     await pull(desk, hub)
     assert hub.order.block == "credit check status B"
+
+
+@pytest.mark.parametrize(
+    ("status", "block"),
+    [
+        ("", ""), ("A", ""), ("B", "credit check status B"), ("C", "credit check status C"),
+        ("D", ""), ("X", None),
+    ],
+)  # fmt: skip
+async def test_a_credit_status_means_what_its_row_says(
+    desk: Desk, status: str, block: str | None
+) -> None:
+    """Proves that a status of the credit check blocks an order by its row, and that one without a
+    row is neither told nor dropped: the key of the order waits for exactly that code."""
+    await desk.do("create_sales_order", approved({}))
+    (order,) = desk.sandbox._books.orders.values()
+    order.fields["TotalCreditCheckStatus"] = status
+    hub = Notebook()
+    await pull(desk, hub)
+    assert [each.order.block for each in hub.updates] == ([block] if block else [])
+    if block is None:
+        ((payload, reason, _),) = hub.held
+        assert json.loads(payload) == {"kind": "SalesOrder", "key": order.fields["SalesOrder"]}
+        assert "/TotalCreditCheckStatus: 'X' has no row" in reason
+        waits_for = hub.codes[0]
+        assert (waits_for.topic, waits_for.codes) == (
+            Topic.CREDIT_STATUS, (Code("TotalCreditCheckStatus", "X"),),
+        )  # fmt: skip
+    else:
+        assert hub.held == []
+
+
+@pytest.mark.parametrize(("word", "block"), [("REVIEW", "credit check status A"), ("GOOD", "")])
+async def test_a_deployment_says_what_a_credit_status_means(
+    desk: Desk, word: str, block: str
+) -> None:
+    """Proves that a row of the deployment's goes before that of the file, and that a delivery
+    block is told whatever the credit check ended with."""
+    await desk.do("create_sales_order", approved({}))
+    (order,) = desk.sandbox._books.orders.values()
+    hub = Notebook()
+    code = Code("TotalCreditCheckStatus", "A")
+    before = dict(ADAPTER.mappings._rows)
+    ADAPTER.mappings.replace(
+        [*before.values(), Told(Topic.CREDIT_STATUS, code, Meaning(word), True, 1)]
+    )
+    try:
+        await pull(desk, hub)
+        assert [each.order.block for each in hub.updates] == ([block] if block else [])
+        order.fields["DeliveryBlockReason"] = "Z9"
+        order.fields["TotalCreditCheckStatus"] = "X"
+        await pull(desk, hub)
+    finally:
+        ADAPTER.mappings._rows = before
+    assert (hub.order.block, hub.held) == ("delivery block Z9", [])
 
 
 @pytest.mark.parametrize("known", [True, False])

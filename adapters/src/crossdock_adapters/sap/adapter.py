@@ -320,7 +320,7 @@ async def pull_changes(poll: Poll, vendor: SapClient) -> None:
 
 
 def _facts(hub: HubClient, endpoint: str, settings: Settings) -> inbound.Facts:
-    return inbound.Facts(hub, endpoint, _unit_meaning, booking_rules(settings))
+    return inbound.Facts(hub, endpoint, _unit_meaning, booking_rules(settings), ADAPTER.mappings)
 
 
 def _unit_meaning(code: str) -> str:

@@ -25,6 +25,7 @@ from crossdock_adapters.sap.client import RecordMissing, SapClient, etag_of
 from crossdock_adapters.sap.translate import BookingRules
 from crossdock_adapters.sap.translate_facts import CUSTOMER, PRODUCT, SALES_ORDER, UnitMeaning
 from crossdock_adapters.sdk import vendor_json
+from crossdock_adapters.sdk.mappings import Mappings
 from crossdock_adapters.sdk.outcomes import NeedsPerson
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.work import HeldPayload, Poll, Webhook
@@ -73,12 +74,13 @@ class NotTold(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Where facts go, and by which rules of the deployment."""
+    """Where facts go, and by which rules of the deployment. mappings: the rows as they are now."""
 
     hub: HubClient
     endpoint: str
     unit: UnitMeaning
     rules: BookingRules
+    mappings: Mappings
 
     async def tell(self, kind: str, row: Mapping[str, Any]) -> None:
         """Tell the hub the state of one document. NotTold, or what the hub's absence raises."""
@@ -122,12 +124,13 @@ class Facts:
         except NotFoundError:
             # Booked by somebody else: no order of the hub's.
             return
-        if not (order.block or translate_facts.block_of(row)):
-            return
         if not orders.is_of(row, order, self.rules):
             # The reference is free text: somebody else's sales order says nothing of ours.
             return
-        fact = translate_facts.block_fact(row, etag, self.endpoint, order.id)
+        block = translate_facts.block_of(row, self.mappings)
+        if not (order.block or block):
+            return
+        fact = translate_facts.block_fact(block, etag, self.endpoint, order.id)
         await self.hub.orders.UpdateOrder(fact)
 
 

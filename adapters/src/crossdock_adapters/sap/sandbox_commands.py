@@ -2,7 +2,8 @@
 
 lock {document, user}; unlock {document}; close_period {through}; bill {delivery};
 set_stock {item, plant, quantity}; edit_delivery {delivery}; forget_sessions; unlock_user;
-change {kind, key, fields, at} of a Product or BusinessPartner; block_order {order, reason}.
+change {kind, key, fields, at} of a Product or BusinessPartner; block_order {order, reason,
+credit}: a delivery block, and the status of its credit check, A where none is given.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ class People:
     async def _block_order(self, given: Given) -> Any:
         document = self.books.orders[str(given["order"])]
         document.fields["DeliveryBlockReason"] = str(given.get("reason", ""))
+        document.fields["TotalCreditCheckStatus"] = str(given.get("credit", "A"))
         changed(self.books, document)
         await self.publish("SalesOrder", document.fields["SalesOrder"], "Changed")
         return {}

@@ -21,7 +21,7 @@ from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
 from crossdock_adapters.sap import odata
-from crossdock_adapters.sdk.mappings import Code, Topic, UnreadCodes
+from crossdock_adapters.sdk.mappings import Code, Mappings, Topic, UnreadCodes
 from crossdock_adapters.sdk.places import Unreadable, inside, pointer
 
 Row = Mapping[str, Any]
@@ -35,8 +35,9 @@ MAX_DESCRIPTION: Final = 300
 MAX_CODE: Final = 32
 MAX_KEY: Final = 40
 MAX_BLOCK: Final = 64
-# TotalCreditCheckStatus: these say that SAP books nothing until somebody releases the order.
-CREDIT_BLOCKS: Final = frozenset({"B", "C"})
+CREDIT_CHECK: Final = "TotalCreditCheckStatus"
+# Words of CreditStatus by which SAP delivers nothing until somebody releases the order.
+CREDIT_BLOCKS: Final = frozenset({"HOLD", "REVIEW"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +111,34 @@ def customer_entry(row: Row, etag: str, endpoint: str, unit: UnitMeaning) -> Mes
     return _complete(entry, "customer", number, ["legal_name"], etag, endpoint)
 
 
-def block_of(row: Row) -> str:
-    """Why SAP will not deliver or book a sales order, as SAP's codes say it; "": nothing is."""
-    if code := str(row.get("DeliveryBlockReason") or ""):
+def block_of(row: Row, mappings: Mappings) -> str:
+    """Why SAP will not deliver or book a sales order, as SAP's codes say it; "": nothing is.
+    Unreadable: no row says what the credit check ended with. Every reason of a delivery block is
+    one, whatever the tenant calls it."""
+    if code := odata.said(row, "DeliveryBlockReason"):
         return f"delivery block {code}"[:MAX_BLOCK]
-    credit = str(row.get("TotalCreditCheckStatus") or "")
-    return f"credit check status {credit}" if credit in CREDIT_BLOCKS else ""
+    credit = odata.said(row, CREDIT_CHECK)[:MAX_CODE]
+    if not credit:
+        return ""
+    codes = [Code(CREDIT_CHECK, credit)]
+    found = mappings.first(Topic.CREDIT_STATUS, codes)
+    if found is None:
+        said = (
+            f"{credit!r} has no row, so nobody knows whether it blocks the order: crossdock map "
+            f"set sap CREDIT_STATUS {credit} --type {CREDIT_CHECK} --means HOLD --reason …"
+        )
+        waits_for = mappings.unread(Topic.CREDIT_STATUS, codes)
+        raise Unreadable(said, pointer(CREDIT_CHECK), waits_for)
+    return f"credit check status {credit}" if found[1].canonical in CREDIT_BLOCKS else ""
 
 
 def block_fact(
-    row: Row, etag: str, endpoint: str, order_id: str
+    block: str, etag: str, endpoint: str, order_id: str
 ) -> order_service_pb2.UpdateOrderRequest:
-    """The fact whether SAP blocks an order."""
+    """The fact whether SAP blocks an order, and why; "": it does not."""
     fact = order_service_pb2.UpdateOrderRequest()
     fact.order.id = order_id
-    if block := block_of(row):
+    if block:
         fact.order.block = block
     fact.update_mask.paths.append("block")
     fact.request_id = request_id(endpoint, f"order/{order_id}", _version(fact, etag))
