@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -408,6 +409,27 @@ async def test_a_status_without_a_row_is_nobody_s_guess(desk: Desk) -> None:
         with pytest.raises(OutcomeUnknown):
             await desk.look_up("post_goods_issue", manifested())
     assert desk.documents() == []
+
+
+async def test_a_picking_status_without_a_row_picks_nothing(tmp_path: Path) -> None:
+    """Proves that a status of picking which the table does not name is for a person, and means what
+    the table of a deployment says once it does."""
+    own = resources.files("crossdock_adapters.sap").joinpath("answers.toml").read_text("utf-8")
+    file = tmp_path / "answers.toml"
+    file.write_text(own.replace("[picking]\nA = {", "[picking]\nZ = {"), "utf-8")
+    for given, picked in ({}, 0), ({"answers_file": str(file)}, 1):
+        async with running(tmp_path, **given) as desk:
+            await booked(desk)
+            desk.sandbox._creates_deliveries = True
+            await desk.sandbox.tick()
+            (document,) = desk.sandbox._books.deliveries.values()
+            document.fields["OverallPickingStatus"] = "Z"
+            if picked:
+                await desk.do("post_goods_issue", manifested())
+            else:
+                with pytest.raises(NeedsPerson, match=r"status 'Z' .* no row in \[picking\]"):
+                    await desk.do("post_goods_issue", manifested())
+            assert desk.calls("pick_all_items") == picked
 
 
 async def test_a_unit_without_a_row_is_not_sent(desk: Desk) -> None:

@@ -92,6 +92,7 @@ async def test_another_amount_under_the_same_number_is_for_a_person(desk: Desk) 
     ("fields", "said"),
     [
         ({"SupplierInvoiceStatus": "A"}, "which is not posted: A"),
+        ({"SupplierInvoiceStatus": "Q"}, "which is not posted: Q"),
         ({"SupplierInvoiceIsCreditMemo": "X"}, "of other kind"),
     ],
 )

@@ -15,7 +15,7 @@ import pytest_asyncio
 from crossdock_adapters.sap import answers, client, odata
 from crossdock_adapters.sap.adapter import ADAPTER, loaded_answers
 from crossdock_adapters.sap.answers import Problem
-from crossdock_adapters.sap.client import SEVERITIES, RecordMissing, Stale
+from crossdock_adapters.sap.client import RecordMissing, Stale
 from crossdock_adapters.sap.orders import ORDERS
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.http import Answer
@@ -206,7 +206,7 @@ def test_null_is_no_word_of_a_message() -> None:
     reported = client._reported({
         "SystemMessageType": "E", "SystemMessageIdentification": None,
         "SystemMessageNumber": None, "SystemMessageText": None, "SystemMessageVariable1": None,
-    })  # fmt: skip
+    }, ANSWERS)  # fmt: skip
     assert (reported.code, reported.text) == ("", "")
 
 
@@ -272,12 +272,12 @@ def test_messages_of_a_call_that_worked() -> None:
 def test_a_report_that_failed_at_status_200() -> None:
     """Proves that E and A are errors, W is not, and that a type nobody documented is an error."""
     content = answer(200, "post_goods_issue_failed.json").json()["d"]
-    told = [client._reported(row) for row in odata.rows(content)]
+    told = [client._reported(row, ANSWERS) for row in odata.rows(content)]
     errors = tuple(each for each in told if each.severity == "error")
     assert [each.code for each in errors] == ["M7/021"]
     assert ANSWERS.verdict(Problem(200, errors)).word == "rejected"
-    assert SEVERITIES["A"] == "error"
-    assert client._reported({"SystemMessageType": "Q"}).severity == "error"
+    for kind, severity in (("A", "error"), ("Q", "error"), ("W", "warning")):
+        assert client._reported({"SystemMessageType": kind}, ANSWERS).severity == severity
 
 
 def test_values_as_sap_writes_them() -> None:
@@ -329,6 +329,8 @@ def test_a_table_says_what_is_wrong_with_it(tmp_path: Path) -> None:
         ("[[answer]]\nstatus = []\n", "status has to be a list"),
         ('[[answer]]\nstatus = [400]\npause_seconds = "soon"\n', "pause_seconds must be 0 or more"),
         ("[goods_movement]\nA = { word = 'shut' }\n", "goods_movement A: word must be one of"),
+        ("[picking]\nA = { word = 'half' }\n", "picking A: word must be one of done, open, part"),
+        ("[[answer]]\n", r"\[message_type\] has no rows: copy those of the adapter's own file"),
         ("][", "not TOML"),
     ):
         file.write_text(text)

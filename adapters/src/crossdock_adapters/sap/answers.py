@@ -12,7 +12,16 @@ from crossdock_adapters.sdk.sourced_rows import SourcedRows, wrong_pause
 WORDS: Final = frozenset({
     "throttled", "retry", "login", "stale", "missing", "rejected", "person", "unknown",
 })  # fmt: skip
-MOVEMENT_WORDS: Final = frozenset({"open", "part", "posted"})
+GOODS_MOVEMENT, PICKING, INVOICE_CODES, MESSAGE_TYPE = (
+    "goods_movement", "picking", "supplier_invoice", "message_type",
+)  # fmt: skip
+# Tables of one status of SAP's each, and our words for what its codes mean.
+CODE_WORDS: Final[Mapping[str, frozenset[str]]] = {
+    GOODS_MOVEMENT: frozenset({"open", "part", "posted"}),
+    PICKING: frozenset({"open", "part", "done"}),
+    INVOICE_CODES: frozenset({"posted", "deleted", "waiting"}),
+    MESSAGE_TYPE: frozenset({"error", "warning", "info", "success"}),
+}
 MAX_PROBLEM_CHARACTERS: Final = 500
 _KEYS: Final = frozenset({"status", "codes", "texts", "pause_seconds", "meaning"})
 
@@ -83,10 +92,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """All rows. `movements`: what a delivery's goods movement status means."""
+    """All rows. codes: our words by table and code, see CODE_WORDS."""
 
     rows: tuple[Row, ...]
-    movements: Mapping[str, str]
+    codes: Mapping[str, Mapping[str, str]]
+
+    def word(self, table: str, code: str) -> str:
+        """What a code of one of the tables means; "" where it has no row."""
+        return self.codes[table].get(code, "")
 
     def verdict(self, problem: Problem) -> Row:
         """The first row that fits; an answer without a row is for a person."""
@@ -100,15 +113,17 @@ def read(text: str, name: str) -> Answers:
     for where, given in table.listed("answer"):
         if table.is_right(where, given, "word", WORDS, _KEYS, _wrong(given)):
             found.append(_row(given))
-    movements: dict[str, str] = {}
-    for where, code, given in table.coded("goods_movement"):
-        also = _meaningless(given)
-        if table.is_right(where, given, "word", MOVEMENT_WORDS, {"meaning"}, also):
-            movements[code] = given["word"]
-    if not found or "posted" not in movements.values():
+    codes: dict[str, dict[str, str]] = {name: {} for name in CODE_WORDS}
+    for name, words in CODE_WORDS.items():
+        for where, code, given in table.coded(name):
+            if table.is_right(where, given, "word", words, {"meaning"}, _meaningless(given)):
+                codes[name][code] = given["word"]
+        if not codes[name]:
+            table.problems.append(f"[{name}] has no rows: copy those of the adapter's own file")
+    if not found or "posted" not in codes[GOODS_MOVEMENT].values():
         table.problems.append("there are no rows, or none that says what posted is")
     table.close()
-    return Answers(tuple(found), movements)
+    return Answers(tuple(found), codes)
 
 
 def _row(given: Mapping[str, Any]) -> Row:

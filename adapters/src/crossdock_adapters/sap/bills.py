@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from crossdock_adapters.sap import odata
+from crossdock_adapters.sap.answers import INVOICE_CODES
 from crossdock_adapters.sap.client import RecordMissing, SapClient, Stale
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
@@ -28,9 +29,8 @@ INVOICE: Final = "A_SupplierInvoice"
 # SupplierInvoiceIDByInvcgParty: SAP writes it in capitals, and has no room for more.
 MAX_CARRIER_NUMBER: Final = 16
 MAX_TEXT: Final = 25
+STATUS: Final = "SupplierInvoiceStatus"
 DEBIT, CREDIT = "S", "H"
-# SupplierInvoiceStatus: posted, which SAP may leave unsaid, and deleted. Others: parked or held.
-POSTED, DELETED = ("", "5"), "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,9 @@ async def find(vendor: SapClient, bill: Bill) -> Confirmed | NotFound:
             if not same:
                 found = _reference(row).value
                 raise NeedsPerson(f"SAP has {found} under this number, of other {what}")
-        if (status := str(row.get("SupplierInvoiceStatus") or "")) not in POSTED:
+        status = odata.said(row, STATUS)
+        # SAP may leave it unsaid.
+        if status and vendor.answers.word(INVOICE_CODES, status) != "posted":
             found = _reference(row).value
             raise NeedsPerson(f"SAP has {found} under this number, which is not posted: {status}")
     duplicates = [_reference(row) for row in held[1:]]
@@ -197,7 +199,7 @@ async def _invoices(vendor: SapClient, bill: Bill) -> Sequence[Mapping[str, Any]
         for row in rows
         if str(row.get("SupplierInvoiceIDByInvcgParty", "")).upper() == number
         and not row.get("ReverseDocument")
-        and row.get("SupplierInvoiceStatus") != DELETED
+        and vendor.answers.word(INVOICE_CODES, odata.said(row, STATUS)) != "deleted"
     ]
 
 

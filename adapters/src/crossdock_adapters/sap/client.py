@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from crossdock_adapters.sap import odata
-from crossdock_adapters.sap.answers import Answers, Message, Problem, Row
+from crossdock_adapters.sap.answers import MESSAGE_TYPE, Answers, Message, Problem, Row
 from crossdock_adapters.sdk import exchange, vendor_json
 from crossdock_adapters.sdk.http import Answer, ClientCertificate, VendorHttp
 from crossdock_adapters.sdk.outcomes import (
@@ -38,8 +38,6 @@ UNREADABLE_PAUSE_SECONDS: Final = 5.0
 MAX_PAGES: Final = 200
 MAX_MESSAGES: Final = 50
 MAX_RAW_CHARACTERS: Final = 200
-# What the system-message types of a function import mean; A ends a transaction.
-SEVERITIES: Final = {"E": "error", "A": "error", "W": "warning", "I": "info", "S": "success"}
 
 
 class Stale(Exception):
@@ -184,7 +182,7 @@ class SapClient:
         if isinstance(content, Mapping) and function in content:
             content = content[function]
         report = odata.rows(content)
-        told = [_reported(row) for row in report if row.get("SystemMessageType")]
+        told = [_reported(row, self.answers) for row in report if row.get("SystemMessageType")]
         return Reply(report, reply.etag, (*reply.messages, *told))
 
     def failure(self, messages: Sequence[Message], *, effect: bool) -> Exception | None:
@@ -377,13 +375,13 @@ def _message(raw: Mapping[str, Any]) -> Message:
     )
 
 
-def _reported(row: Mapping[str, Any]) -> Message:
-    """A row of a function import's report as a message."""
+def _reported(row: Mapping[str, Any], answers: Answers) -> Message:
+    """A row of a function import's report as a message; of a type without a row, an error."""
     variables = [str(row.get(f"SystemMessageVariable{each}") or "") for each in range(1, 5)]
     said = str(row.get("SystemMessageText") or " ".join(filter(None, variables)))
     parts = (odata.said(row, f"SystemMessage{each}") for each in ("Identification", "Number"))
     code = "/".join(filter(None, parts))
-    severity = SEVERITIES.get(str(row.get("SystemMessageType")), "error")
+    severity = answers.word(MESSAGE_TYPE, str(row.get("SystemMessageType"))) or "error"
     return Message(code, said, severity, str(row.get("DeliveryDocumentItem") or ""))
 
 

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from crossdock_adapters.sap import odata
+from crossdock_adapters.sap.answers import GOODS_MOVEMENT, PICKING
 from crossdock_adapters.sap.client import (
     RecordMissing,
     Reply,
@@ -58,6 +59,8 @@ SERIAL_LIST, SERIALS = "to_SerialDeliveryItem", "to_MaintenanceItemObject"
 TRIES: Final = 4
 NOT_CREATED_PAUSE_SECONDS: Final = 60.0
 STALE_PAUSE_SECONDS: Final = 2.0
+# Words for a status of picking by which something is left to be taken as picked, or confirmed.
+TO_PICK: Final = ("open", "part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ class Deliveries:
         return Delivery(
             str(row["DeliveryDocument"]),
             odata.said(row, OUR_KEY),
-            self._vendor.answers.movements.get(status, ""),
+            self._vendor.answers.word(GOODS_MOVEMENT, status),
             status,
             odata.said(row, "OverallPickingStatus"),
             odata.said(row, "OverallPickingConfStatus"),
@@ -270,11 +273,11 @@ class Deliveries:
             if await self._item_ready(delivery, item, by_item.get(item.order_item)):
                 # Every write makes a new version of the whole delivery.
                 delivery = await self.read(delivery.number)
-        if self._rules.picks and delivery.picking in ("A", "B"):
+        if self._rules.picks and self._is_left(delivery, delivery.picking):
             parameters = {"DeliveryDocument": odata.text(delivery.number)}
             await self._checked(self._kind.take_all, parameters, delivery)
             delivery = await self.read(delivery.number)
-        if self._rules.picks and delivery.confirmation in ("A", "B"):
+        if self._rules.picks and self._is_left(delivery, delivery.confirmation):
             parameters = {"DeliveryDocument": odata.text(delivery.number)}
             await self._checked(self._kind.confirm_all, parameters, delivery)
             delivery = await self.read(delivery.number)
@@ -285,6 +288,18 @@ class Deliveries:
             await self._change_header(delivery, differs)
             delivery = await self.read(delivery.number)
         return delivery
+
+    def _is_left(self, delivery: Delivery, status: str) -> bool:
+        """Whether a status of picking says that something is left to do; blank says that it is not
+        relevant. NeedsPerson: it has no row."""
+        word = self._vendor.answers.word(PICKING, status)
+        if status and not word:
+            raise NeedsPerson(
+                f"delivery {delivery.number} has the status {status!r} of picking or its "
+                f"confirmation, which has no row in [{PICKING}] of answers.toml: add one "
+                "(setting answers_file), then retry"
+            )
+        return word in TO_PICK
 
     async def _item_ready(
         self, delivery: Delivery, item: DeliveryItem, line: Shipped | None
