@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 from crossdock.quantities import (
+    STEPS_MAX,
     UNITS,
     Contradiction,
     NotConvertible,
@@ -17,6 +18,7 @@ from crossdock.quantities import (
     Rounding,
     Rule,
     conversion,
+    disagreement,
     exact_decimal,
     plain,
     rounded,
@@ -196,6 +198,28 @@ def test_a_rule_that_names_both_units_has_to_agree_with_the_ways_around_it() -> 
             conversion("CS", unit, weights)
     elsewhere = [item("CS", "BX", 2), item("CS", "PF", 3), item("BX", "PF", 9)]
     assert conversion("CS", "EA", [item("CS", "EA", 12), *elsewhere]).ratio == 12
+
+
+def test_a_way_around_is_not_walked_through_the_unit_that_is_asked_for() -> None:
+    """Proves that a long way around is compared with a rule that names both units, whose own other
+    side does not hide it: a box of 9, and a tenth of a pallet of 40 cases of 12."""
+    square = [item("BX", "EA", 9), item("PF", "CS", 40), item("PF", "BX", 10), item("CS", "EA", 12)]
+    for one, other in (("BX", "EA"), ("EA", "BX")):
+        with pytest.raises(Contradiction, match=r"over PF over CS|over CS over PF"):
+            conversion(one, other, square)
+        assert disagreement(square[0], square[1:]) is not None
+
+
+def test_a_way_that_is_too_long_says_so() -> None:
+    """Proves that a chain of more conversions than are followed is refused by that limit, and that
+    what closes it to a circle is compared however long it is."""
+    units = [f"X{letter}" for letter in "ABCDEFGHIJKLMNO"]
+    chain = [item(one, other, 2) for one, other in pairwise(units)]
+    assert conversion("XA", units[STEPS_MAX], chain).ratio == 2**STEPS_MAX
+    with pytest.raises(NotConvertible, match="takes 14 conversions, and at most 12 are followed"):
+        conversion("XA", "XO", chain)
+    assert disagreement(item("XA", "XO", 2**14), chain) is None
+    assert disagreement(item("XA", "XO", 2**13), chain) is not None
 
 
 def test_a_contradiction_elsewhere_keeps_nobody_from_the_table() -> None:

@@ -4,17 +4,22 @@ Nothing here is a float, and nothing is rounded that was not asked to be.
 """
 
 from crossdock.quantities.conversion import (
+    CONVERSIONS_MAX,
+    STEPS_MAX,
     Contradiction,
     Conversion,
     NotConvertible,
     Origin,
     Rule,
     conversion,
+    disagreement,
 )
 from crossdock.quantities.decimals import Rounding, exact_decimal, plain, rounded
 from crossdock.quantities.units import UNITS, Unit
 
 __all__ = [
+    "CONVERSIONS_MAX",
+    "STEPS_MAX",
     "UNITS",
     "Contradiction",
     "Conversion",
@@ -24,6 +29,7 @@ __all__ = [
     "Rule",
     "Unit",
     "conversion",
+    "disagreement",
     "exact_decimal",
     "plain",
     "rounded",

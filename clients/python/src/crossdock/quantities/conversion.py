@@ -22,6 +22,8 @@ from crossdock.quantities.units import UNITS
 # A way is no longer than this: package by package from the truck to the piece, and from there
 # definition by definition.
 STEPS_MAX: Final = 12
+# Of one item, and as many for every item; packages and units of one item are a handful.
+CONVERSIONS_MAX: Final = 100
 
 
 class Origin(Enum):
@@ -103,8 +105,37 @@ def conversion(from_unit: str, to_unit: str, said: Iterable[Rule] = ()) -> Conve
         return by_item
     found = _named(from_unit, to_unit, told, table) or _way(from_unit, to_unit, [*told, *table])
     if found is None:
-        raise NotConvertible(f"nothing says how much {to_unit} one {from_unit} is")
+        raise NotConvertible(_not_found(from_unit, to_unit, [*told, *table]))
     return found
+
+
+def disagreement(rule: Rule, said: Iterable[Rule]) -> Contradiction | None:
+    """Why a rule does not agree with what is said beside it; None: it does.
+
+    said: the rules of its item, or those for every item. It has to come to the same as the others
+    do, over however many units, and as the standard table: that it may only say anew of a unit by
+    what defines it.
+    """
+    rules = [rule, *said]
+    table = _table({unit for each in rules if (unit := _redefined(each))})
+    try:
+        _direct(rule.from_unit, rule.to_unit, rules)
+        around = [*rules, *table]
+        _way(rule.from_unit, rule.to_unit, around, elsewhere=False, steps_max=len(around))
+    except Contradiction as found:
+        return found
+    return None
+
+
+def _not_found(from_unit: str, to_unit: str, rules: list[Rule]) -> str:
+    """Why there is no way: none at all, or none that is short enough."""
+    longer = _way(from_unit, to_unit, rules, elsewhere=False, steps_max=len(rules))
+    if longer is None:
+        return f"nothing says how much {to_unit} one {from_unit} is"
+    return (
+        f"how much {to_unit} one {from_unit} is takes {len(longer.steps)} conversions, and at most "
+        f"{STEPS_MAX} are followed"
+    )
 
 
 def _named(
@@ -143,9 +174,14 @@ def _not_said_of_the_item(rules: Iterable[Rule], own: Iterable[Rule]) -> Iterato
 
 
 def _way(
-    from_unit: str, to_unit: str, rules: Iterable[Rule], *, elsewhere: bool = True
+    from_unit: str,
+    to_unit: str,
+    rules: Iterable[Rule],
+    *,
+    elsewhere: bool = True,
+    steps_max: int = STEPS_MAX,
 ) -> Conversion | None:
-    """The shortest way; None: there is none.
+    """The shortest way; None: there is none of so many steps.
 
     All that is reached has to be reached alike; elsewhere=False: only the unit that is asked for.
     """
@@ -155,7 +191,8 @@ def _way(
     while waiting:
         unit = waiting.popleft()
         way = reached[unit]
-        if len(way.steps) == STEPS_MAX:
+        # Through the unit that is asked for goes no way to it.
+        if len(way.steps) >= steps_max or (unit == to_unit and not elsewhere):
             continue
         for rule in leading.get(unit, ()):
             longer = way.then(rule)
