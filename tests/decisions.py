@@ -128,10 +128,11 @@ class Company:
 
     # Deciding
 
-    def call(self, method: str, request: Any, caller: Caller) -> Any:
+    def call(self, method: str, request: Any, caller: Caller, *, beside: Iterable[Any] = ()) -> Any:
         """One RPC: checked by the contract, decided, kept; a fact that does not fit is held.
 
-        Raises Refused. `method`: "order.v1.OrderService/CreateOrder".
+        Raises Refused. `method`: "order.v1.OrderService/CreateOrder". beside: entries of an upsert
+        that come with those of the request.
         """
         full = f"/crossdock.{method}"
         rule = CONTRACT.methods[full]
@@ -139,7 +140,7 @@ class Company:
         broken = CONTRACT.validate(rule.request_type, request.SerializeToString())
         assert not broken, broken
         if full in UPSERTS:
-            return self._upsert(full, request, caller)
+            return self._upsert(full, request, caller, [*request.entries, *beside])
         return self.decide(caller, full, lambda unit: self._answer(unit, full, request))
 
     def _answer(self, unit: Unit, method: str, request: Any) -> Any:
@@ -155,10 +156,10 @@ class Company:
         unit.absorb(work)
         return response
 
-    def _upsert(self, method: str, request: Any, caller: Caller) -> list[Any]:
+    def _upsert(self, method: str, request: Any, caller: Caller, entries: list[Any]) -> list[Any]:
         response_type: Any = CONTRACT.generated_class(CONTRACT.methods[method].response_type)
         result_type = type(response_type().results.add())
-        decide = upsert_entry(UPSERTS[method].kind, result_type)
+        decide = upsert_entry(UPSERTS[method].kind, result_type, entries)
 
         def one(unit: Unit, entry: Any) -> Any:
             work = unit.nested(causation_id=entry.request_id)
@@ -206,7 +207,7 @@ class Company:
             if key[0] == "attempts":
                 for token in value:
                     view.add(("attempt", key[1], token), self.records["attempt", key[1], token])
-            elif key[0] == "children":
+            elif key[0] in ("children", "conversions"):
                 for child in value:
                     self._load(view, [("object", key[1], child)], seen)
             elif key[0] == "number" and value is not None:

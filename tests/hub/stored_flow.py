@@ -10,11 +10,10 @@ import pytest
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock_hub.config import Limits
 from crossdock_hub.identity import Caller
-from crossdock_hub.objects.line_units import KIND
 from crossdock_hub.reading.catalogue import answer
 from crossdock_hub.reading.chain import Chain, Situation, StoredEvent, situations
 from crossdock_hub.reading.queries import Queries
-from crossdock_hub.records import occupies
+from crossdock_hub.records import UNIT_CONVERSION, occupies
 from crossdock_hub.store import Reader, Store
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes, Key, Refused
@@ -88,7 +87,7 @@ def chain_of(company: Company, root_id: str) -> Chain:
         {d.id: company.attempts_of(d) for d in deliveries},
         company.scans,
         held=[fact for fact in company.held() if fact.root_id == root_id],
-        conversions=[r for k, r in company.records.items() if k[:2] == ("object", KIND)],
+        conversions=[r for k, r in company.records.items() if k[:2] == ("object", UNIT_CONVERSION)],
     )
 
 

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 from crossdock import contracts
+from crossdock.unit.v1.unit_pb2 import UnitConversion
 from crossdock_hub.records import (
+    UNIT_CONVERSION,
     DeliveryRecord,
+    ObjectRecord,
     ParcelRecord,
     RequestRecord,
     ScanRecord,
@@ -19,7 +22,8 @@ from crossdock_hub.records import (
 from crossdock_hub.store import Store, StoreFailure, loading, rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import ROWS_PER_INSERT, WANTED, Query, fetch, write_rows
-from crossdock_hub.unit import View
+from crossdock_hub.store.unit_conversions import conversions_of
+from crossdock_hub.unit import View, conversions_key
 from databases import KINDS, open_store
 from sqlalchemy import bindparam, func, select
 
@@ -154,6 +158,30 @@ async def test_of_a_parcel_with_many_scans_only_the_newest_are_read(store: Store
     known = [sorted(scan.id for scan in view.get(("scans_of", *each))) for each in wanted]
     assert known == [["0-0", "0-2", "0-5", "0-6"], [f"1-{n}" for n in range(2, 7)], []]
     assert crossed == [9]
+
+
+async def test_the_conversions_of_an_item_are_those_whose_numbers_begin_with_it(
+    store: Store,
+) -> None:
+    """Proves that of each item all unit conversions are read, once, and none of an item whose
+    number begins alike, where a batch reads them and where a flow does."""
+    numbers = ["*:CS:EA", "S:CS:EA", "S:A:CS:EA", "S:A:PF:XTR", "S1:CS:EA", "S:EA:CS", "T:CS:EA"]
+    objects = [
+        ObjectRecord(UNIT_CONVERSION, f"c-{at}", UnitConversion(number=number), 1, "", number,
+                     f"c-{at}", 0, 1, 1)
+        for at, number in enumerate(numbers)
+    ]  # fmt: skip
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.OBJECTS, objects)])
+        view = View()
+        items = ["*", "S", "S:A", "U"]
+        await loading.Loader(connection, contracts.load(), view).load(map(conversions_key, items))
+    by_item = {item: view.get(conversions_key(item)) for item in items}
+    assert by_item == {"*": ("c-0",), "S": ("c-1", "c-5"), "S:A": ("c-2", "c-3"), "U": ()}
+    async with store.read() as connection:
+        found = [row["id"] for row in await conversions_of(connection, items)]
+        assert sorted(found) == ["c-0", "c-1", "c-2", "c-3", "c-5"]
+        assert await conversions_of(connection, []) == []
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)

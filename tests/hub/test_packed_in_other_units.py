@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +13,11 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_service_pb2
 from crossdock.unit.v1 import unit_pb2, unit_service_pb2
 from crossdock_hub.config import Limits
-from crossdock_hub.objects.line_units import line_units, wanted
+from crossdock_hub.objects.line_units import converted_items, line_units
 from crossdock_hub.objects.shortages import not_compared, still_to_pack
 from crossdock_hub.reading.verdict import judge
+from crossdock_hub.records import UNIT_CONVERSION as KIND
+from crossdock_hub.replacing import replace
 from decisions import CARRIER, ERP, request_id
 from first_flow import Flow, order, package, scan
 from hypothesis import given
@@ -29,12 +32,32 @@ RATIOS = {"EA": 1, "CS": PER_CASE, "PF": PER_PALLET}
 def conversion(unit: str, ratio: str, to_unit: str = "EA", item: str = "SKU-1") -> Any:
     return unit_pb2.UnitConversion(
         number=f"{item}:{unit}:{to_unit}",
-        item_number=item,
+        item_number=None if item == "*" else item,
         from_unit=unit,
         to_unit=to_unit,
         numerator=ratio,
         denominator="1",
     )
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A unit conversion that was written before those that contradict were refused."""
+
+    message: Any
+
+    def put_into(self, flow: Flow) -> None:
+        learn(flow, conversion(self.message.from_unit, "7", "XTR"))
+        message = self.message
+        (record,) = [r for k, r in flow.records.items() if k[0] == "object" and r.kind == KIND][-1:]
+        record = replace(record, message=message, number=message.number)
+        message.id = record.id
+        flow.records["object", KIND, record.id] = record
+        flow.records["number", KIND, message.number] = record.id
+
+
+def stored_earlier(unit: str, ratio: str, to_unit: str = "EA") -> Stored:
+    return Stored(conversion(unit, ratio, to_unit))
 
 
 SAID = [conversion("CS", "12"), conversion("PF", "480"), conversion("PF", "40", "CS")]
@@ -95,23 +118,65 @@ def test_pieces_of_a_line_in_cases_are_counted_in_pieces() -> None:
     [
         [],
         [conversion("CS", "12", item="SKU-2")],
-        [conversion("CS", "12"), conversion("EA", "12", "CS")],
-        [conversion("PF", "480"), conversion("PF", "40", "CS")],
+        [conversion("PF", "40", "CS")],
+        [conversion("CS", "12"), stored_earlier("EA", "12", "CS")],
+        [conversion("PF", "480"), conversion("PF", "40", "CS"), stored_earlier("CS", "10")],
     ],
-    ids=["nothing", "of another item", "contradiction", "over a third unit"],
+    ids=["nothing", "of another item", "half of the way", "turned", "over a third unit"],
 )
 def test_what_is_not_said_of_the_item_is_not_guessed(said: list[Any]) -> None:
-    """Proves that a line whose units the item's own conversions do not relate, or relate in two
+    """Proves that a line whose units nothing relates, or what is stored of the item relates in two
     ways, counts as packed, and that the trace names it."""
     flow, request = asked("24")
     flow.learn_item("SKU-2")
-    if said:
-        learn(flow, *said)
+    for each in said:
+        if isinstance(each, Stored):
+            each.put_into(flow)
+        else:
+            learn(flow, each)
     pack(flow, request, "A", "1", "CS")
     confirm(flow, "A")
     assert states(flow) == ("SHIPPED", "SHIPPED")
     assert "was asked for in EA and packed, or called short, in CS" in sentence(flow)
     assert "UpsertUnitConversions" in sentence(flow)
+
+
+CHAINS = {
+    "over a third unit": [conversion("PF", "40", "CS"), conversion("CS", "12")],
+    "of every item": [conversion("PF", "480", item="*")],
+    "of both": [conversion("PF", "40", "CS"), conversion("CS", "12", item="*")],
+    "against every item": [
+        conversion("PF", "40", "CS"), conversion("CS", "12"), conversion("CS", "10", item="*"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_pallet_is_counted_over_its_cases(chain: str) -> None:
+    """Proves that of 960 pieces of which a pallet of 40 cases of 12 left 480 are awaited, whoever
+    says how much is in each, and that the rest ships the request in cases."""
+    flow, request = asked("960")
+    for each in CHAINS[chain]:
+        learn(flow, each)
+    pack(flow, request, "A", "1", "PF")
+    confirm(flow, "A")
+    assert states(flow)[0] == "PACKED"
+    assert "(480 EA of line 1)" in sentence(flow) and "compare" not in sentence(flow)
+    learn(flow, conversion("XTR", "3"))
+    unit, rest = ("CS", "40") if "third" in chain or "against" in chain else ("EA", "480")
+    pack(flow, request, "B", rest, unit)
+    confirm(flow, "B")
+    assert states(flow) == ("SHIPPED", "SHIPPED")
+
+
+def test_bags_are_counted_in_grams() -> None:
+    """Proves that of 60,000 grams of which two bags of 25 kg left 10,000 are awaited: the item's
+    bag and the standard gram are one way."""
+    flow, request = asked("60000", "GRM")
+    learn(flow, conversion("BG", "25", "KGM"))
+    pack(flow, request, "A", "2", "BG")
+    confirm(flow, "A")
+    assert "(10000 GRM of line 1)" in sentence(flow) and "compare" not in sentence(flow)
 
 
 def test_many_parcels_in_other_units_are_moved_by_one_report() -> None:
@@ -145,14 +210,17 @@ async def test_a_stored_flow_is_read_with_its_conversions(
 ) -> None:
     """Proves that a trace of what a database has counts lines as the hub did when it decided."""
     flow, request = asked("24")
-    learn(flow, *SAID)
+    learn(flow, *SAID, conversion("CS", "10", item="*"))
+    flow.learn_item("SKU-1:A")
+    learn(flow, conversion("CS", "9", item="SKU-1:A"))
     pack(flow, request, "A", "1", "CS")
     confirm(flow, "A")
     await books.keep(flow)
     (made,) = flow.all("order")
     chain = await books.reader.chain(made.id)
     found = sorted(record.number or "" for record in chain.conversions)
-    assert found == ["SKU-1:CS:EA"]
+    own = ["SKU-1:CS:EA", "SKU-1:PF:CS", "SKU-1:PF:EA"]
+    assert [number for number in found if number != "SKU-1:A:CS:EA"] == ["*:CS:EA", *own]
     shipments: list[Any] = flow.all("shipment")
     (part,) = flow.all("fulfillment_request")
     assert still_to_pack(part, shipments, chain.units_of(part, shipments)) == {(1, "EA"): 12}
@@ -208,14 +276,13 @@ def test_what_is_to_be_packed_is_the_same_in_every_unit(
     ordered: Told, short: list[Told], shipped: list[Any]
 ) -> None:
     """Proves that what is still to pack, in pieces, is the same whichever units order, picks,
-    packer and confirms tell it in, that no line is left uncompared, and that what is asked of the
-    master data are conversions of the item between those units, and none where there is one."""
+    packer and confirms tell it in, that no line is left uncompared, and that the master data is
+    asked about the item only, and not where there is one unit."""
     request, shipments = played(ordered, short, shipped, in_pieces=False)
     units = line_units(request, shipments, SAID)
     plain, plainly = played(ordered, short, shipped, in_pieces=True)
-    assert not wanted(plain, plainly)
+    assert not converted_items(plain, plainly)
     expected = still_to_pack(plain, plainly, line_units(plain, plainly, ()))
     assert pieces(still_to_pack(request, shipments, units)) == pieces(expected)
     assert not not_compared(request, shipments, units)
-    assert all(number.startswith("SKU-1:") for number in wanted(request, shipments))
-    assert len(wanted(request, shipments)) in (0, 2, 6)
+    assert converted_items(request, shipments) <= {"SKU-1"}

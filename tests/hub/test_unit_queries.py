@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from crossdock.client import HubClient
 from crossdock.errors import (
     InvalidRequestError,
-    LimitExceededError,
     NotFoundError,
     PreconditionError,
 )
 from crossdock.item.v1 import item_service_pb2
+from crossdock.quantities import CONVERSIONS_MAX
 from crossdock.unit.v1 import unit_service_pb2 as service_pb2
+from crossdock_hub.objects import unit_rules
+from crossdock_hub.objects.unit_rules import TooManyConversions
 from fixtures_hub import Lane, RunningHub
 from story import item_entry, request_id, unique
 
@@ -102,19 +105,34 @@ async def test_an_item_whose_number_begins_like_anothers_is_another(
 
 
 async def test_an_item_is_not_refused_for_its_variants(hub: RunningHub, lane: Lane) -> None:
-    """Proves that conversions of items whose number goes on after a colon are read past, and that
-    an item with more than anybody follows is refused by the limit's name."""
+    """Proves that conversions of items whose number goes on after a colon are no limit of the item,
+    that none is written of an item beyond what anybody follows, and that those before it count."""
     async with hub.client(lane.erp) as erp:
         sku = await new_item(erp)
         variant = f"{sku}:A"
         request = item_service_pb2.UpsertItemsRequest(entries=[item_entry(variant)])
         await erp.items.UpsertItems(request)
         units = [f"{letter}{digit}" for letter in "ABCDEFGHIJK" for digit in range(10)]
-        await tell(erp, *(said(variant, unit, "EA", "2") for unit in units))
+        every = [said(variant, unit, "EA", "2") for unit in units]
+        await tell(erp, *every[:CONVERSIONS_MAX])
+        too_many = service_pb2.UpsertUnitConversionsRequest(entries=every[CONVERSIONS_MAX:])
+        beyond = (await erp.units.UpsertUnitConversions(too_many)).results
+        assert {each.refusal.reason for each in beyond} == {"LIMIT_EXCEEDED"}
+        assert f"would have {CONVERSIONS_MAX + 1} unit conv" in beyond[0].refusal.message
         await tell(erp, said(sku, "CS", "EA", "12"))
         assert (await ask(erp, "1", "CS", "EA", sku)).quantity.value == "12"
-        with pytest.raises(LimitExceededError, match="more than 100 unit conversions"):
-            await ask(erp, "1", "A0", "EA", variant)
+        assert (await ask(erp, "1", "A0", "J9", variant)).quantity.value == "1"
+
+
+def test_more_than_anybody_follows_is_no_rule() -> None:
+    """Proves that what was stored of an item, or of every item, before their number was limited is
+    not read in part."""
+    units = [f"{letter}{digit}" for letter in "ABCDEFGHIJK" for digit in range(10)]
+    for item, name in (("SKU-1", "item 'SKU-1' has 110"), ("*", "every item has 110")):
+        many = [said(item, unit, "EA", "2").unit_conversion for unit in units]
+        with pytest.raises(TooManyConversions, match=name):
+            unit_rules.rules(many, "SKU-1")
+        assert len(unit_rules.rules(many[:CONVERSIONS_MAX], "SKU-1")) == CONVERSIONS_MAX
 
 
 async def test_what_has_no_exact_decimal_says_so(hub: RunningHub, lane: Lane) -> None:
@@ -142,8 +160,9 @@ async def test_what_nobody_says_is_not_guessed(hub: RunningHub, lane: Lane) -> N
         assert refusal.reason == "UNITS_NOT_CONVERTIBLE"
         assert refusal.metadata == {"from_unit": BASKET, "to_unit": "EA", "item": sku}
         assert refusal.message.endswith(f"add a unit conversion for {sku}")
-        await tell(erp, said(sku, BASKET, "EA", "10"), said(sku, "EA", BASKET, "1", "12"))
-        with pytest.raises(PreconditionError, match="one XBK is 12 EA, but one XBK is 10 EA"):
+        await tell(erp, said(sku, BASKET, "XBL", "4"))
+        await tell(erp, said("*", "XBL", "EA", "3"), said("*", BASKET, "EA", "10"))
+        with pytest.raises(PreconditionError, match="is 10 EA, but one XBK is 12 EA over XBL"):
             await ask(erp, "1", BASKET, "EA", sku)
         with pytest.raises(PreconditionError, match="use a greater unit"):
             await ask(erp, "9" * 18, "TNE", "MGM", rounding=UP)
@@ -159,3 +178,23 @@ async def test_an_item_that_nobody_knows_is_not_found(hub: RunningHub, lane: Lan
             await ask(erp, "1", "CS", "each")
         with pytest.raises(InvalidRequestError):
             await ask(erp, "1.5 kg", "CS", "EA")
+
+
+async def test_bags_and_pounds(hub: RunningHub, lane: Lane) -> None:
+    """Proves that an item's bag of 25 kg is 25,000 grams, and that in pounds, of which a kilogram
+    is no decimal number, it is told as a fraction only; that 7 pieces are no decimal part of a case
+    of 12, and 480 are one pallet."""
+    async with hub.client(lane.erp) as erp:
+        sku = await new_item(erp)
+        await tell(erp, said(sku, "BG", "KGM", "25"), said(sku, "PF", "CS", "40"))
+        await tell(erp, said(sku, "CS", "EA", "12"))
+        grams = await ask(erp, "1", "BG", "GRM", sku)
+        assert (grams.quantity.value, grams.exact) == ("25000", True)
+        pounds = await ask(erp, "1", "BG", "LBR", sku)
+        assert not pounds.HasField("quantity") and not pounds.exact
+        assert Fraction(int(pounds.numerator), int(pounds.denominator)) == 25 / Fraction(
+            "0.45359237"
+        )
+        assert (await ask(erp, "1", "PF", "EA", sku)).quantity.value == "480"
+        assert (await ask(erp, "480", "EA", "PF", sku)).quantity.value == "1"
+        assert not (await ask(erp, "7", "EA", "CS", sku)).HasField("quantity")

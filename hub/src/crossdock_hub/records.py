@@ -11,10 +11,20 @@ from typing import Any, Final
 
 # The word for a database that was put back from a back-up, among the differences that are kept.
 DATABASE_OLDER: Final = "DATABASE_OLDER"
+# A kind of master data that is found by what its numbers begin with, and what those begin with that
+# hold for every item.
+UNIT_CONVERSION: Final = "unit_conversion"
+EVERY_ITEM: Final = "*"
 # States in which nothing more happens by itself.
 SETTLED_STATES = frozenset({"CONFIRMED", "REJECTED", "SUPERSEDED", "SKIPPED"})
 # States in which a delivery uses up a slot of its system's budget.
 OCCUPYING_STATES = frozenset({"DISPATCHED", "IN_FLIGHT", "RESOLVING"})
+
+
+def item_in(conversion_number: str) -> str:
+    """The item in the number of a unit conversion (SKU-1:CS:EA), or `EVERY_ITEM`. An item's own
+    number may have colons, units have none."""
+    return conversion_number.rsplit(":", 2)[0]
 
 
 def occupies(record: DeliveryRecord) -> bool:

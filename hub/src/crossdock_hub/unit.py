@@ -21,6 +21,7 @@ from crossdock_hub.config import Limits
 from crossdock_hub.delivery.registry import RegisteredEndpoint
 from crossdock_hub.identity import Caller
 from crossdock_hub.records import (
+    UNIT_CONVERSION,
     AttemptRecord,
     DeliveryRecord,
     EventRecord,
@@ -28,12 +29,14 @@ from crossdock_hub.records import (
     ObjectRecord,
     ScanOutboxRecord,
     ScanRecord,
+    item_in,
 )
 
 # A key names one record or one small set of records: its first element is the kind of read.
 #   ("object", kind, id)                 ObjectRecord or None
 #   ("number", kind, number)             object id or None
 #   ("children", kind, root id)          tuple of object ids
+#   ("conversions", kind, item or "*")   tuple of the ids of its unit conversions, maybe others too
 #   ("reference", system, type, value)   ReferenceRecord or None
 #   ("request", request id)              RequestRecord or None
 #   ("delivery", id)                     DeliveryRecord or None
@@ -133,6 +136,11 @@ class Identifiers:
         low = 0x8000000000000000 | self._random_bits(62)
         text = f"{high:016x}{low:016x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def conversions_key(item: str) -> Key:
+    """The key of the unit conversions of an item, or of `EVERY_ITEM`."""
+    return ("conversions", UNIT_CONVERSION, item)
 
 
 def first_id_at(time: int) -> str:
@@ -322,6 +330,16 @@ class Unit:
         self.require(("object", kind, child) for child in ids)
         return [child for child in (self.object(kind, i) for i in ids) if child is not None]
 
+    def conversions(self, items: Iterable[str]) -> list[ObjectRecord]:
+        """The unit conversions of items, of `EVERY_ITEM` too; maybe of others whose number begins
+        alike."""
+        keys = [conversions_key(item) for item in items]
+        self.require(keys)
+        ids = dict.fromkeys(each for key in keys for each in self.get(key))
+        self.require(("object", UNIT_CONVERSION, each) for each in ids)
+        found = (self.object(UNIT_CONVERSION, each) for each in ids)
+        return [record for record in found if record is not None]
+
     def put_object(self, record: ObjectRecord) -> None:
         """Store a new or changed object and whatever finds it."""
         known = self.changes.records.get(("object", record.kind, record.id))
@@ -334,14 +352,19 @@ class Unit:
         if record.number is not None:
             self.put(("number", record.kind, record.number), record.id)
             self.changes.satisfied.append(f"{record.kind}:{record.number}")
+            if record.kind == UNIT_CONVERSION:
+                self._index_member(conversions_key(item_in(record.number)), record.id)
         self.changes.satisfied.append(f"{record.kind}:{record.id}")
         if record.root_id == record.id:
             return
-        children: Key = ("children", record.kind, record.root_id)
-        if not self.knows(children):
-            # A child of a root that is new in this batch has no older siblings in the store.
-            raise NotLoaded((children,))
-        self.put(children, (*self.get(children), record.id))
+        # A child of a root that is new in this batch has no older siblings in the store.
+        self._index_member(("children", record.kind, record.root_id), record.id)
+
+    def _index_member(self, key: Key, member: str) -> None:
+        """Add to a set of ids, once those that are stored are known."""
+        if not self.knows(key):
+            raise NotLoaded((key,))
+        self.put(key, (*self.get(key), member))
 
     def events_about(self, object_id: str, revision: int) -> int:
         """How many events this work has recorded about an object at a revision."""

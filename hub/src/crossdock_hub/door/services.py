@@ -7,7 +7,7 @@ method but its decision.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -32,6 +32,7 @@ from crossdock_hub.stepping import Steps, in_turns
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS, PREPARATIONS
 from crossdock_hub.verbs.master_data import UPSERTS, entries_refused, upsert_entry
+from crossdock_hub.verbs.registering import Decide
 
 Answer = Callable[[Caller, Any, Any], Awaitable[Any]]
 
@@ -251,9 +252,10 @@ class Services:
         response_type: Any = self._contract.generated_class(method.response_type)
         results = response_type.DESCRIPTOR.fields_by_name["results"].message_type
         result_type: Any = self._contract.generated_class(results.full_name)
-        decide = upsert_entry(spec.kind, result_type)
 
-        def submit(caller: Caller, entry: Any, *, bulk: bool) -> asyncio.Future[Any]:
+        def submit(
+            decide: Decide, caller: Caller, entry: Any, *, bulk: bool
+        ) -> asyncio.Future[Any]:
             return self._committer.submit(
                 self.command(
                     method.full_name,
@@ -268,14 +270,16 @@ class Services:
             )
 
         async def answer(caller: Caller, request: Any, _context: Any) -> Any:
-            bulk = len(request.entries) > 1
             refused = entries_refused(request, spec.kind)
+            decide = upsert_entry(spec.kind, result_type, request.entries)
             futures: dict[int, asyncio.Future[Any]] = {}
 
             def submitted() -> Steps[None]:
                 for index, entry in enumerate(request.entries):
                     if index not in refused:
-                        futures[index] = submit(caller, entry, bulk=bulk)
+                        futures[index] = submit(
+                            decide, caller, entry, bulk=len(request.entries) > 1
+                        )
                         yield
 
             try:
@@ -287,12 +291,7 @@ class Services:
                 raise
             found = await asyncio.gather(*futures.values(), return_exceptions=True)
             answers = dict(zip(futures, found, strict=True)) | refused
-            return response_type(
-                results=[
-                    a if not isinstance(a, BaseException) else _refused(result_type, a)
-                    for _, a in sorted(answers.items())
-                ]
-            )
+            return response_type(results=_in_order(result_type, answers))
 
         return answer
 
@@ -480,6 +479,14 @@ def _own(caller: Caller, endpoint: str) -> None:
                 {"scope": "endpoint"},
             )
         )
+
+
+def _in_order(result_type: type[Any], answers: Mapping[int, Any]) -> list[Any]:
+    """The results of entries by their place; of those that were refused, why."""
+    return [
+        each if not isinstance(each, BaseException) else _refused(result_type, each)
+        for _, each in sorted(answers.items())
+    ]
 
 
 def _refused(result_type: type[Any], error: BaseException) -> Any:

@@ -1,8 +1,8 @@
 """The goods of a line in one unit, whatever units they are told in; pure.
 
-Only what a unit conversion of the item itself says of two units counts: that is what it is for, and
-nothing nearer can say otherwise. A line of which it says too little stays in the units it is told
-in.
+They are compared as `ConvertQuantity` converts: by the item's unit conversions, over as many units
+as it takes, those for every item, and the standard table. A line of which these say too little, or
+in two ways that differ, stays in the units it is told in.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
-from fractions import Fraction
-from itertools import permutations
 from typing import Any, Final
 
 from crossdock.fulfillment.v1 import fulfillment_pb2
-from crossdock.quantities import Contradiction, Origin, Rule, conversion, exact_decimal
+from crossdock.quantities import (
+    Contradiction,
+    NotConvertible,
+    Rule,
+    conversion,
+    exact_decimal,
+)
 from crossdock.shipment.v1 import shipment_pb2
 
+from crossdock_hub.objects import unit_rules
 from crossdock_hub.objects.departures import Amounts
 
-KIND: Final = "unit_conversion"
 # Units of one line that are compared: goods come in pieces, cases and pallets.
 UNITS_MAX: Final = 4
 # Digits of the greatest product of a quantity and a ratio, so that none is rounded.
@@ -49,16 +53,12 @@ class LineUnits:
 AS_TOLD: Final = LineUnits()
 
 
-def wanted(
+def converted_items(
     request: fulfillment_pb2.FulfillmentRequest, shipments: Iterable[shipment_pb2.Shipment]
 ) -> frozenset[str]:
-    """Numbers of the unit conversions that `line_units` reads, where there are such; most often
+    """Items whose unit conversions `line_units` reads, beside those for every item; most often
     none: who packs in the unit of the order asks for nothing. shipments: of the request."""
-    return frozenset(
-        _number(item, one, other)
-        for _, item, units in _mixed(request, shipments)
-        for one, other in permutations(units, 2)
-    )
+    return frozenset(item for _, item, _ in _mixed(request, shipments))
 
 
 def line_units(
@@ -66,12 +66,16 @@ def line_units(
     shipments: Iterable[shipment_pb2.Shipment],
     conversions: Iterable[Any],
 ) -> LineUnits:
-    """How to count the lines of a request. conversions: those that are wanted, and maybe others."""
-    by_number = {each.number: each for each in conversions}
+    """How to count the lines of a request. conversions: of `converted_items` and of every item."""
+    conversions = list(conversions)
     factors: dict[tuple[int, str], tuple[str, Decimal]] = {}
     for line, item, units in _mixed(request, shipments):
+        try:
+            said = unit_rules.rules(conversions, item)
+        except NotConvertible:
+            continue
         for counted in units:
-            ratios = {unit: _ratio(item, unit, counted, by_number) for unit in units}
+            ratios = {unit: _ratio(unit, counted, said) for unit in units}
             exact = {unit: ratio for unit, ratio in ratios.items() if ratio is not None}
             if len(exact) == len(units):
                 factors |= {(line, unit): (counted, ratio) for unit, ratio in exact.items()}
@@ -113,31 +117,10 @@ def _rows(
             yield from departure.cancelled
 
 
-def _number(item: str, one: str, other: str) -> str:
-    return f"{item}:{one}:{other}"
-
-
-def _ratio(item: str, unit: str, counted: str, by_number: Mapping[str, Any]) -> Decimal | None:
+def _ratio(unit: str, counted: str, said: Iterable[Rule]) -> Decimal | None:
     """How much of one unit another one is, where that is said, without contradiction, and is a
     decimal: a piece is no decimal part of a case of 12."""
-    if unit == counted:
-        return _ONE
-    numbers = (_number(item, unit, counted), _number(item, counted, unit))
-    said = [
-        Rule(
-            each.from_unit,
-            each.to_unit,
-            Fraction(each.numerator) / Fraction(each.denominator),
-            Origin.ITEM,
-            each.number,
-        )
-        for each in map(by_number.get, numbers)
-        # A number may begin like another item's, whose number has a colon: the field decides.
-        if each is not None and each.item_number == item
-    ]
-    if not said:
-        return None
     try:
         return exact_decimal(conversion(unit, counted, said).ratio)
-    except Contradiction:
+    except (NotConvertible, Contradiction):
         return None

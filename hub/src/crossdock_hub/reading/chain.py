@@ -9,8 +9,9 @@ from typing import Any, Final
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import breaking, pacing
 from crossdock_hub.delivery.registry import compile_endpoint
-from crossdock_hub.objects.line_units import LineUnits, line_units, wanted
+from crossdock_hub.objects.line_units import LineUnits, converted_items, line_units
 from crossdock_hub.records import (
+    EVERY_ITEM,
     AttemptRecord,
     DeliveryRecord,
     EndpointRecord,
@@ -82,7 +83,8 @@ class Chain:
     """Everything known of one flow. attempts, words of operators: by delivery id, oldest first.
 
     held: facts that name it and are not written yet, the oldest HELD_MAX, without what they carry.
-    conversions: of units, by which lines are counted that are packed in others than were asked for.
+    conversions: of the units of items whose lines are packed in others than were asked for, and of
+    every item.
     """
 
     root_id: str
@@ -100,15 +102,16 @@ class Chain:
         return line_units(request, shipments, [each.message for each in self.conversions])
 
 
-def conversions_wanted(objects: Sequence[ObjectRecord]) -> set[str]:
-    """Numbers of the unit conversions that `Chain.conversions` has of a flow with these objects."""
+def items_converted(objects: Sequence[ObjectRecord]) -> set[str]:
+    """Whose unit conversions `Chain.conversions` has of a flow with these objects: of items, and of
+    `EVERY_ITEM`; most often of none."""
     shipments: list[Any] = [each.message for each in objects if each.kind == "shipment"]
     found: set[str] = set()
     for record in objects:
         if record.kind == "fulfillment_request":
             own = [each for each in shipments if each.fulfillment_request_id == record.id]
-            found |= wanted(record.message, own)
-    return found
+            found |= converted_items(record.message, own)
+    return found | {EVERY_ITEM} if found else found
 
 
 def situations(

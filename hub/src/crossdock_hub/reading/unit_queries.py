@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
 from crossdock.errors import Refusal
 from crossdock.quantities import (
+    CONVERSIONS_MAX,
     Contradiction,
     NotConvertible,
     Origin,
@@ -23,17 +24,11 @@ from crossdock.quantities.decimals import DIGITS_BEFORE_MAX
 from crossdock.unit.v1 import unit_service_pb2
 
 from crossdock_hub.identity import Caller
+from crossdock_hub.objects.unit_rules import TooManyConversions, rules
 from crossdock_hub.reading.queries import Queries
-from crossdock_hub.records import ObjectRecord
+from crossdock_hub.records import EVERY_ITEM
 from crossdock_hub.refusals import not_found
 from crossdock_hub.unit import Refused
-
-KIND: Final = "unit_conversion"
-EVERY_ITEM: Final = "*"
-# Of one item, and as many for every item; packages and units of one item are a handful.
-CONVERSIONS_MAX: Final = 100
-# Among them are those of items whose number goes on after a colon; so many are looked at.
-LOOKED_AT_MAX: Final = 2_000
 
 _ROUNDINGS: Final[Mapping[int, Rounding]] = {
     unit_service_pb2.QUANTITY_ROUNDING_UP: Rounding.UP,
@@ -56,12 +51,14 @@ async def convert_quantity(queries: Queries, caller: Caller, request: Any, _left
     item = request.item_number
     if item and not await _sees_item(queries, caller, item):
         raise not_found("item", item)
-    said = await _said(queries, caller, EVERY_ITEM)
-    if item:
-        said += await _said(queries, caller, item)
+    records = await queries.reader.unit_conversions([*filter(None, [item]), EVERY_ITEM])
     asked = request.quantity
     try:
+        said = rules((each.message for each in records if queries.sees(caller, each)), item)
         found = conversion(asked.unit, request.to_unit, said)
+    except TooManyConversions as why:
+        limits = {"limit": str(CONVERSIONS_MAX), "value": f"more than {CONVERSIONS_MAX}"}
+        raise Refused(Refusal("LIMIT_EXCEEDED", str(why), limits)) from why
     except NotConvertible as why:
         raise _refused(request, f"{why}; add a unit conversion for {item or 'every item'}") from why
     except Contradiction as why:
@@ -93,45 +90,6 @@ def _told(request: Any, exactly: Fraction) -> Decimal | None:
 async def _sees_item(queries: Queries, caller: Caller, number: str) -> bool:
     found = await queries.reader.objects_by_number([number], ["item"])
     return any(queries.sees(caller, record) for record in found)
-
-
-async def _said(queries: Queries, caller: Caller, item: str) -> list[Rule]:
-    """The rules of one item, or those for every item."""
-    rules: list[Rule] = []
-    after = f"{item}:"
-    for _ in range(0, LOOKED_AT_MAX, CONVERSIONS_MAX):
-        page = await queries.reader.numbered_from(KIND, f"{item}:", CONVERSIONS_MAX, after=after)
-        rules += _rules((record for record in page if queries.sees(caller, record)), item)
-        if len(rules) > CONVERSIONS_MAX:
-            break
-        if len(page) < CONVERSIONS_MAX:
-            return rules
-        after = page[-1].number or ""
-    limits = {"limit": str(CONVERSIONS_MAX), "value": f"more than {CONVERSIONS_MAX}"}
-    raise Refused(
-        Refusal(
-            "LIMIT_EXCEEDED",
-            f"item {item!r} has more than {CONVERSIONS_MAX} unit conversions, or items whose "
-            f"number begins so more than {LOOKED_AT_MAX}: convert with crossdock.quantities",
-            limits,
-        )
-    )
-
-
-def _rules(records: Iterable[ObjectRecord], item: str) -> list[Rule]:
-    """A number may begin like another item's, whose number has a colon: the field decides."""
-    every = item == EVERY_ITEM
-    return [
-        Rule(
-            message.from_unit,
-            message.to_unit,
-            Fraction(message.numerator) / Fraction(message.denominator),
-            Origin.EVERY_ITEM if every else Origin.ITEM,
-            message.number,
-        )
-        for message in (record.message for record in records)
-        if message.item_number == ("" if every else item)
-    ]
 
 
 def _step(rule: Rule) -> unit_service_pb2.ConversionStep:

@@ -60,11 +60,18 @@ class Query:
 
     by: the columns that tuples are compared with; () where the statement says itself what its
     values are compared with. most: of what one tuple finds no more rows than this, those whose
-    primary key sorts last; 0: all. `statement`, which is for SQLAlchemy, has them all.
+    primary key sorts last; 0: all. `statement`, which is for SQLAlchemy, has them all. tail_max:
+    of the last column each tuple finds what goes on after its value with a colon, and has at most
+    so many signs more; 0: what equals it. `statement` knows only that.
     """
 
     def __init__(
-        self, statement: Select[Any], by: Sequence[Column[Any]] = (), most: int = 0
+        self,
+        statement: Select[Any],
+        by: Sequence[Column[Any]] = (),
+        most: int = 0,
+        *,
+        tail_max: int = 0,
     ) -> None:
         self.columns = tuple(column.name for column in statement.selected_columns)
         # SQLite has 0 and 1 for them; every other type that we use it gives as it took it.
@@ -74,8 +81,8 @@ class Query:
         self.statement = statement
         if by:
             self.statement = statement.where(tuple_(*by).in_(bindparam(WANTED, expanding=True)))
-            self._head, self._tail = _looked_up(statement, by, most)
-            self.array_text = _joined(statement, by, most)
+            self._head, self._tail = _looked_up(statement, by, most, tail_max)
+            self.array_text = _joined(statement, by, most, tail_max)
             self.locking_text = _locking(self.array_text, by)
             return
         self.array_text = _among(statement)
@@ -136,7 +143,9 @@ async def fetch(
     ]
 
 
-def _looked_up(statement: Select[Any], by: Sequence[Column[Any]], most: int) -> tuple[str, str]:
+def _looked_up(
+    statement: Select[Any], by: Sequence[Column[Any]], most: int, tail_max: int
+) -> tuple[str, str]:
     """A statement's text for SQLite before and after the tuples that it looks up.
 
     Of `(a, b) IN (VALUES …)` SQLite reads the whole table as soon as there are two tuples. A cross
@@ -148,27 +157,35 @@ def _looked_up(statement: Select[Any], by: Sequence[Column[Any]], most: int) -> 
     if not found or "?" in compiled:
         raise ValueError(f"a query by tuples has no parameter but {WANTED}: {compiled}")
     names = [f"wanted_{column.name}" for column in by]
-    equal = _equal(by)
+    equal = _found_by(by, tail_max)
     if most:
         # SQLite has no lateral join: the tuple finds the keys, and those find their rows.
         (key,) = by[0].table.primary_key
-        equal = f"{table}.{key.name} IN (SELECT {_last(by, f'{table}.{key.name}', most)})"
+        equal = f"{table}.{key.name} IN (SELECT {_last(by, f'{table}.{key.name}', most, tail_max)})"
     joined = f"{columns}FROM wanted CROSS JOIN {table} ON {equal}{rest}"
     return f"WITH wanted ({', '.join(names)}) AS (VALUES ", f") {joined}"
 
 
-def _equal(by: Sequence[Column[Any]]) -> str:
+def _found_by(by: Sequence[Column[Any]], tail_max: int) -> str:
     table = by[0].table.name
-    return " AND ".join(f"{table}.{column.name} = wanted_{column.name}" for column in by)
+    equal = by[:-1] if tail_max else by
+    found = [f"{table}.{column.name} = wanted_{column.name}" for column in equal]
+    if tail_max:
+        begun, wanted = f"{table}.{by[-1].name}", f"wanted_{by[-1].name}"
+        # A range, not LIKE: the index answers it. ";" is the sign after ":".
+        found += [f"{begun} > {wanted} || ':'", f"{begun} < {wanted} || ';'"]
+        found.append(f"length({begun}) <= length({wanted}) + {tail_max:d}")
+    return " AND ".join(found)
 
 
-def _last(by: Sequence[Column[Any]], columns: str, most: int) -> str:
+def _last(by: Sequence[Column[Any]], columns: str, most: int, tail_max: int) -> str:
     """The rest of a query for the rows of one tuple whose keys sort last."""
     table = by[0].table
     (key,) = table.primary_key
     # Of the bare column a planner may think to walk the whole table by its keys, last one first.
     order = f"{table.name}.{key.name} || '' DESC"
-    return f"{columns} FROM {table.name} WHERE {_equal(by)} ORDER BY {order} LIMIT {most:d}"
+    rows = f"{columns} FROM {table.name} WHERE {_found_by(by, tail_max)}"
+    return f"{rows} ORDER BY {order} LIMIT {most:d}"
 
 
 def _among(statement: Select[Any]) -> str:
@@ -178,7 +195,7 @@ def _among(statement: Select[Any]) -> str:
     return str(compiled).replace(f" IN {_PLACE}", f" = ANY ($1::{kind})")
 
 
-def _joined(statement: Select[Any], by: Sequence[Column[Any]], most: int) -> str:
+def _joined(statement: Select[Any], by: Sequence[Column[Any]], most: int, tail_max: int) -> str:
     """The same for tuples, whose columns are arrays of equal length."""
     table = by[0].table.name
     columns, _, rest = str(statement.compile(dialect=_POSTGRESQL)).partition(f"FROM {table}")
@@ -186,9 +203,9 @@ def _joined(statement: Select[Any], by: Sequence[Column[Any]], most: int) -> str
     arrays = ", ".join(f"${n}::{_array_of(c.type)}" for n, c in enumerate(by, 1))
     found = f"FROM unnest({arrays}) AS wanted ({names})"
     if most:
-        last = _last(by, "*", most)
+        last = _last(by, "*", most, tail_max)
         return f"{columns}{found} CROSS JOIN LATERAL (SELECT {last}) AS {table}{rest}"
-    return f"{columns}{found} JOIN {table} ON {_equal(by)}{rest}"
+    return f"{columns}{found} JOIN {table} ON {_found_by(by, tail_max)}{rest}"
 
 
 def _locking(text: str, by: Sequence[ColumnElement[Any]]) -> str:

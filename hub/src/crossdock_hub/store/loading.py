@@ -26,6 +26,7 @@ from crossdock_hub.records import (
     ReferenceRecord,
     RequestRecord,
     ScanRecord,
+    item_in,
 )
 from crossdock_hub.replay.records import ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import rows
@@ -35,6 +36,7 @@ from crossdock_hub.store.bus_tables import bus_differences
 from crossdock_hub.store.contention import Contenders, Met, Nobody
 from crossdock_hub.store.crossing import WANTED, Query, Row
 from crossdock_hub.store.row_locks import RowLocks
+from crossdock_hub.store.unit_conversions import CONVERSIONS
 from crossdock_hub.unit import Key, View
 
 # SQLite takes 32,766 variables in a statement; tuples use several.
@@ -181,6 +183,7 @@ class Loader:
             "object": (_OBJECTS, self._objects),
             "number": (_NUMBERS, self._numbers),
             "children": (_CHILDREN, self._children),
+            "conversions": (CONVERSIONS, self._conversions),
             "reference": (_REFERENCES, self._references),
             "request": (_REQUESTS, self._requests),
             "flow": (_FLOWS, self._flows),
@@ -264,6 +267,16 @@ class Loader:
             self._add_object(row)
         for (kind, root_id), ids in children.items():
             self._view.add(("children", kind, root_id), tuple(ids))
+
+    def _conversions(self, wanted: list[tuple[str, str]], found: list[Row]) -> None:
+        # A row may be found for its own item, and for one whose number its item's begins with.
+        ids: dict[str, dict[str, None]] = {item: {} for _, item in wanted}
+        for row in found:
+            if (item := item_in(row["number"])) in ids:
+                ids[item][row["id"]] = None
+                self._add_object(row)
+        for kind, item in wanted:
+            self._view.add(("conversions", kind, item), tuple(ids[item]))
 
     def _references(self, wanted: list[tuple[str, str, str]], found: list[Row]) -> None:
         for key in wanted:

@@ -26,8 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.archive.records import ArchivePart, key_of
 from crossdock_hub.config import Limits
-from crossdock_hub.objects.line_units import KIND as UNIT_CONVERSION
-from crossdock_hub.reading.chain import Chain, Figures, LaneFigures, StoredEvent, conversions_wanted
+from crossdock_hub.reading.chain import Chain, Figures, LaneFigures, StoredEvent, items_converted
 from crossdock_hub.records import (
     OCCUPYING_STATES,
     SETTLED_STATES,
@@ -47,6 +46,7 @@ from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.archiving import parts_of
 from crossdock_hub.store.attempt_logs import attempts_of, words_of
+from crossdock_hub.store.crossing import Row
 from crossdock_hub.store.engine import Store
 from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page, held_of_flow
 from crossdock_hub.store.moving_parcels import Moving, labels_on_their_way, returns_on_their_way
@@ -60,6 +60,7 @@ from crossdock_hub.store.spelling import (
     SQUEEZED_VALUE,
     is_spelled,
 )
+from crossdock_hub.store.unit_conversions import conversions_of
 
 # States of deliveries that count as work to do; the rest is settled, or nobody's.
 OPEN_STATES = (
@@ -109,7 +110,7 @@ class Reader:
         async with self._store.read() as connection:
             return list((await connection.execute(statement)).mappings())
 
-    def _objects(self, found: Iterable[RowMapping]) -> list[ObjectRecord]:
+    def _objects(self, found: Iterable[Row | RowMapping]) -> list[ObjectRecord]:
         return [rows.object_record(self._contract, row) for row in found]
 
     # Objects
@@ -139,18 +140,11 @@ class Reader:
         statement = select(t.objects).where(o.kind.in_(among), o.number.in_(list(numbers)))
         return self._objects(await self._rows(statement.order_by(o.id)))
 
-    async def numbered_from(
-        self, kind: str, prefix: str, most: int, *, after: str
-    ) -> list[ObjectRecord]:
-        """Objects of a kind by number, those that begin with `prefix`, which ends with a colon.
-
-        after: a number that begins so, or the prefix itself.
-        """
-        o = t.objects.c
-        # A range, not LIKE: the index answers it. ";" is the sign after ":".
-        begins = (o.number > after, o.number < prefix[:-1] + ";")
-        statement = select(t.objects).where(o.kind == kind, *begins).order_by(o.number)
-        return self._objects(await self._rows(statement.limit(most)))
+    async def unit_conversions(self, items: Collection[str]) -> list[ObjectRecord]:
+        """The unit conversions of items, `EVERY_ITEM` among them, oldest first; maybe others of
+        items whose number begins alike."""
+        async with self._store.read() as connection:
+            return self._objects(await conversions_of(connection, items))
 
     async def object_page(
         self, kind: str, most: int, *, after: str = "", state: str = "", root_id: str = ""
@@ -454,9 +448,7 @@ class Reader:
 
             family = select(t.objects).where(o.root_id == root_id).order_by(o.id)
             objects = self._objects(await rows_of(family))
-            numbers = conversions_wanted(objects)
-            by_units = select(t.objects).where(o.kind == UNIT_CONVERSION, o.number.in_(numbers))
-            conversions = self._objects(await rows_of(by_units) if numbers else [])
+            conversions = self._objects(await conversions_of(connection, items_converted(objects)))
             flow = select(t.deliveries).where(d.root_id == root_id).order_by(d.sequence, d.id)
             deliveries = [rows.delivery_record(row) for row in await rows_of(flow)]
             told = select(t.events).where(e.root_id == root_id).order_by(e.sequence)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from crossdock.contracts import Contract, may_have_null, null_characters
 
-from crossdock_hub.objects import resources
+from crossdock_hub.objects import resources, unit_rules
+from crossdock_hub.records import UNIT_CONVERSION
 from crossdock_hub.refusals import invalid
 from crossdock_hub.unit import Unit
 from crossdock_hub.verbs.registering import DECISIONS, Decide, expected
@@ -66,9 +67,36 @@ def held_decision(contract: Contract, method: str) -> tuple[type[Any], Decide] |
     return contract.generated_class(rule.write_type), decide
 
 
-def upsert_entry(kind: str, result_type: type[Any]) -> Decide:
-    """The decision for one entry; `result_type` is the message of one result."""
+def upsert_entry(kind: str, result_type: type[Any], entries: Iterable[Any] = ()) -> Decide:
+    """The decision for one entry; `result_type` is the message of one result.
 
+    entries: of the request that it came with. Each is decided on its own; what has to agree with
+    others has to agree with them as they will be.
+    """
+    if kind == UNIT_CONVERSION:
+        return _conversion_entry(result_type, unit_rules.by_item(entries))
+    return _entry(kind, result_type)
+
+
+def _conversion_entry(result_type: type[Any], beside: Mapping[str, Sequence[Any]]) -> Decide:
+    """The decision for a unit conversion, which has to agree with those of its item. beside: by
+    item, the entries of its request."""
+    decide = _entry(UNIT_CONVERSION, result_type)
+
+    def decide_agreeing(unit: Unit, entry: Any) -> Any:
+        number = entry.unit_conversion.number
+        before = unit.by_number(UNIT_CONVERSION, number)
+        result = decide(unit, entry)
+        after = unit.by_number(UNIT_CONVERSION, number)
+        if after is not None and after is not before:
+            known = None if before is None else before.message
+            unit_rules.check_agrees(unit, known, after.message, beside)
+        return result
+
+    return decide_agreeing
+
+
+def _entry(kind: str, result_type: type[Any]) -> Decide:
     def decide(unit: Unit, entry: Any) -> Any:
         record, created, changed = resources.upsert(
             unit,

@@ -16,6 +16,7 @@ from crossdock_hub.objects import (
     parcel_news,
     resources,
     shortages,
+    unit_rules,
 )
 from crossdock_hub.records import ObjectRecord, ParcelRecord
 from crossdock_hub.refusals import stale, transition
@@ -250,7 +251,8 @@ def settle_request(unit: Unit, request_id: str) -> None:
         return
     request: Any = record.message
     shipments: list[Any] = [each.message for each in _of_request(unit, record)]
-    units = line_units.line_units(request, shipments, _conversions(unit, request, shipments))
+    said = unit_rules.said_of(unit, line_units.converted_items(request, shipments))
+    units = line_units.line_units(request, shipments, said)
     state = shortages.state_of_request(request, shipments, units)
     reached = lifecycle.advance("fulfillment_request", record.state, state or record.state)
     if reached != record.state:
@@ -265,19 +267,8 @@ def settling_keys(unit: Unit, shipment_id: str) -> set[Key]:
     request = unit.object("fulfillment_request", request_id) if request_id else None
     if request is None:
         return set()
-    return _wanted_units(request.message, [each.message for each in _of_request(unit, request)])
-
-
-def _wanted_units(request: Any, shipments: list[Any]) -> set[Key]:
-    return {("number", line_units.KIND, each) for each in line_units.wanted(request, shipments)}
-
-
-def _conversions(unit: Unit, request: Any, shipments: list[Any]) -> list[Any]:
-    """The unit conversions that say how the lines of a request are counted."""
-    wanted = _wanted_units(request, shipments)
-    unit.require(wanted)
-    found = [unit.by_number(line_units.KIND, str(number)) for _, _, number in sorted(wanted)]
-    return [record.message for record in found if record is not None]
+    shipments = [each.message for each in _of_request(unit, request)]
+    return unit_rules.keys_of(line_units.converted_items(request.message, shipments))
 
 
 def progress_of(shipment: Any, package_id: str) -> shipment_pb2.PackageProgress:

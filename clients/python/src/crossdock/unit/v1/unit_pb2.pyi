@@ -22,7 +22,10 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class UnitConversion(_message.Message):
-    """A unit conversion: one from_unit is numerator / denominator to_unit. Divide last, round once."""
+    """A unit conversion: one from_unit is numerator / denominator to_unit. Divide last, round once.
+    Those of one item, and those for every item, have to agree over whatever units they lead:
+    one that does not is refused. At most 100 are of one item.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

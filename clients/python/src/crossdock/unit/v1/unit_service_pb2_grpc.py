@@ -63,7 +63,8 @@ class UnitServiceServicer:
 
     def UpsertUnitConversions(self, request, context):
         """Creates the unit conversions that are new and changes the others, each on its own: one refused
-        entry refuses no other.
+        entry refuses no other. Each has to agree with what is said of its item as all entries together
+        will leave it, so what has to change together is written with one request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,7 +35,8 @@ class UnitServiceStub:
     def __new__(cls, channel: _aio.Channel) -> UnitServiceAsyncStub: ...
     UpsertUnitConversions: _grpc.UnaryUnaryMultiCallable[_unit_service_pb2.UpsertUnitConversionsRequest, _unit_service_pb2.UpsertUnitConversionsResponse]
     """Creates the unit conversions that are new and changes the others, each on its own: one refused
-    entry refuses no other.
+    entry refuses no other. Each has to agree with what is said of its item as all entries together
+    will leave it, so what has to change together is written with one request.
     """
     GetUnitConversion: _grpc.UnaryUnaryMultiCallable[_unit_service_pb2.GetUnitConversionRequest, _unit_service_pb2.GetUnitConversionResponse]
     """Reads one unit conversion."""
@@ -53,7 +54,8 @@ class UnitServiceAsyncStub(UnitServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     UpsertUnitConversions: _aio.UnaryUnaryMultiCallable[_unit_service_pb2.UpsertUnitConversionsRequest, _unit_service_pb2.UpsertUnitConversionsResponse]  # type: ignore[assignment]
     """Creates the unit conversions that are new and changes the others, each on its own: one refused
-    entry refuses no other.
+    entry refuses no other. Each has to agree with what is said of its item as all entries together
+    will leave it, so what has to change together is written with one request.
     """
     GetUnitConversion: _aio.UnaryUnaryMultiCallable[_unit_service_pb2.GetUnitConversionRequest, _unit_service_pb2.GetUnitConversionResponse]  # type: ignore[assignment]
     """Reads one unit conversion."""
@@ -74,7 +76,8 @@ class UnitServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_unit_service_pb2.UpsertUnitConversionsResponse, _abc.Awaitable[_unit_service_pb2.UpsertUnitConversionsResponse]]:
         """Creates the unit conversions that are new and changes the others, each on its own: one refused
-        entry refuses no other.
+        entry refuses no other. Each has to agree with what is said of its item as all entries together
+        will leave it, so what has to change together is written with one request.
         """
 
     @_abc_1.abstractmethod
