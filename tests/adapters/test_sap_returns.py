@@ -201,6 +201,19 @@ async def test_each_receipt_is_posted_on_a_delivery_of_its_own(desk: Desk) -> No
     assert int(after) - int(before) == 2
 
 
+async def test_a_receipt_is_posted_in_the_unit_of_its_return(desk: Desk) -> None:
+    """Proves that of a receipt in another unit, a pair here, what the hub made of it is posted: SAP
+    opened the return in that unit, and nothing is converted there."""
+    await desk.do("open_return", asked())
+    event = came("2")
+    told = event.customer_return.receipts[0].lines[0].reported_quantity
+    told.value, told.unit = "1", "PR"
+    before = desk.sandbox.books()["stock"]["SKU-1001/1010"]
+    await desk.do("post_return_receipt", event)
+    after = desk.sandbox.books()["stock"]["SKU-1001/1010"]
+    assert int(after) - int(before) == 2
+
+
 @pytest.mark.parametrize("lost", [False, True])
 async def test_goods_are_put_away_before_their_receipt(tmp_path: Path, lost: bool) -> None:
     """Proves that where SAP wants what came put away first, that is said once, and a lost answer to

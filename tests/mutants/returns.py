@@ -11,6 +11,8 @@ RETURNS: Final = ("tests/hub/test_returns.py",)
 FULL: Final = ("tests/hub/test_returns_full.py",)
 PIECES: Final = ("tests/hub/test_returned_pieces.py",)
 RECEIPTS: Final = ("tests/adapters/test_sap_returns.py",)
+UNITS: Final = ("tests/hub/test_received_in_other_units.py",)
+AGREEING: Final = ("tests/hub/test_agreeing_conversions.py",)
 
 RETURN_MUTANTS: Final[list[Mutant]] = [
     *faults_in(
@@ -25,8 +27,8 @@ RETURN_MUTANTS: Final[list[Mutant]] = [
             "    if known.number == receipt.number or [_exact(line) for line in known.lines] == ",
         ),
         a_quantity_is_a_text=(
-            "    copy.quantity.value = plain(Decimal(line.quantity.value))\n",
-            "    copy.quantity.value = line.quantity.value\n",
+            "    copy.quantity.value = plain(Decimal(copy.quantity.value))\n",
+            "    copy.quantity.value = str(copy.quantity.value)\n",
         ),
         goods_of_an_ended_return_are_received=(
             '    if state in ("CANCELLED", "CLOSED"):\n',
@@ -47,6 +49,34 @@ RETURN_MUTANTS: Final[list[Mutant]] = [
         another_unit_comes_back=(
             "    shipped = out.get((line.line_number, unit), Decimal(0))\n",
             "    shipped = max((q for (n, _), q in out.items() if n == line.line_number))\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}objects/received_units.py",
+        UNITS,
+        another_unit_counts_as_the_returns=(
+            "        if line is None or row.quantity.unit == line.quantity.unit:\n",
+            "        if line is not None:\n",
+        ),
+        what_was_reported_is_forgotten=(
+            "    row.reported_quantity.CopyFrom(row.quantity)\n",
+            "",
+        ),
+        a_missing_conversion_is_never_awaited=(
+            "            awaits = awaits or awaited_conversion(line.item_number)\n",
+            "",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}objects/unit_rules.py",
+        AGREEING,
+        what_is_written_beside_it_is_forgotten=(
+            "**_as_they_will_be(known, beside.get(item, ())), ",
+            "",
+        ),
+        another_amount_is_not_compared=(
+            "    if before is not None and _amount(before) == _amount(written):\n",
+            "    if before is not None:\n",
         ),
     ),
     *faults_in(

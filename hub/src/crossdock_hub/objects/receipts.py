@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 from crossdock.errors import Refusal, Violation
 from crossdock.quantities import plain
 from crossdock.returns.v1 import return_pb2
 
-from crossdock_hub.objects import returned_pieces
+from crossdock_hub.objects import received_units, returned_pieces
 from crossdock_hub.objects.departures import Amounts, amounts
 from crossdock_hub.refusals import invalid, taken
 from crossdock_hub.replacing import replace
@@ -68,26 +69,44 @@ def check_same(
 
 
 def _exact(line: return_pb2.ReceivedLine) -> return_pb2.ReceivedLine:
-    """A line with its quantity as numbers are compared: 2.0 is 2."""
-    copy = return_pb2.ReceivedLine()
-    copy.CopyFrom(line)
-    copy.quantity.value = plain(Decimal(line.quantity.value))
+    """A line as it was told, with its quantity as numbers are compared: 2.0 is 2."""
+    copy = received_units.as_reported(line)
+    copy.quantity.value = plain(Decimal(copy.quantity.value))
     return copy
 
 
 def check_receipt(
-    customer_return: return_pb2.Return, receipt: return_pb2.ReturnReceipt, *, accept_excess: bool
-) -> None:
-    """Hold what contradicts the authorisation. accept_excess: more than was authorised is right.
+    customer_return: return_pb2.Return,
+    receipt: return_pb2.ReturnReceipt,
+    conversions: Iterable[Any],
+    *,
+    accept_excess: bool,
+) -> return_pb2.ReturnReceipt:
+    """The receipt as it counts, in the units of the return; what contradicts that is held.
 
-    Raises NotYet: a line, lot or piece that may not come back, a piece that came before, another
-    unit, or too much. Raises Refused: a quantity that is none, or is less than its serial numbers.
+    conversions: of units, by which a line counts that came in another one. accept_excess: more than
+    was authorised is right. Raises NotYet: a line, lot or piece that may not come back, a piece
+    that came before, a unit that is not converted exactly, or too much. Raises Refused: a quantity
+    that is none, or is less than its serial numbers.
     """
-    _check_countable(receipt)
+    _check_told(receipt)
+    counted = received_units.counted(customer_return, receipt, conversions)
+    _check_pieces(receipt, counted)
+    found = _contradictions(customer_return, counted, accept_excess=accept_excess)
+    if found:
+        only_units = len(found) == len(counted.problems)
+        correction = awaited_correction(customer_return.id)
+        raise NotYet(invalid(found).refusal, (only_units and counted.awaits) or correction)
+    return counted.receipt
+
+
+def _contradictions(
+    customer_return: return_pb2.Return, counted: received_units.Counted, *, accept_excess: bool
+) -> list[Violation]:
     lines = {line.line_number: line for line in customer_return.lines}
     came, pieces = received(customer_return), returned_pieces.brought(customer_return)
     found: list[Violation] = []
-    for index, row in enumerate(receipt.lines):
+    for index, row in enumerate(counted.receipt.lines):
         at = f"return_receipt.lines[{index}]"
         line = lines.get(row.line_number)
         if line is None:
@@ -97,10 +116,10 @@ def check_receipt(
             )
             found.append(Violation(f"{at}.line_number", words, RULE))
             continue
-        found += returned_pieces.contradictions(row, line, pieces, receipt.number, at, RULE)
-        if row.quantity.unit != line.quantity.unit:
-            words = f"is in {row.quantity.unit}; line {row.line_number} is in {line.quantity.unit}"
-            found.append(Violation(f"{at}.quantity", words, RULE))
+        number = counted.receipt.number
+        found += returned_pieces.contradictions(row, line, pieces, number, at, RULE)
+        if index in counted.problems:
+            found.append(Violation(f"{at}.quantity", counted.problems[index], RULE))
             continue
         key = row.line_number, row.quantity.unit
         came[key] += Decimal(row.quantity.value)
@@ -111,18 +130,29 @@ def check_receipt(
                 "if more came"
             )
             found.append(Violation(f"{at}.quantity", words, RULE))
-    if found:
-        raise NotYet(invalid(found).refusal, awaited_correction(customer_return.id))
+    return found
 
 
-def _check_countable(receipt: return_pb2.ReturnReceipt) -> None:
+def _check_told(receipt: return_pb2.ReturnReceipt) -> None:
     """Refuse what no count can have been, whatever was authorised. Raises Refused."""
     found: list[Violation] = []
     for index, row in enumerate(receipt.lines):
         at = f"return_receipt.lines[{index}]"
         if Decimal(row.quantity.value) <= 0:
             found.append(Violation(f"{at}.quantity", "has to be above zero", RULE))
-        elif excess := returned_pieces.too_many(row, at, RULE):
+        if row.HasField("reported_quantity"):
+            words = "is set by the hub; tell what came in quantity, in the unit it was counted in"
+            found.append(Violation(f"{at}.reported_quantity", words, RULE))
+    if found:
+        raise invalid(found)
+
+
+def _check_pieces(receipt: return_pb2.ReturnReceipt, counted: received_units.Counted) -> None:
+    """Refuse more serial numbers than pieces, in neither unit so many. Raises Refused."""
+    found: list[Violation] = []
+    for index, (row, after) in enumerate(zip(receipt.lines, counted.receipt.lines, strict=True)):
+        excess = returned_pieces.too_many(row, f"return_receipt.lines[{index}]", RULE)
+        if excess and index not in counted.problems and returned_pieces.too_many(after, "", RULE):
             found.append(excess)
     if found:
         raise invalid(found)

@@ -9,7 +9,8 @@ from typing import Any
 from crossdock.contracts import Contract, may_have_null, null_characters
 
 from crossdock_hub.objects import resources, unit_rules
-from crossdock_hub.records import UNIT_CONVERSION
+from crossdock_hub.objects.received_units import awaited_conversion
+from crossdock_hub.records import UNIT_CONVERSION, item_in
 from crossdock_hub.refusals import invalid
 from crossdock_hub.unit import Unit
 from crossdock_hub.verbs.registering import DECISIONS, Decide, expected
@@ -91,6 +92,7 @@ def _conversion_entry(result_type: type[Any], beside: Mapping[str, Sequence[Any]
         if after is not None and after is not before:
             known = None if before is None else before.message
             unit_rules.check_agrees(unit, known, after.message, beside)
+            unit.satisfy(awaited_conversion(item_in(number)))
         return result
 
     return decide_agreeing

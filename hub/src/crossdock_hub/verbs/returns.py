@@ -8,7 +8,7 @@ from crossdock.returns.v1 import return_events_pb2, return_pb2, return_service_p
 
 from crossdock_hub.archive.records import key_of
 from crossdock_hub.delivery.emission import emit
-from crossdock_hub.objects import lifecycle, receipts, resources
+from crossdock_hub.objects import lifecycle, receipts, received_units, resources, unit_rules
 from crossdock_hub.objects.returnable import check_returnable
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import archived, stale, transition, unknown_reference
@@ -180,10 +180,11 @@ def report_return_received(
             receipt=ALREADY_KNOWN, customer_return=message
         )
     receipts.refuse_ended(message, record.state)
-    receipts.check_receipt(message, receipt, accept_excess=request.accept_excess)
+    said = unit_rules.said_of(unit, received_units.converted_items(message, receipt))
+    accepted = receipts.check_receipt(message, receipt, said, accept_excess=request.accept_excess)
 
     def edit(after: return_pb2.Return) -> None:
-        after.receipts.append(receipt)
+        after.receipts.append(accepted)
         del after.progress[:]
         after.progress.extend(receipts.progress_of(after))
         state = lifecycle.advance(KIND, record.state, receipts.state_of(after))

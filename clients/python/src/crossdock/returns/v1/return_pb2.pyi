@@ -210,6 +210,7 @@ class ReceivedLine(_message.Message):
     SERIAL_NUMBERS_FIELD_NUMBER: _builtins.int
     GRADE_FIELD_NUMBER: _builtins.int
     DISPOSITION_FIELD_NUMBER: _builtins.int
+    REPORTED_QUANTITY_FIELD_NUMBER: _builtins.int
     line_number: _builtins.int
     """The order's line number."""
     lot: _builtins.str
@@ -220,11 +221,17 @@ class ReceivedLine(_message.Message):
     """What becomes of it, the warehouse's code, for example "RESTOCK" or "SCRAP"."""
     @_builtins.property
     def quantity(self) -> _types_pb2.Quantity:
-        """How much, above zero, in the unit of the return."""
+        """How much, above zero, in the unit of the return. It may be reported in another one: the hub
+        converts it by what is said of the item's units, exactly, and holds what has no decimal there.
+        """
 
     @_builtins.property
     def serial_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Serial numbers, where the item is serial controlled."""
+
+    @_builtins.property
+    def reported_quantity(self) -> _types_pb2.Quantity:
+        """What the warehouse reported, where that was in another unit than the return's. Set by the hub."""
 
     def __init__(
         self,
@@ -235,10 +242,11 @@ class ReceivedLine(_message.Message):
         serial_numbers: _abc.Iterable[_builtins.str] | None = ...,
         grade: _builtins.str = ...,
         disposition: _builtins.str = ...,
+        reported_quantity: _types_pb2.Quantity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["quantity", b"quantity"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quantity", b"quantity", "reported_quantity", b"reported_quantity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disposition", b"disposition", "grade", b"grade", "line_number", b"line_number", "lot", b"lot", "quantity", b"quantity", "serial_numbers", b"serial_numbers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disposition", b"disposition", "grade", b"grade", "line_number", b"line_number", "lot", b"lot", "quantity", b"quantity", "reported_quantity", b"reported_quantity", "serial_numbers", b"serial_numbers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -480,7 +480,7 @@ class ReportReturnReceivedRequest(_message.Message):
     """True: more came than was authorised, and the warehouse has counted again."""
     @_builtins.property
     def return_receipt(self) -> _return_pb2.ReturnReceipt:
-        """What came, under the warehouse's number."""
+        """What came, under the warehouse's number, without what the hub sets."""
 
     def __init__(
         self,
