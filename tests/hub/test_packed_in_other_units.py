@@ -141,6 +141,37 @@ def test_what_is_not_said_of_the_item_is_not_guessed(said: list[Any]) -> None:
     assert "UpsertUnitConversions" in sentence(flow)
 
 
+def shipped(flow: Flow) -> tuple[str, str]:
+    """How much of the one line has left, as the order tells it."""
+    (made,) = flow.all("order")
+    return made.progress[0].shipped.value, made.progress[0].shipped.unit
+
+
+def test_an_order_adds_up_what_left_in_several_units() -> None:
+    """Proves that of 24 pieces of which a case of 12 and 6 pieces left the order tells 18 pieces,
+    and 6 that are short; it told 6 and none of the case. Without a conversion it does that still,
+    and of 2 cases of which 5 pieces left it tells pieces."""
+    flow, request = asked("24")
+    learn(flow, *SAID)
+    pack(flow, request, "A", "1", "CS")
+    confirm(flow, "A")
+    assert shipped(flow) == ("12", "EA")
+    pack(flow, request, "B", "6")
+    confirm(flow, "B", cancelled="6")
+    assert shipped(flow) == ("18", "EA")
+    (made,) = flow.all("order")
+    assert (made.progress[0].short.value, made.progress[0].short.unit) == ("6", "EA")
+    flow, request = asked("24")
+    pack(flow, request, "A", "1", "CS")
+    confirm(flow, "A")
+    assert shipped(flow) == ("1", "CS")
+    flow, request = asked("2", "CS")
+    learn(flow, *SAID)
+    pack(flow, request, "A", "5")
+    confirm(flow, "A")
+    assert shipped(flow) == ("5", "EA")
+
+
 CHAINS = {
     "over a third unit": [conversion("PF", "40", "CS"), conversion("CS", "12")],
     "of every item": [conversion("PF", "480", item="*")],

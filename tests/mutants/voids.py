@@ -173,8 +173,8 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}verbs/orders.py",
         SPLITS,
         what_the_dock_cancelled_is_short_beside_the_pick=(
-            '        totals[line_number, "short", unit] = max(short, amount)\n',
-            '        totals[line_number, "short", unit] = short + amount\n',
+            '        totals[line_number, "short", counted] = max(short, amount)\n',
+            '        totals[line_number, "short", counted] = short + amount\n',
         ),
     ),
     *faults_in(

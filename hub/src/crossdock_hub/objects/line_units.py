@@ -14,6 +14,7 @@ from decimal import Context, Decimal
 from typing import Any, Final
 
 from crossdock.fulfillment.v1 import fulfillment_pb2
+from crossdock.order.v1 import order_pb2
 from crossdock.quantities import (
     Contradiction,
     NotConvertible,
@@ -26,6 +27,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock_hub.objects import unit_rules
 from crossdock_hub.objects.departures import Amounts
 
+Asked = fulfillment_pb2.FulfillmentRequest | order_pb2.Order
 # Units of one line that are compared: goods come in pieces, cases and pallets.
 UNITS_MAX: Final = 4
 # Digits of the greatest product of a quantity and a ratio, so that none is rounded.
@@ -54,22 +56,29 @@ AS_TOLD: Final = LineUnits()
 
 
 def converted_items(
-    request: fulfillment_pb2.FulfillmentRequest, shipments: Iterable[shipment_pb2.Shipment]
+    asked: Asked,
+    shipments: Iterable[shipment_pb2.Shipment],
+    requests: Iterable[fulfillment_pb2.FulfillmentRequest] | None = None,
 ) -> frozenset[str]:
     """Items whose unit conversions `line_units` reads, beside those for every item; most often
-    none: who packs in the unit of the order asks for nothing. shipments: of the request."""
-    return frozenset(item for _, item, _ in _mixed(request, shipments))
+    none: who packs in the unit of the order asks for nothing."""
+    return frozenset(item for _, item, _ in _mixed(asked, shipments, requests))
 
 
 def line_units(
-    request: fulfillment_pb2.FulfillmentRequest,
+    asked: Asked,
     shipments: Iterable[shipment_pb2.Shipment],
     conversions: Iterable[Any],
+    requests: Iterable[fulfillment_pb2.FulfillmentRequest] | None = None,
 ) -> LineUnits:
-    """How to count the lines of a request. conversions: of `converted_items` and of every item."""
+    """How to count the lines of a request, or of an order.
+
+    shipments: of it. requests: of an order; None: the request itself. conversions: of
+    `converted_items` and of every item.
+    """
     conversions = list(conversions)
     factors: dict[tuple[int, str], tuple[str, Decimal]] = {}
-    for line, item, units in _mixed(request, shipments):
+    for line, item, units in _mixed(asked, shipments, requests):
         try:
             said = unit_rules.rules(conversions, item)
         except NotConvertible:
@@ -84,29 +93,30 @@ def line_units(
 
 
 def _mixed(
-    request: fulfillment_pb2.FulfillmentRequest, shipments: Iterable[shipment_pb2.Shipment]
+    asked: Asked,
+    shipments: Iterable[shipment_pb2.Shipment],
+    requests: Iterable[Any] | None,
 ) -> Iterator[tuple[int, str, list[str]]]:
     """Number, item and units of each line that is told in several; the asked for ones first."""
-    asked: dict[int, dict[str, None]] = defaultdict(dict)
+    first: dict[int, dict[str, None]] = defaultdict(dict)
     items: dict[int, str] = {}
-    for line in request.lines:
-        asked[line.line_number][line.quantity.unit] = None
+    for line in asked.lines:
+        first[line.line_number][line.quantity.unit] = None
         items.setdefault(line.line_number, line.item_number)
     told: dict[int, set[str]] = defaultdict(set)
-    for row in _rows(request, shipments):
+    for row in _rows([asked] if requests is None else requests, shipments):
         told[row.line_number].add(row.quantity.unit)
-    for line_number, first in asked.items():
-        units = [*first, *sorted(told[line_number] - set(first))]
+    for line_number, wanted in first.items():
+        units = [*wanted, *sorted(told[line_number] - set(wanted))]
         if 1 < len(units) <= UNITS_MAX:
             yield line_number, items[line_number], units
 
 
-def _rows(
-    request: fulfillment_pb2.FulfillmentRequest, shipments: Iterable[shipment_pb2.Shipment]
-) -> Iterator[Any]:
+def _rows(requests: Iterable[Any], shipments: Iterable[shipment_pb2.Shipment]) -> Iterator[Any]:
     """Whatever has a line and a quantity of what was picked, packed, shipped or called short."""
-    yield from request.picked
-    yield from request.short
+    for request in requests:
+        yield from request.picked
+        yield from request.short
     for shipment in shipments:
         if shipment.state == shipment_pb2.SHIPMENT_STATE_VOIDED:
             continue

@@ -12,7 +12,14 @@ from crossdock.order.v1 import order_events_pb2, order_pb2, order_service_pb2
 from crossdock_hub.archive.records import number_key
 from crossdock_hub.delivery.emission import emit
 from crossdock_hub.identity import HUB
-from crossdock_hub.objects import departures, lifecycle, resources, shortages
+from crossdock_hub.objects import (
+    departures,
+    lifecycle,
+    line_units,
+    resources,
+    shortages,
+    unit_rules,
+)
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import stale, transition
 from crossdock_hub.unit import Key, Unit
@@ -173,7 +180,7 @@ def derive_progress(unit: Unit, order_id: str) -> None:
     if any(s.state not in ("VOIDED", "PACKED") for s in shipments):
         reported = _reported(record, requests, shipments)
         state = lifecycle.advance("order", record.state, reported)
-    progress = _line_progress(record.message, requests, shipments)
+    progress = _line_progress(unit, record.message, requests, shipments)
     same = list(getattr(record.message, "progress", ())) == progress
     if state == record.state and same:
         return
@@ -212,24 +219,28 @@ def _reported(
 
 
 def _line_progress(
-    order: Any, requests: list[ObjectRecord], shipments: list[ObjectRecord]
+    unit: Unit, order: Any, requests: list[ObjectRecord], shipments: list[ObjectRecord]
 ) -> list[order_pb2.OrderLineProgress]:
-    totals: dict[tuple[int, str, str], Decimal] = defaultdict(Decimal)
-    for request in requests:
-        told: Any = request.message
-        picked, not_found = departures.amounts(told.picked), shortages.short_at_pick(told)
-        for name, found in (("picked", picked), ("short", not_found)):
-            for (line_number, unit), amount in found.items():
-                totals[line_number, name, unit] += amount
+    asked: list[Any] = [request.message for request in requests]
     messages: list[Any] = [shipment.message for shipment in shipments]
+    said = unit_rules.said_of(unit, line_units.converted_items(order, messages, asked))
+    units = line_units.line_units(order, messages, said, asked)
+    totals: dict[tuple[int, str, str], Decimal] = defaultdict(Decimal)
+
+    def add(name: str, amounts: departures.Amounts) -> None:
+        for (line_number, counted), amount in units.of(amounts).items():
+            totals[line_number, name, counted] += amount
+
+    for told in asked:
+        add("picked", departures.amounts(told.picked))
+        add("short", shortages.short_at_pick(told, units))
     for shipment in filter(shortages.has_left, messages):
-        for (line_number, unit), amount in departures.shipped_amounts(shipment).items():
-            totals[line_number, "shipped", unit] += amount
+        add("shipped", departures.shipped_amounts(shipment))
     # What the docks cancelled includes what was short at the pick.
-    ordered = departures.amounts(order.lines)
-    for (line_number, unit), amount in shortages.short_at_docks(ordered, messages).items():
-        short = totals[line_number, "short", unit]
-        totals[line_number, "short", unit] = max(short, amount)
+    docks = shortages.short_at_docks(departures.amounts(order.lines), messages)
+    for (line_number, counted), amount in units.of(docks).items():
+        short = totals[line_number, "short", counted]
+        totals[line_number, "short", counted] = max(short, amount)
     rows = []
     for line in order.lines:
         row = order_pb2.OrderLineProgress(line_number=line.line_number)
@@ -240,7 +251,7 @@ def _line_progress(
 
 
 def _total(target: Any, line: Any, name: str, totals: dict[tuple[int, str, str], Decimal]) -> None:
-    """In the unit it was counted in; where units are mixed, what was counted in the line's own."""
+    """In the unit it is counted in; where units stay mixed, what was counted in the line's own."""
     counted = line.line_number, name
     units = {unit for (*what, unit), total in totals.items() if total and tuple(what) == counted}
     target.unit = next(iter(units)) if len(units) == 1 else line.quantity.unit

@@ -109,7 +109,9 @@ Global___OrderLine: _TypeAlias = OrderLine  # noqa: Y015
 
 @_typing.final
 class OrderLineProgress(_message.Message):
-    """What became of one line, added up by the hub from fulfillment requests and shipments."""
+    """What became of one line, added up by the hub from fulfillment requests and shipments: in the unit
+    of the line, or in one that all of it is counted in exactly.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
