@@ -33,6 +33,7 @@ from crossdock_hub.records import (
     HeldFactRecord,
     OperatorWordRecord,
 )
+from crossdock_hub.store.rows import DELIVERIES_OVER, OBJECTS_OVER, PARCELS_OVER
 from crossdock_hub.unit import Identifiers, Key, NotLoaded, NotYet, Refused, Unit, View
 from crossdock_hub.verbs import DECISIONS
 from crossdock_hub.verbs.master_data import UPSERTS, upsert_entry
@@ -43,6 +44,7 @@ START = 1_750_000_000 * SECOND
 ROUNDS_MAX = 8
 WORD = "operator_word"
 EMPTY_SETS = {"children", "flow"}
+OVER = {"object": OBJECTS_OVER, "delivery": DELIVERIES_OVER, "parcel": PARCELS_OVER}
 
 OMS = Caller("oms", "OMS")
 ERP = Caller("netsuite", "ERP")
@@ -244,6 +246,7 @@ class Company:
             if key[0] == "delivery":
                 spoken = {r.subject_id for k, r in changes.records.items() if k[0] == WORD}
                 self._check_delivery(self.records.get(key), record, by_word=record.id in spoken)
+            self._check_lasting(key, record)
             self.records[key] = record
         self.scans += changes.scans
         self.scan_batches += changes.scan_outbox
@@ -257,6 +260,12 @@ class Company:
         assert record.revision >= before
         assert record.message.revision == record.revision
         assert record.message.id == record.id == key[2]
+
+    def _check_lasting(self, key: Key, record: Any) -> None:
+        """What rows are said to keep they do keep, or they are written over with all indexes."""
+        over, before = OVER.get(str(key[0])), self.records.get(key)
+        if over is not None and record is not None and before is not None:
+            assert over.shape(record, before) is over.narrow, f"{key} changed what lasts: {record}"
 
     def _check_delivery(
         self, before: DeliveryRecord | None, after: DeliveryRecord, *, by_word: bool = False

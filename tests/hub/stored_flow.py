@@ -36,16 +36,15 @@ class Books:
         self.queries = Queries(self.reader, CONTRACT, limits, self.waiters)
         self._events = 0
         self._scans = 0
-        self._known: set[Key] = set()
+        self._kept: dict[Key, Any] = {}
 
     async def keep(self, company: Company) -> None:
         """Write what a company knows that is not written yet, in one transaction."""
         records = {
             key: record
             for key, record in company.records.items()
-            if key[0] not in ONLY_INSERTED or key not in self._known
+            if key[0] not in ONLY_INSERTED or key not in self._kept
         }
-        self._known |= {key for key in records if key[0] in ONLY_INSERTED}
         changes = Changes(
             records=records,
             events=company.events[self._events :],
@@ -53,7 +52,8 @@ class Books:
         )
         self._events, self._scans = len(company.events), len(company.scans)
         async with self.store.write() as connection:
-            await write(connection, changes)
+            await write(connection, changes, stored=self._kept.get)
+        self._kept |= records
 
     async def ask(
         self, method: str, request: Any, caller: Caller = OPERATOR, seconds_left: float = 5.0

@@ -118,6 +118,25 @@ LATE_WORD_MUTANTS: Final[list[Mutant]] = [
         the_oldest_scans_are_read=("|| '' DESC\"", "|| ''\""),
     ),
     *faults_in(
+        f"{HUB}store/crossing.py",
+        ("tests/hub/test_rewriting.py",),
+        what_changed_is_not_written=(
+            "if before is not None and self._lasting(record) == self._lasting(before):",
+            "if before is not None:",
+        ),
+        every_index_is_written_anew=("replace(shape, keeps=lasting,", "replace(shape, keeps=(),"),
+    ),
+    *faults_in(
+        f"{HUB}store/rows.py",
+        ("tests/hub/test_departures.py",),
+        what_changes_is_said_to_last=('*("event_id", "event_type",', '*("state", "event_type",'),
+    ),
+    *faults_in(
+        f"{HUB}committer.py",
+        ("tests/hub/test_rewriting.py",),
+        what_was_read_is_forgotten=("shared, view.read_or_none", "shared, lambda key: None"),
+    ),
+    *faults_in(
         f"{HUB}verbs/tracking.py",
         ("tests/hub/test_returned_parcels.py",),
         turned_deliveries_are_told=("    _mean_together(steps, trails)\n", ""),

@@ -376,8 +376,8 @@ class Committer:
                 await self._follow_dead_letters(view, loader, now)
                 endpoints = self._known.after(view)
                 picked = picker.pick_new(view, endpoints, now) if picker else []
-                shared = self._store.shared
-                await write(connection, view.changes, loader.contenders, shared=shared)
+                shared, stored = self._store.shared, view.read_or_none
+                await write(connection, view.changes, loader.contenders, stored, shared=shared)
                 if picker:
                     picked += await picker.pick_stored(connection, view, endpoints, now)
                     await picker.add_bodies(connection, view.changes, picked)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -228,13 +229,15 @@ def _array_of(kind: TypeEngine[Any]) -> str:
 class Shape:
     """How records become rows of a table. replaces: a row with the same key is written over.
 
-    values: a record's values, in the order of `columns`.
+    values: a record's values, in the order of `columns`. keeps: what a row that is written over
+    has as before, whatever the record says.
     """
 
     table: Table
     columns: tuple[str, ...]
     values: Callable[[Any], tuple[Any, ...]]
     replaces: bool = False
+    keeps: tuple[str, ...] = ()
     _texts: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -284,7 +287,28 @@ class Shape:
         return [column.name for column in self.table.primary_key]
 
     def _changed(self) -> list[str]:
-        return [name for name in self.columns if name not in self._keys()]
+        kept = {*self._keys(), *self.keeps}
+        return [name for name in self.columns if name not in kept]
+
+
+class Rewriting:
+    """How rows are written over of which some columns hardly ever change: those of `lasting`.
+
+    SQLite writes every index of a row anew of which a statement names a column, with the same value
+    too. Where those columns are as they were read, the statement is one that names none of them.
+    """
+
+    def __init__(self, shape: Shape, *lasting: str) -> None:
+        self.whole = shape
+        self.narrow = replace(shape, keeps=lasting, _texts={})
+        self._lasting = attrgetter(*lasting)
+
+    def shape(self, record: Any, before: Any) -> Shape:
+        """The one to write a record with. before: what was read of its row in this transaction;
+        None: nothing was, or there is no such row."""
+        if before is not None and self._lasting(record) == self._lasting(before):
+            return self.narrow
+        return self.whole
 
 
 @cache

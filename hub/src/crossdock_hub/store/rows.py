@@ -44,7 +44,7 @@ from crossdock_hub.replay.records import ReplayItemRecord, ReplayRecord
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.archive_tables import archive_parts
 from crossdock_hub.store.bus_tables import bus_consumers, bus_differences, bus_positions, bus_tie
-from crossdock_hub.store.crossing import Shape
+from crossdock_hub.store.crossing import Rewriting, Shape
 from crossdock_hub.store.package_numbers import package_numbers
 
 # What the driver maps: by column name, typed by the column.
@@ -97,7 +97,7 @@ OBJECTS = _added_shape(
     {"message": _message, "contract_version": lambda _record: crossdock.__version__},
     replaces=True,
 )
-
+OBJECTS_OVER = Rewriting(OBJECTS, "kind", "number", "root_id", "partition", "created_at")
 
 _OBJECT_FIELDS = itemgetter(*_names(ObjectRecord))
 _MESSAGE = _names(ObjectRecord).index("message")
@@ -164,6 +164,13 @@ DELIVERIES = _added_shape(
     tuple(name for name in _names(DeliveryRecord) if name not in _DELIVERY_LISTS),
     _DELIVERY_LISTS,
     replaces=True,
+)
+# What it is, of which event and for whom, and what it stands for elsewhere.
+DELIVERIES_OVER = Rewriting(
+    DELIVERIES,
+    *("event_id", "event_type", "kind", "object_id", "root_id", "created_at", "traceparent"),
+    *("endpoint", "role", "operation", "item", "ordering_key", "sequence", "priority", "on_reject"),
+    *("requires", "supersedes", "refers_to", "vendor_reference", "replay_id", "resubmits"),
 )
 
 
@@ -247,6 +254,7 @@ REFERENCES = plain_shape(t.external_references, ReferenceRecord)
 ATTEMPTS = plain_shape(t.attempts, AttemptRecord, replaces=True)
 PACKAGE_NUMBERS = plain_shape(package_numbers, PackageNumberRecord)
 PARCELS = plain_shape(t.parcels, ParcelRecord, replaces=True)
+PARCELS_OVER = Rewriting(PARCELS, "label_id", "shipment_id", "package_id", "order_id", "partition")
 CURSORS = plain_shape(t.cursors, CursorRecord, replaces=True)
 HELD_FACTS = plain_shape(t.held_facts, HeldFactRecord, replaces=True)
 MAPPINGS = plain_shape(t.mappings, MappingRecord, replaces=True)

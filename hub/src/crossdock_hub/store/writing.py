@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -20,7 +19,7 @@ from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.archiving import let_flows_go, prune
 from crossdock_hub.store.contention import Contenders
-from crossdock_hub.store.crossing import Shape, write_rows
+from crossdock_hub.store.crossing import Rewriting, Shape, write_rows
 from crossdock_hub.store.event_contents import let_go
 from crossdock_hub.store.letter_history import forget_letters
 from crossdock_hub.store.numbering import NUMBERED, announce
@@ -52,17 +51,30 @@ _SHAPES: dict[str, Shape] = {
     "difference": rows.DIFFERENCES,
     "archive_part": rows.ARCHIVE_PARTS,
 }
+# Of large tables with many indexes: how their rows are written over.
+_REWRITINGS: dict[str, Rewriting] = {
+    "object": rows.OBJECTS_OVER,
+    "delivery": rows.DELIVERIES_OVER,
+    "parcel": rows.PARCELS_OVER,
+}
+
+
+def nothing_read(_key: Key) -> Any:
+    """For who writes without having read: each record is written with all of its columns."""
+    return None
 
 
 async def write(
     connection: AsyncConnection,
     changes: Changes,
     contenders: Contenders | None = None,
+    stored: Callable[[Key], Any] = nothing_read,
     *,
     shared: bool = False,
 ) -> None:
-    """Write all changes of a batch within its transaction. contenders: who else writes. shared:
-    other hubs do, so what is read by number is announced.
+    """Write all changes of a batch within its transaction. contenders: who else writes. stored:
+    what was read of a key in it, None for nothing. shared: other hubs write, so what is read by
+    number is announced.
 
     Raises Contention when others have written the same meanwhile.
     """
@@ -70,14 +82,8 @@ async def write(
     if contenders is not None:
         await contenders.settle(changes)
         added = await contenders.add(changes, _SHAPES)
-    by_kind: dict[str, list[Any]] = defaultdict(list)
-    for key, record in changes.records.items():
-        if record is not None and key[0] in _SHAPES and key not in added:
-            by_kind[str(key[0])].append(record)
-    work: list[tuple[Shape, Sequence[Any]]] = [
-        (_SHAPES[kind], records) for kind, records in by_kind.items()
-    ]
-    work += [
+    work = [
+        *_by_shape(changes, added, stored),
         (rows.EVENTS, changes.events),
         (rows.SCANS, () if SCANS in added else changes.scans),
         (rows.SCAN_OUTBOX, changes.scan_outbox),
@@ -98,6 +104,22 @@ async def write(
         await forget_letters(connection, changes.letters_kept)
 
 
+def _by_shape(
+    changes: Changes, added: Collection[Key], stored: Callable[[Key], Any]
+) -> list[tuple[Shape, list[Any]]]:
+    """The changed records that are not written yet, by how each becomes a row."""
+    work: dict[int, tuple[Shape, list[Any]]] = {}
+    for key, record in changes.records.items():
+        shape = _SHAPES.get(str(key[0]))
+        if record is None or shape is None or key in added:
+            continue
+        rewriting = _REWRITINGS.get(str(key[0]))
+        if rewriting is not None:
+            shape = rewriting.shape(record, stored(key))
+        work.setdefault(id(shape), (shape, []))[1].append(record)
+    return list(work.values())
+
+
 async def _let_items_go(connection: AsyncConnection, replay_id: str, most: int) -> None:
     """Delete the next items of a replay, and with the last of them a plan that never started."""
     r, i = t.replays.c, t.replay_items.c
@@ -110,9 +132,9 @@ async def _let_items_go(connection: AsyncConnection, replay_id: str, most: int) 
 
 
 async def write_deliveries(connection: AsyncConnection, records: Sequence[DeliveryRecord]) -> None:
-    """Write deliveries that were picked for dispatch after the batch's own changes."""
+    """Write deliveries that were read in this transaction and differ in what a dispatch changes."""
     if records:
-        await write_rows(connection, [(rows.DELIVERIES, records)])
+        await write_rows(connection, [(rows.DELIVERIES_OVER.narrow, records)])
 
 
 # Word for word as in the index: "pending = 1" is not "pending" to SQLite, which then reads and
