@@ -8,6 +8,10 @@ from tests.mutants.mutant import SDK, Mutant, faults_in
 
 TABLES: Final = ("tests/adapters/test_staging_tables.py", "tests/adapters/test_legacy_table.py")
 ERP: Final = ("tests/adapters/test_legacy_table.py",)
+ERRORS: Final = (
+    "tests/adapters/test_error_rows.py",
+    "tests/adapters/test_error_rows_seen.py",
+)
 LEGACY_TABLE: Final = "adapters/src/crossdock_adapters/legacy_table/"
 
 STAGING_MUTANTS: Final[list[Mutant]] = [
@@ -41,6 +45,34 @@ STAGING_MUTANTS: Final[list[Mutant]] = [
         a_lost_commit_is_a_retry=(
             "raise OutcomeUnknown(lost) from None",
             "raise Retry(0.0, lost) from None",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}database.py",
+        ERRORS,
+        too_many_connections_are_an_outage=(
+            "kind = Throttled if row.word is Word.THROTTLED else Unreachable",
+            "kind = Unreachable",
+        ),
+        a_refused_question_rejects_the_work=(
+            "case Word.REJECTED if writes:",
+            "case Word.REJECTED:",
+        ),
+    ),
+    *faults_in(
+        f"{SDK}database_errors.py",
+        ERRORS,
+        a_class_is_no_class=(
+            'yield "sqlstate", state[:2] + CLASS',
+            'yield "sqlstate", state[:2]',
+        ),
+    ),
+    *faults_in(
+        f"{SDK}error_table.py",
+        ERRORS,
+        the_rows_of_the_sdk_go_first=(
+            "                typed[type_, code] = _row(table, entry)",
+            "                typed.setdefault((type_, code), _row(table, entry))",
         ),
     ),
     *faults_in(

@@ -77,7 +77,8 @@ async def connect(settings: Settings, secrets: Secrets) -> Erp:
     conventions.check()
     layouts = loaded_layouts(settings.text("layouts_directory"))
     answers = loaded_answers(settings.text("answers_file"))
-    return Erp(opened_folder(settings, secrets), conventions, layouts, answers, settings)
+    errors = deployed_files.errors(__package__, settings.text("errors_file"))
+    return Erp(opened_folder(settings, secrets, errors), conventions, layouts, answers, settings)
 
 
 async def take_number(work: Work, vendor: Erp) -> str:

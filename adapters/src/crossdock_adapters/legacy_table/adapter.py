@@ -69,11 +69,13 @@ async def connect(settings: Settings, secrets: Secrets) -> Erp:
         statement_seconds=settings.seconds("statement_seconds"),
     )
     layouts = loaded_layouts(settings.text("layouts_directory"), settings.flag("reads_items"))
-    answers = loaded_answers(settings.text("answers_file"))
     database = Database(
-        lambda: secrets.text("database_url"), limits, allow_plaintext=settings.allow_plaintext
+        lambda: secrets.text("database_url"),
+        limits,
+        allow_plaintext=settings.allow_plaintext,
+        errors=deployed_files.errors(__package__, settings.text("errors_file")),
     )
-    return Erp(database, layouts, answers, settings)
+    return Erp(database, layouts, loaded_answers(settings.text("answers_file")), settings)
 
 
 async def deliver(work: Work, vendor: Erp) -> Confirmed:

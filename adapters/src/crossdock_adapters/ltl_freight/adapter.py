@@ -30,6 +30,7 @@ from crossdock_adapters.ltl_freight import (
     translate_tender,
 )
 from crossdock_adapters.ltl_freight.client import (
+    ERRORS,
     BolClient,
     Booked,
     History,
@@ -134,7 +135,8 @@ async def connect(settings: Settings, secrets: Secrets) -> Carrier:
         raise SettingsError(numbers.problem())
     mailbox = None
     if settings.text("location"):
-        mailbox = EdiMailbox(opened_folder(settings, secrets), agreed_way.way_of(settings))
+        folder = opened_folder(settings, secrets, ERRORS)
+        mailbox = EdiMailbox(folder, agreed_way.way_of(settings))
     if _by_tender(settings) and (mailbox is None or not settings.texts("scacs")):
         raise SettingsError("booking by tender needs a mailbox (location) and the carrier's scacs")
     if _by_tender(settings) and mailbox is not None:

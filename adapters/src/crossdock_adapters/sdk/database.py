@@ -4,8 +4,9 @@
     async with database.reading() as connection: ...      Unreachable, Retry
     await database.commit("order SO-1", write)            one transaction; see there
 
-Nothing that goes wrong is told in the words of the database or its driver: they repeat addresses,
-passwords and rows. What is told is the kind of failure and its SQLSTATE.
+What a failure means is in database_errors.toml. Nothing that goes wrong is told in the words of the
+database or its driver: they repeat addresses, passwords and rows. What is told is the kind of
+failure, its code, and what the row of that code says.
 """
 
 from __future__ import annotations
@@ -23,9 +24,17 @@ from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk import database_errors, error_table, exchange
+from crossdock_adapters.sdk.error_table import DATABASE_ERRORS, ErrorTable, Word
 from crossdock_adapters.sdk.http import check_lease
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Retry, Unreachable
+from crossdock_adapters.sdk.outcomes import (
+    NeedsPerson,
+    OutcomeUnknown,
+    Reject,
+    Retry,
+    Throttled,
+    Unreachable,
+)
 from crossdock_adapters.sdk.plaintext import plaintext_problem
 from crossdock_adapters.sdk.settings import SettingsError
 
@@ -33,7 +42,6 @@ T = TypeVar("T")
 
 FAILURES: Final = (exc.SQLAlchemyError, OSError, TimeoutError)
 
-MAX_CODE_CHARACTERS: Final = 8
 POOL: Final = "vendor"
 # It logs what drivers say when they are closed, in their words.
 logging.getLogger(f"sqlalchemy.pool.impl.AsyncAdaptedQueuePool.{POOL}").disabled = True
@@ -42,10 +50,8 @@ logging.getLogger(f"sqlalchemy.pool.impl.AsyncAdaptedQueuePool.{POOL}").disabled
 ENCRYPTS: Final = frozenset({"ssl", "ssl_ca", "encrypt", "tls"})
 ENCRYPTS_BY_DRIVER: Final = {"asyncpg": frozenset({"ssl"})}
 PLAIN: Final = frozenset({"disable", "allow", "prefer", "optional", "false", "no", "0", ""})
-# Classes of SQLSTATE that mean a row which will never fit, and a statement that is wrong.
-NEVER_FITS: Final = ("22", "42", "44", "0A")
-INTEGRITY: Final = "23"
-SQLITE_ERROR: Final = 1
+# What rows a table of errors needs to read any database's failures at all.
+NEEDED_ROWS: Final = ("sqlstate", "driver")
 
 
 class Taken(Exception):
@@ -98,11 +104,21 @@ def type_name(kind: TypeEngine[Any], dialect: Dialect) -> str:
 
 
 class Database:
-    """One database. `url` is asked for each time a connection is made, so that it may rotate."""
+    """One database. `url` is asked for each time a connection is made, so that it may rotate.
+
+    errors: an endpoint's rows of what failures mean; None: the SDK's.
+    """
 
     def __init__(
-        self, url: Callable[[], str], limits: Limits, *, allow_plaintext: bool = False
+        self,
+        url: Callable[[], str],
+        limits: Limits,
+        *,
+        allow_plaintext: bool = False,
+        errors: ErrorTable | None = None,
     ) -> None:
+        table = errors or error_table.shipped(DATABASE_ERRORS)
+        self._errors = table.with_rows_of(DATABASE_ERRORS, NEEDED_ROWS)
         self._url = url
         self._limits = limits
         self._allow_plaintext = allow_plaintext
@@ -123,25 +139,26 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for questions. Unreachable: there is none; Retry: it failed on the way;
-        NeedsPerson: the database does not take the question."""
+        """A connection for questions. Unreachable: there is none; Throttled: there are too many;
+        Retry: it failed on the way; NeedsPerson: the database does not take the question."""
         async with self._borrowed() as connection:
             try:
                 yield connection
             except FAILURES as error:
-                raise _undone(error) from None
+                raise self._undone(error, writes=False) from None
 
     async def commit(self, what: str, write: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """One transaction, whose commit is the only step with an effect.
 
-        Before the commit everything that goes wrong is rolled back: Taken, NeedsPerson or Retry,
-        and NotTried where the lease is over. A commit without an answer is OutcomeUnknown.
+        Before the commit everything that goes wrong is rolled back: Taken, Reject, NeedsPerson or
+        Retry by its row, a Retry without one, and NotTried where the lease is over. A commit
+        without an answer is OutcomeUnknown, whatever the code.
         """
         async with self._borrowed() as connection:
             try:
                 found = await write(connection)
             except FAILURES as error:
-                raise _undone(error) from None
+                raise self._undone(error, writes=True) from None
             record = exchange.current()
             if record is not None:
                 check_lease(record)
@@ -150,8 +167,8 @@ class Database:
                 async with asyncio.timeout(self._limits.statement_seconds):
                     await connection.commit()
             except FAILURES as error:
-                _note(what, f"no answer to the commit ({_kind(error)})")
-                lost = f"{what}: the answer to the commit is lost ({_kind(error)})"
+                _note(what, f"no answer to the commit ({self._kind(error)})")
+                lost = f"{what}: the answer to the commit is lost ({self._kind(error)})"
                 raise OutcomeUnknown(lost) from None
             _note(what, "committed")
             return found
@@ -203,7 +220,7 @@ class Database:
             async with asyncio.timeout(self._limits.connect_seconds):
                 connection = await self._engine.connect()
         except FAILURES as error:
-            raise Unreachable(0.0, f"no connection to the database ({_kind(error)})") from None
+            raise self._no_connection(error) from None
         except SettingsError as wrong:
             # It rotated to one that can't be used: nothing of the work is wrong.
             raise Unreachable(0.0, str(wrong)) from None
@@ -222,6 +239,34 @@ class Database:
                     if not is_idle:
                         await connection.invalidate()
                     await connection.close()
+
+    def _no_connection(self, error: BaseException) -> Retry:
+        """Nothing of the work is wrong, whatever the row: an address and a password may rotate."""
+        _, row = self._errors.first(database_errors.codes(error, self.dialect))
+        said = f"no connection to the database ({self._kind(error)})"
+        kind = Throttled if row.word is Word.THROTTLED else Unreachable
+        return kind(row.pause_seconds, said)
+
+    def _undone(self, error: BaseException, *, writes: bool) -> Exception:
+        """What a failure before the commit is, by its row: nothing was written. writes: whether it
+        is the work that is refused, and not a question."""
+        code, row = self._errors.first(database_errors.codes(error, self.dialect))
+        told = self._kind(error) + (f": {row.meaning}" if row.meaning else "")
+        match row.word:
+            case Word.KNOWN:
+                return Taken(told)
+            case Word.REJECTED if writes:
+                return Reject(code, f"the database refuses it ({told})")
+            case Word.PERSON | Word.REJECTED:
+                return NeedsPerson(f"the database does not take the statement ({told})")
+            case Word.THROTTLED:
+                return Throttled(row.pause_seconds, f"the database has too much to do ({told})")
+        return Retry(row.pause_seconds, f"the database failed before the commit ({told})")
+
+    def _kind(self, error: BaseException) -> str:
+        """For people: the kind of a failure and its code; none of its words."""
+        code = next((c for _, c in database_errors.told_codes(error, self.dialect)), "")
+        return f"{type(error).__name__} {code}".strip()
 
     def _address(self) -> URL:
         """As it is now. SettingsError without the address: it holds a password."""
@@ -312,40 +357,6 @@ def _note(what: str, answer: str) -> None:
     record = exchange.current()
     if record is not None:
         record.note(what, answer)
-
-
-def _undone(error: BaseException) -> Exception:
-    """What a failure before the commit is: nothing was written."""
-    code = _sqlstate(error)
-    if isinstance(error, exc.IntegrityError) or code.startswith(INTEGRITY):
-        return Taken(_kind(error))
-    if isinstance(error, exc.NoSuchTableError):
-        return NeedsPerson("the database has no such table: compare the layout with its tables")
-    wrong = (exc.DataError, exc.ProgrammingError, exc.NotSupportedError, exc.CompileError)
-    if isinstance(error, (*wrong, exc.StatementError)) and not isinstance(error, exc.DBAPIError):
-        return NeedsPerson(f"the database has no words for the statement ({_kind(error)})")
-    if isinstance(error, wrong) or code.startswith(NEVER_FITS) or _is_wrong_in_sqlite(error):
-        return NeedsPerson(
-            f"the database does not take the statement ({_kind(error)}): compare the layout with "
-            "its tables"
-        )
-    return Retry(0.0, f"the database failed before the commit ({_kind(error)})")
-
-
-def _is_wrong_in_sqlite(error: BaseException) -> bool:
-    """It has no SQLSTATE: its code of 1 is a statement that is wrong, as of a missing table."""
-    return getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == SQLITE_ERROR
-
-
-def _kind(error: BaseException) -> str:
-    """For people: the kind of a failure and its SQLSTATE; none of its words."""
-    return f"{type(error).__name__} {_sqlstate(error)}".strip()
-
-
-def _sqlstate(error: BaseException) -> str:
-    original = getattr(error, "orig", None)
-    code = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None) or ""
-    return str(code)[:MAX_CODE_CHARACTERS]
 
 
 def _named(table: str) -> tuple[str | None, str]:

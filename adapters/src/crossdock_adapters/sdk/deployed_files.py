@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from crossdock_adapters.sdk import error_table
+from crossdock_adapters.sdk.error_table import ErrorTable
 from crossdock_adapters.sdk.layout import LayoutProblem
 from crossdock_adapters.sdk.settings import SettingsError
 
@@ -48,6 +50,11 @@ def table(
         return parse(resources.files(package or "").joinpath(name).read_text("utf-8"), name)
     except (ValueError, OSError) as error:
         raise SettingsError(f"{setting}: {error}") from error
+
+
+def errors(package: str | None, file: str) -> ErrorTable:
+    """The table of errors, for the setting `errors_file`. SettingsError, as `table` says it."""
+    return table(package, "errors_file", file, error_table.FILE_NAME, error_table.parse)
 
 
 def layout_text(package: str | None, directory: str, name: str) -> str:

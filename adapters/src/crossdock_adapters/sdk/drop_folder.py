@@ -18,23 +18,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk import error_table, exchange
+from crossdock_adapters.sdk.error_table import FOLDER_ERRORS, ErrorTable, Word
 from crossdock_adapters.sdk.http import check_lease
-from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Retry, Unreachable
+from crossdock_adapters.sdk.outcomes import Retry, Unreachable
 
 T = TypeVar("T")
 
 MAX_NAMES: Final = 50_000
 FILE_MODE: Final = 0o640
 FULL_RETRY_SECONDS: Final = 60.0
-# What a system says of a disk: nothing was published, and waiting may help.
-DISK_WORDS: Final = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the quota is used up",
-    errno.EIO: "the disk has an error",
-    errno.EROFS: "the file system is read only",
-}
-
 # How a share says that a file has one name there, as some of SMB and FUSE do.
 NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
 
@@ -123,6 +116,22 @@ def effect(what: str) -> Iterator[None]:
     _note(what, "done")
 
 
+def failure(errors: ErrorTable, kind: str, code: str, what: str, *, has_effect: bool) -> Exception:
+    """What an error is to whoever uses the folder, by its row; without one it proves nothing.
+
+    kind, code: as the table has them, "sftp" and "4". what: was asked, for people. has_effect:
+    whether the other side may have acted on it; otherwise what proves nothing is asked again.
+    """
+    _, row = errors.first([(kind, code)])
+    said = f"{what}: {row.meaning or f'{kind} {code}'}"
+    match row.word:
+        case Word.MISSING:
+            return FileMissing(said)
+        case Word.KNOWN:
+            return NameTaken(said)
+    return error_table.outcome(row.word, said, code, row.pause_seconds, effect=has_effect)
+
+
 def _note(what: str, answer: str) -> None:
     record = exchange.current()
     if record is not None:
@@ -138,10 +147,12 @@ def checked_path(path: str) -> str:
 
 
 class LocalFolder:
-    """Folders on a disk that both sides see."""
+    """Folders on a disk that both sides see. errors: the rows of an endpoint; None: the SDK's."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, errors: ErrorTable | None = None) -> None:
         self._root = root
+        table = errors or error_table.shipped(FOLDER_ERRORS)
+        self._errors = table.with_rows_of(FOLDER_ERRORS, ("disk",))
 
     async def names(self, folder: str) -> list[FileFact]:
         """The files of a folder."""
@@ -202,7 +213,7 @@ class LocalFolder:
             _sync_folder(new.parent)
 
         with effect(f"rename {path} to {new_path}"):
-            await self._do(do)
+            await self._do(do, has_effect=True)
 
     async def close(self) -> None:
         """Nothing is kept open."""
@@ -210,21 +221,15 @@ class LocalFolder:
     def _place(self, path: str) -> Path:
         return self._root / checked_path(path)
 
-    async def _do(self, do: Callable[[], T]) -> T:
+    async def _do(self, do: Callable[[], T], *, has_effect: bool = False) -> T:
         if not await asyncio.to_thread(self._root.is_dir):
             raise Unreachable(0.0, f"the folder {self._root.name} is not there: is it mounted?")
         try:
             return await asyncio.to_thread(do)
-        except FileNotFoundError as missing:
-            raise FileMissing(str(missing.filename)) from missing
-        except FileExistsError as taken:
-            raise NameTaken(str(taken.filename2 or taken.filename)) from taken
-        except PermissionError as refused:
-            raise NeedsPerson(f"no permission for {refused.filename}") from refused
         except OSError as error:
-            if (word := DISK_WORDS.get(error.errno or 0)) is not None:
-                raise Retry(FULL_RETRY_SECONDS, word) from error
-            raise OutcomeUnknown(f"the disk says {error.strerror}") from error
+            code = errno.errorcode.get(error.errno or 0, str(error.errno))
+            what = str(error.filename2 or error.filename or "the disk")
+            raise failure(self._errors, "disk", code, what, has_effect=has_effect) from error
 
 
 def _listed(folder: Path) -> list[FileFact]:

@@ -12,16 +12,22 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from crossdock_adapters.sdk.drop_folder import DropFolder, LocalFolder
+from crossdock_adapters.sdk.error_table import ErrorTable
 from crossdock_adapters.sdk.settings import Secrets, Settings, SettingsError
 
 SFTP_PORT: Final = 22
 
 
-def opened_folder(settings: Settings, secrets: Secrets) -> DropFolder:
-    """The folder behind the setting `location`. SettingsError says what it needs."""
+def opened_folder(
+    settings: Settings, secrets: Secrets, errors: ErrorTable | None = None
+) -> DropFolder:
+    """The folder behind the setting `location`. SettingsError says what it needs.
+
+    errors: the endpoint's rows of what errors of disks and servers mean; None: the SDK's.
+    """
     place = urlsplit(settings.text("location"))
     if place.scheme == "file" and place.path:
-        return LocalFolder(Path(unquote(place.path)))
+        return LocalFolder(Path(unquote(place.path)), errors)
     if place.scheme != "sftp" or not place.hostname or not place.username:
         raise SettingsError("location must be sftp://user@host:port/path or file:///path")
     if place.password is not None:
@@ -39,4 +45,4 @@ def opened_folder(settings: Settings, secrets: Secrets) -> DropFolder:
         password=lambda: secrets.text("password") if secrets.has("password") else "",
         private_key=lambda: secrets.text("private_key") if secrets.has("private_key") else "",
     )
-    return SftpFolder(login, unquote(place.path), settings.seconds("timeout_seconds"))
+    return SftpFolder(login, unquote(place.path), settings.seconds("timeout_seconds"), errors)

@@ -20,6 +20,7 @@ from typing import Any
 from crossdock.exception_reasons import EXCEPTION_REASONS
 
 from crossdock_adapters.sdk.manifest import ManifestError
+from crossdock_adapters.sdk.sourced_rows import ROWS_OF, shared_file
 
 FILE_NAME = "mappings.toml"
 # Files of the SDK that another file may consist of, by `rows_of`.
@@ -151,7 +152,9 @@ def read_file(text: str, name: str = FILE_NAME) -> MappingFile:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ManifestError(name, [f"not TOML: {error}"]) from error
-    shared = _shared(raw.pop("rows_of"), name) if "rows_of" in raw else None
+    shared = None
+    if ROWS_OF in raw:
+        shared = read_file(*shared_file(raw.pop(ROWS_OF), SHARED_ROWS, name))
     if shared is not None and not raw:
         return shared
     version, sources = raw.pop("version", ""), raw.pop("sources", {})
@@ -174,14 +177,6 @@ def read_file(text: str, name: str = FILE_NAME) -> MappingFile:
         raise ManifestError(name, problems)
     whole = version if shared is None else f"{version}+{shared.version}"
     return MappingFile(whole, tuple(rows.values()))
-
-
-def _shared(named: object, name: str) -> MappingFile:
-    if named not in SHARED_ROWS:
-        known = "rows_of names rows that the SDK has"
-        raise ManifestError(name, [f"{known}: {', '.join(SHARED_ROWS)}"])
-    file = resources.files(__package__).joinpath(f"{named}.toml")
-    return read_file(file.read_text("utf-8"), file.name)
 
 
 def file_of(package: str) -> MappingFile | None:

@@ -1,4 +1,5 @@
-"""A drop folder behind SFTP: one connection, a pinned host key, every answer put into our words."""
+"""A drop folder behind SFTP: one connection, a pinned host key, every answer put into our words, by
+the rows of folder_errors.toml."""
 
 from __future__ import annotations
 
@@ -11,22 +12,23 @@ from typing import Final, TypeVar
 import asyncssh
 from asyncssh.constants import FILEXFER_TYPE_REGULAR, FILEXFER_TYPE_UNKNOWN
 
+from crossdock_adapters.sdk import error_table
 from crossdock_adapters.sdk.drop_folder import (
-    FULL_RETRY_SECONDS,
     MAX_NAMES,
     FileFact,
     FileMissing,
     NameTaken,
     checked_path,
     effect,
+    failure,
     is_text,
     too_many,
 )
+from crossdock_adapters.sdk.error_table import FOLDER_ERRORS, ErrorTable, Word
 from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
     OutcomeUnknown,
     Retry,
-    Throttled,
     Unreachable,
     VendorOutcome,
 )
@@ -34,32 +36,6 @@ from crossdock_adapters.sdk.outcomes import (
 T = TypeVar("T")
 
 KEEPALIVE_SECONDS: Final = 15
-LOGIN_RETRY_SECONDS: Final = 60.0
-CROWDED_RETRY_SECONDS: Final = 30.0
-# SSH_DISCONNECT_TOO_MANY_CONNECTIONS, RFC 4253 section 11.1.
-TOO_MANY_CONNECTIONS: Final = 12
-MISSING, TAKEN, PERSON, LATER, OPEN = "missing", "taken", "person", "later", "open"
-# What an SFTP status means, by number: our word, and what is said to people. 1 to 8 are of version
-# 3 (draft-ietf-secsh-filexfer-02, section 7), the others of later drafts (-13, section 9.1). OPEN:
-# it proves nothing; a call without an effect is made again, one with an effect is unknown.
-STATUS: Final = {
-    2: (MISSING, "no such file"),
-    3: (PERSON, "permission denied"),
-    4: (OPEN, "failure"),
-    5: (PERSON, "the server cannot read the request"),
-    6: (OPEN, "no connection"),
-    7: (OPEN, "the connection was lost"),
-    8: (PERSON, "the server cannot do that"),
-    9: (OPEN, "the handle is not valid"),
-    10: (MISSING, "no such path"),
-    11: (TAKEN, "the file is there already"),
-    12: (PERSON, "write protected"),
-    13: (LATER, "no medium"),
-    14: (LATER, "no space on the file system"),
-    15: (LATER, "the quota is used up"),
-    17: (LATER, "the file is locked"),
-    20: (PERSON, "the name is not allowed"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +54,20 @@ class SftpLogin:
 
 
 class SftpFolder:
-    """Folders below one path of an SFTP server; the calls of all tasks share one connection."""
+    """Folders below one path of an SFTP server; the calls of all tasks share one connection.
 
-    def __init__(self, login: SftpLogin, root: str, timeout_seconds: float) -> None:
+    errors: the rows of an endpoint; None: the SDK's.
+    """
+
+    def __init__(
+        self,
+        login: SftpLogin,
+        root: str,
+        timeout_seconds: float,
+        errors: ErrorTable | None = None,
+    ) -> None:
+        table = errors or error_table.shipped(FOLDER_ERRORS)
+        self._errors = table.with_rows_of(FOLDER_ERRORS, ("sftp", "ssh"))
         self._login = login
         self._root = root.rstrip("/")
         self._timeout_seconds = timeout_seconds
@@ -194,7 +181,8 @@ class SftpFolder:
         except VendorOutcome:
             raise
         except asyncssh.SFTPError as error:
-            raise _meaning(what, error, has_effect=has_effect) from error
+            code = str(error.code)
+            raise failure(self._errors, "sftp", code, what, has_effect=has_effect) from error
         except TimeoutError as late:
             # What is asked on this connection next would wait behind it.
             self._drop(used)
@@ -239,20 +227,22 @@ class SftpFolder:
                     config=None,
                     keepalive_interval=KEEPALIVE_SECONDS,
                 )
-        except asyncssh.HostKeyNotVerifiable as error:
-            raise NeedsPerson("the server's host key is not the pinned one") from error
-        except asyncssh.PermissionDenied as error:
-            raise Retry(LOGIN_RETRY_SECONDS, "the login is refused") from error
         except asyncssh.DisconnectError as error:
-            if error.code == TOO_MANY_CONNECTIONS:
-                raise Throttled(CROWDED_RETRY_SECONDS, "too many connections") from error
-            raise Unreachable(0.0, f"no connection: {type(error).__name__}") from error
+            raise self._refused(error) from error
         except (asyncssh.KeyImportError, asyncssh.Error) as error:
             raise NeedsPerson(f"the private key cannot be used: {type(error).__name__}") from error
         except TimeoutError as error:
             raise Unreachable(0.0, "no connection in time") from error
         except OSError as error:
             raise Unreachable(0.0, f"no connection: {error.strerror or 'refused'}") from error
+
+    def _refused(self, error: asyncssh.DisconnectError) -> VendorOutcome:
+        """Why there is no connection, by the row of its reason; without one it is not there."""
+        code, row = self._errors.first([("ssh", str(error.code))])
+        said = row.meaning or f"no connection: {type(error).__name__}"
+        if row.word is Word.UNKNOWN:
+            return Unreachable(row.pause_seconds, said)
+        return error_table.outcome(row.word, said, code, row.pause_seconds, effect=False)
 
     def _drop(self, used: asyncssh.SSHClientConnection | None = None) -> None:
         """Give the connection up; with `used`, only if it is still that one."""
@@ -272,21 +262,6 @@ def _is_file(state: asyncssh.SFTPAttrs) -> bool:
 def _fact(name: str, state: asyncssh.SFTPAttrs) -> FileFact:
     modified = None if state.mtime is None else datetime.fromtimestamp(state.mtime, UTC)
     return FileFact(name, int(state.size or 0), modified)
-
-
-def _meaning(what: str, error: asyncssh.SFTPError, *, has_effect: bool) -> Exception:
-    word, meaning = STATUS.get(error.code, (OPEN, f"status {error.code}"))
-    said = f"{what}: {meaning}"
-    match word:
-        case "missing":
-            return FileMissing(said)
-        case "taken":
-            return NameTaken(said)
-        case "person":
-            return NeedsPerson(said)
-        case "later":
-            return Retry(FULL_RETRY_SECONDS, said)
-    return _open(said, has_effect=has_effect)
 
 
 def _open(said: str, *, has_effect: bool) -> VendorOutcome:

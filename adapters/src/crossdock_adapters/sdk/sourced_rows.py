@@ -8,18 +8,21 @@
     means = "rejected"
     source = "guide"
 
-Every row that is wrong is told at once.
+Every row that is wrong is told at once. A file that says `rows_of` begins with the rows of that
+file of the SDK.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from importlib import resources
 from typing import Any, Final
 
 from crossdock_adapters.sdk.manifest import ManifestError
 
 SOURCE: Final = "source"
+ROWS_OF: Final = "rows_of"
 
 
 class SourcedRows:
@@ -44,8 +47,15 @@ class SourcedRows:
 
     def coded(self, name: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         """The rows of a table by code: how a problem names the row, the code, and the row."""
-        for code, given in self.content.get(name, {}).items():
-            yield f"{name} {code}", code, given
+        rows = self.content.get(name, {})
+        if not isinstance(rows, Mapping):
+            self.problems.append(f"{name} must be a table of rows by code")
+            return
+        for code, given in rows.items():
+            if isinstance(given, Mapping):
+                yield f"{name} {code}", code, given
+            else:
+                self.problems.append(f"{name} {code} must be a row, as {{ means = …, source = … }}")
 
     def is_right(
         self,
@@ -83,3 +93,13 @@ def wrong_pause(given: Mapping[str, Any]) -> list[str]:
     pause = given.get("pause_seconds", 0)
     is_number = isinstance(pause, (int, float)) and not isinstance(pause, bool)
     return [] if is_number and pause >= 0 else ["pause_seconds must be 0 or more"]
+
+
+def shared_file(named: object, known: Collection[str], name: str) -> tuple[str, str]:
+    """(text, name) of the SDK's file that the file `name` means by `rows_of`. known: those that it
+    may mean; ManifestError: it means none of them."""
+    if not isinstance(named, str) or named not in known:
+        rule = f"{ROWS_OF} names rows that the SDK has"
+        raise ManifestError(name, [f"{rule}: {', '.join(known)}"])
+    file = resources.files(__package__).joinpath(f"{named}.toml")
+    return file.read_text("utf-8"), file.name
