@@ -14,10 +14,11 @@ import pytest
 import pytest_asyncio
 from crossdock_adapters.sdk import database_errors, error_table, sandbox_sftp
 from crossdock_adapters.sdk.database import Database, Limits, Taken
-from crossdock_adapters.sdk.drop_folder import FileMissing, LocalFolder
+from crossdock_adapters.sdk.drop_folder import FileMissing, LocalFolder, NameTaken
 from crossdock_adapters.sdk.error_table import DATABASE_ERRORS, FOLDER_ERRORS, Word, parse
 from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
+    OutcomeUnknown,
     Reject,
     Retry,
     Throttled,
@@ -334,3 +335,25 @@ async def test_what_a_rename_says(
         with pytest.raises(words[word]) as found:
             await asked
         assert type(found.value) is words[word]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ENOSPC])
+async def test_what_fails_after_the_new_name_is_there_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Proves that a rename which failed after the other side could see the new name is never called
+    undone, whatever the row, and that the next attempt finds the name taken."""
+    (tmp_path / "in").mkdir()
+    local = LocalFolder(tmp_path)
+    await local.put("in/a.tmp", b"x")
+
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "in")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", failing)
+        with pytest.raises(OutcomeUnknown, match=r"in/a is out"):
+            await local.publish("in/a.tmp", "in/a")
+    await local.put("in/a.tmp", b"x")
+    with pytest.raises(NameTaken):
+        await local.publish("in/a.tmp", "in/a")

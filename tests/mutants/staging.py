@@ -68,6 +68,14 @@ STAGING_MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
+        f"{SDK}drop_folder.py",
+        ERRORS,
+        a_rename_that_failed_late_is_undone=(
+            "raise OutcomeUnknown(why) from error",
+            "raise Retry(0.0, why) from error",
+        ),
+    ),
+    *faults_in(
         f"{SDK}error_table.py",
         ERRORS,
         the_rows_of_the_sdk_go_first=(

@@ -21,7 +21,7 @@ from typing import Final, Protocol, TypeVar
 from crossdock_adapters.sdk import error_table, exchange
 from crossdock_adapters.sdk.error_table import FOLDER_ERRORS, ErrorTable, Word
 from crossdock_adapters.sdk.http import check_lease
-from crossdock_adapters.sdk.outcomes import Retry, Unreachable
+from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry, Unreachable
 
 T = TypeVar("T")
 
@@ -209,8 +209,13 @@ class LocalFolder:
                 if new.exists():
                     raise FileExistsError(errno.EEXIST, "taken", str(new)) from error
                 old.rename(new)
-            old.unlink(missing_ok=True)
-            _sync_folder(new.parent)
+            try:
+                old.unlink(missing_ok=True)
+                _sync_folder(new.parent)
+            except OSError as error:
+                # The other side may have taken it by now, so no row could call it undone.
+                why = f"{new_path} is out; then the disk says {error.strerror}"
+                raise OutcomeUnknown(why) from error
 
         with effect(f"rename {path} to {new_path}"):
             await self._do(do, has_effect=True)
