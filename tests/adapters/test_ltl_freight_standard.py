@@ -161,3 +161,31 @@ def test_a_cancellation_has_the_stops_that_every_204_has() -> None:
     assert segments.written(made.segments()) == (
         "ST*204*0001~B2**EXLA**REF-1**PP~B2A*01~S5*1*LD~S5*2*UL~SE*6*0001~"
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("2400", "2026-03-01T00:00:00-05:00"),
+        ("240000", "2026-03-01T00:00:00-05:00"),
+        ("24000000", "2026-03-01T00:00:00-05:00"),
+        ("2401", ""),
+        ("240001", ""),
+        ("2500", ""),
+        ("2359", "2026-02-28T23:59:00-05:00"),
+    ],
+)
+def test_an_end_of_day_is_the_next_days_first_moment_where_the_carrier_means_so(
+    written: str, told: str
+) -> None:
+    """Proves that 24:00, which X12 does not have, is held unless a deployment says that its carrier
+    means the end of the day, then over the end of a month; no other hour is read so."""
+    scan = f"AT7*D1*NS***20260228*{written}*ES"
+    found, group = received("214", "B10*500000001*S-2001*EXLA", "LX*1", scan)
+    rules = StatusRules("LTL", ends_days=True)
+    read = translate_status.read(found, group, ADAPTER.mappings, rules)
+    moments = [event.event_time.instant.ToDatetime(UTC) for event in read.events]
+    assert moments == ([datetime.fromisoformat(told)] if told else [])
+    assert len(read.errors) == (0 if told else 1)
+    strict = status(found, group)
+    assert bool(strict.events) is (written == "2359")

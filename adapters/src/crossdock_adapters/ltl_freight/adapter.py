@@ -340,6 +340,7 @@ def status_rules(settings: Settings) -> StatusRules:
         scacs=settings.texts("scacs"),
         zones=with_states(settings.mapping("scan_time_zones")),
         estimates=settings.texts("estimate_codes"),
+        ends_days=settings.flag("times_of_2400"),
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Final
 
 from crossdock.shipment.v1 import shipment_pb2
@@ -49,6 +49,7 @@ _UNSIGNED: Final = re.compile(
     r"|un(?:able|attended|available|confirmed|known|obtainable|readable|signed))\b",
     re.IGNORECASE,
 )
+END_OF_DAY: Final = re.compile(r"24(00){1,3}|24000", re.ASCII)
 COUNTRIES: Final[Mapping[str, str]] = {"USA": "US", "CAN": "CA", "MEX": "MX"}
 # Of a place whose country is left out its state or province says it; no code is of both. With the
 # states their territories, and the posts of their forces; with the provinces two former codes.
@@ -83,12 +84,14 @@ ZONES: Final[Mapping[str, str]] = {
 @dataclass(frozen=True, slots=True)
 class StatusRules:
     """What a deployment knows of its carrier: whose SCACs are its own (none: any), the zone of
-    local times by "US-OR", "US" or "US-OR-PORTLAND", and which codes tell a delivery to come."""
+    local times by "US-OR", "US" or "US-OR-PORTLAND", which codes tell a delivery to come, and
+    whether its times of 24:00 are the end of their day."""
 
     carrier_code: str
     scacs: Sequence[str] = ()
     zones: Mapping[str, str] = field(default_factory=dict)
     estimates: Sequence[str] = ()
+    ends_days: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +235,8 @@ def _event(
     meaning = None if row is None else row[1]
     milestone = "UNKNOWN" if meaning is None else meaning.canonical
     city, state, country = _place(reported.where)
-    when = _time(status, zone_of(city.upper(), state, country, rules.zones))
+    zone = zone_of(city.upper(), state, country, rules.zones)
+    when = _time(status, zone, ends_days=rules.ends_days)
     is_estimate = code.code in rules.estimates and not code.type
     is_ahead = code.type == APPOINTMENT or code.code in AHEAD
     # An estimate in a zone that nobody knows has no moment to be told as.
@@ -290,11 +294,16 @@ def _country_of(state: str) -> str:
     return "CA" if state in PROVINCES else ""
 
 
-def _time(status: Segment, zone: str) -> types_pb2.SourceTime:
+def _time(status: Segment, zone: str, *, ends_days: bool) -> types_pb2.SourceTime:
+    """When a status was. ends_days: 24:00, which the standard does not know (data element 337 has
+    the hours 00 to 23), is the first moment of the next day."""
     day = status.date(5)
     if day is None:
         raise status.error("is missing", MISSING, 5)
-    clock = status.time(6)
+    is_end = ends_days and END_OF_DAY.fullmatch(status.text(6)) is not None
+    if is_end and day < date.max:
+        day += timedelta(days=1)
+    clock = time() if is_end else status.time(6)
     precise = len(status.text(6)) > len("HHMM")
     try:
         return source_time(day, clock, status.text(7).upper(), precise, zone)
