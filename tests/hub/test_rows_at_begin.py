@@ -163,3 +163,35 @@ async def test_a_hub_in_doubt_knows_no_version(monkeypatch: pytest.MonkeyPatch) 
     committed(known, 9)
     await known.ready(store)
     assert told_by(known) == 9
+
+
+async def test_a_doubt_that_comes_while_the_store_is_read_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that a hub which hears of a change while it reads the endpoints reads them once more:
+    what it was reading may be from before; and once more, too, when the store did not answer."""
+    known = known_of(7)
+    left = [each.health for each in known.endpoints]
+    reads = 0
+
+    async def stored(_connection: object) -> list[EndpointRecord]:
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            # What is registered now is not in what this reading has.
+            known.doubt()
+            return left
+        if reads == 2:
+            raise OSError("the store does not answer")
+        return [*left, EndpointRecord("ups", "CARRIER", (), (), (), "ACTIVE", b"")]
+
+    monkeypatch.setattr(known_by_heart, "every_endpoint", stored)
+    store: Any = None
+    known.doubt()
+    await known.ready(store)
+    with pytest.raises(OSError):
+        await known.ready(store)
+    await known.ready(store)
+    assert [each.id for each in known.endpoints] == ["netsuite", "ups"]
+    await known.ready(store)
+    assert reads == 3

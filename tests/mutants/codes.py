@@ -23,6 +23,10 @@ CODE_MUTANTS: Final[list[Mutant]] = [
             "pass",
         ),
         version_is_known_although_another_hub_led=("self._mapping_versions.clear()", "pass"),
+        doubt_that_comes_meanwhile_is_lost=(
+            "self.learn(found)",
+            "self.learn(found); self._in_doubt = False",
+        ),
     ),
     *faults_in(
         f"{SDK}mapping_sync.py",

@@ -46,9 +46,15 @@ class KnownByHeart:
         """Read what is in doubt, in the transaction of the batch that needs it."""
         if not self._in_doubt:
             return
-        self.learn(await every_endpoint(connection))
-        self._mapping_versions.clear()
+        # Whoever doubts meanwhile does not know what is being read: the next batch reads it again.
         self._in_doubt = False
+        try:
+            found = await every_endpoint(connection)
+        except BaseException:
+            self._in_doubt = True
+            raise
+        self.learn(found)
+        self._mapping_versions.clear()
 
     def tell(self, view: View) -> None:
         """What the decisions of a batch need not read."""
