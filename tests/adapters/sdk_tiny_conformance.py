@@ -8,6 +8,7 @@ tiny(parks=True)        cannot look its bookings up: "book" is of class none
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdock.client import request_id
+from crossdock.errors import CallError
 from crossdock.label.v1 import label_events_pb2, label_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
@@ -71,6 +73,7 @@ FAULTS = {
     "deaf": "takes a payload and tells nobody",
     "new_ids": "tells each payload under a new id",
     "newest_only": "drops what comes after something newer",
+    "answers_anyway": "takes a payload that the hub did not take",
     "guesses": "takes an unknown code for a known one",
     "guesses_elsewhere": "takes an unknown code of another table for a known one",
     "drops_unknown": "drops a payload with an unknown code",
@@ -317,7 +320,7 @@ def _webhook(adapter: Adapter, fault: str) -> None:
             hook.body.center(GREEDY_BYTES)
         try:
             body = vendor_json.loads(hook.body)
-            event = _translated(body, fault)
+            event = translated(body, fault)
         except (ValueError, RecursionError) as error:
             if fault != "swallows":
                 await hook.hold("it cannot be read" if fault == "no_place" else str(error))
@@ -328,14 +331,21 @@ def _webhook(adapter: Adapter, fault: str) -> None:
             return
         vendor.newest = str(body["at"])
         version = str(uuid.uuid4()) if fault == "new_ids" else f"{body['code']} {body['at']}"
-        await hook.hub.tracking.ReportTrackingEvents(
-            tracking_service_pb2.ReportTrackingEventsRequest(
-                request_id=request_id("tiny", NUMBER, version), tracking_events=[event]
-            )
+        lenient = [CallError] if fault == "answers_anyway" else []
+        with contextlib.suppress(*lenient):
+            await _reported(hook, event, version)
+
+
+async def _reported(hook: Webhook, event: tracking_pb2.TrackingEvent, version: str) -> None:
+    await hook.hub.tracking.ReportTrackingEvents(
+        tracking_service_pb2.ReportTrackingEventsRequest(
+            request_id=request_id("tiny", NUMBER, version), tracking_events=[event]
         )
+    )
 
 
-def _translated(body: Any, fault: str) -> tracking_pb2.TrackingEvent:
+def translated(body: Any, fault: str = "") -> tracking_pb2.TrackingEvent:
+    """What one scan says. Unreadable: nothing, and where."""
     if not isinstance(body, dict):
         raise Unreadable("is not an object")
     if fault == "strict" and set(body) - {"number", "code", "at"}:

@@ -51,6 +51,7 @@ FOUND = [
     ("arrives", "deaf", "told the hub nothing"),
     ("duplicate_inbound", "new_ids", "facts too many"),
     ("out_of_order_inbound", "newest_only", "facts are missing"),
+    ("hub_away", "answers_anyway", "and the hub had taken nothing: nobody sends it again"),
     ("unknown_code", "guesses", "guessed"),
     ("unknown_code", "guesses_elsewhere", "guessed"),
     ("unknown_code", "drops_unknown", "was dropped"),

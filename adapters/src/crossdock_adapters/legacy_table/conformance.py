@@ -22,6 +22,7 @@ from crossdock_adapters.sdk.conformance.subject import (
 )
 
 ITEMS_SECONDS = 0.05
+CLAIM_SECONDS = 2
 OUT_OF_HAND = frozenset({"DONE", "HELD"})
 
 
@@ -32,6 +33,8 @@ def settings(sandbox: LegacyTableSandbox, folder: Path) -> Mapping[str, Any]:
     return {
         "database_url": f"file:{address}",
         "items_interval_seconds": ITEMS_SECONDS,
+        # A row that the hub did not take is free again once its claim is over.
+        "claim_seconds": CLAIM_SECONDS,
         "connect_seconds": 2,
     }
 

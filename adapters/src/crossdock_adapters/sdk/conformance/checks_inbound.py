@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,14 +16,17 @@ from crossdock_adapters.sdk.conformance.bench import Bench, Inapplicable, NotGiv
 from crossdock_adapters.sdk.conformance.ledger import ENDED
 from crossdock_adapters.sdk.conformance.memory import forget_the_peak, peak_bytes
 from crossdock_adapters.sdk.conformance.notebook import texts_of
-from crossdock_adapters.sdk.conformance.stage import Stage, require, told
+from crossdock_adapters.sdk.conformance.stage import Failed, Stage, require, told, until
 from crossdock_adapters.sdk.conformance.subject import Answers, Delivered, UnknownCode, WayIn
 from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES
 from crossdock_adapters.sdk.inbound import POLL_SOURCE
 
 OVERSIZE_BYTES = MAX_HELD_BYTES + 64 * 1024
 BOMB_SECONDS = 10.0
+# How long after the hub takes things again what had come meanwhile may take to be told.
+COMES_BACK_SECONDS = 20.0
 BOMB_BYTES = 256 * 1024 * 1024
+TOO_MANY = 429
 SHOWN = 160
 Order = Callable[[list[bytes]], list[bytes]]
 # What ru_maxrss counts in: kilobytes on Linux, bytes on macOS.
@@ -72,6 +77,58 @@ async def out_of_order_inbound(bench: Bench, way: WayIn) -> None:
         for payload in reversed(way.payloads):
             _taken(await stage.deliver(way, payload), "a payload out of order")
         _same_facts(stage, way, once)
+
+
+@check(Scope.WAY_IN)
+async def hub_away(bench: Bench, way: WayIn) -> None:
+    """What comes while the hub takes nothing is there once it does: no fact is lost, none is held.
+
+    What cannot be read is held then, too: of a way in that tells no facts, that is all there is.
+    """
+    sent = list(way.payloads) if way.tells_facts else []
+    unread = payloads.malformed(way)[:1]
+    if not sent and not unread:
+        raise NotGiven("give `payloads` or `malformed`: something to come while the hub is away")
+    once = await bench.facts(way) if sent else {}
+    async with bench.inward(way) as stage:
+        for number, payload in enumerate(sent):
+            _taken(await _came_to_nobody(stage, way, payload), f"payload {number}, come again,")
+        with contextlib.suppress(Failed):
+            await until(
+                lambda: stage.hub.notebook.facts.keys() >= once.keys(),
+                "all facts are told",
+                COMES_BACK_SECONDS,
+            )
+        _same_facts(stage, way, once)
+    async with bench.inward(way) as stage:
+        for each in unread:
+            answer = await _came_to_nobody(stage, way, each.payload)
+            said = "what cannot be read, and came while the hub took nothing, was dropped"
+            if answer.status < 400:
+                await until(lambda: bool(stage.held_from(way)), said, COMES_BACK_SECONDS)
+
+
+async def _came_to_nobody(stage: Stage, way: WayIn, payload: bytes) -> Delivered:
+    """The payload comes while the hub takes nothing, and again when it does where the vendor has to
+    send it again: the last answer."""
+    hub = stage.hub
+    before, hub.takes_nothing = hub.turned_away, True
+    if way.deliver is None:
+        answer = await stage.deliver(way, payload)
+        hub.takes_nothing = False
+        comes_again = answer.status >= 500 or answer.status == TOO_MANY
+        said = f"a payload was answered {answer.status}, and the hub had taken nothing"
+        require(answer.status >= 400 or hub.turned_away == before, f"{said}: nobody sends it again")
+        return await stage.deliver(way, payload) if comes_again else answer
+    bringing = asyncio.create_task(stage.deliver(way, payload))
+    try:
+        await until(
+            lambda: hub.turned_away > before or bringing.done(), "what came is told to the hub"
+        )
+        hub.takes_nothing = False
+        return await bringing
+    finally:
+        bringing.cancel()
 
 
 @check(Scope.WAY_IN)

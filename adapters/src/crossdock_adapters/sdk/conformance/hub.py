@@ -30,13 +30,19 @@ MAX_EVIDENCE_BYTES = 64 * 1024 * 1024
 _DELIVERY = "/crossdock.delivery.v1.DeliveryService/"
 _ENDPOINT = "/crossdock.endpoint.v1.EndpointService/"
 _MAPPING = "/crossdock.mapping.v1.MappingService/"
+HOLD = _ENDPOINT + "HoldPayload"
+# The client would try again by itself, and the endpoint see nothing of it.
+_NO_REPEAT = ("grpc-retry-pushback-ms", "-1")
 
 
 class Hub:
     """Answers every method of the contract; deliveries and held payloads by their own rules.
 
     deaf_to: deliveries and tokens whose completion is not heard before `hears_again` is set, as if
-    whoever sends it had died before. evidence: every request as it came, to search for secrets.
+    whoever sends it had died before. takes_nothing: what is told or given to be held is turned
+    away, as by a hub whose store does not answer; reads and cursors still work, so that whoever
+    moves a cursor before its facts are durable has moved it. turned_away: how often. evidence:
+    every request as it came, to search for secrets.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -48,6 +54,8 @@ class Hub:
         self.registered: list[endpoint_service_pb2.RegisterEndpointRequest] = []
         self.deaf_to: set[tuple[str, int]] = set()
         self.hears_again = asyncio.Event()
+        self.takes_nothing = False
+        self.turned_away = 0
         self.evidence: list[bytes] = []
         self.evidence_is_cut = False
         self._evidence_bytes = 0
@@ -59,7 +67,7 @@ class Hub:
             _ENDPOINT + "Heartbeat": lambda _: endpoint_service_pb2.HeartbeatResponse(),
             _ENDPOINT + "GetCursor": self._get_cursor,
             _ENDPOINT + "PutCursor": self._put_cursor,
-            _ENDPOINT + "HoldPayload": self._hold,
+            HOLD: self._hold,
             _ENDPOINT + "ListHeldFacts": self._list_held,
             _ENDPOINT + "ReportHeldPayload": self._report_held,
             # It has no rows of its own: those of the adapter's file hold.
@@ -75,6 +83,9 @@ class Hub:
             self.evidence_is_cut = True
         method = contracts.load().methods[name]
         own = self._own.get(name)
+        if self.takes_nothing and (name == HOLD or (own is None and method.mutating)):
+            self.turned_away += 1
+            raise Refused(Refusal("HUB_UNAVAILABLE", "the store does not answer"))
         if own is None:
             return self.notebook.ask(method, data)
         broken = contracts.validate(method.request_type, data)
@@ -223,7 +234,9 @@ class _Handlers(grpc.GenericRpcHandler):
             try:
                 return (await self._hub.answer(name, data)).SerializeToString()
             except Refused as refused:
-                await context.abort_with_status(rpc_status.to_status(to_status(refused.refusal)))
+                status = rpc_status.to_status(to_status(refused.refusal))
+                metadata = (*status.trailing_metadata, _NO_REPEAT)
+                await context.abort(status.code, status.details, metadata)
                 raise
 
         return grpc.unary_unary_rpc_method_handler(handle)
