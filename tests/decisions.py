@@ -25,6 +25,7 @@ from crossdock_hub.driving import drive_one
 from crossdock_hub.identity import HUB, Caller, Scope
 from crossdock_hub.objects.held import hold, receipt_response
 from crossdock_hub.objects.mappings import ARRIVED, waiting_for
+from crossdock_hub.objects.received_units import waiting_for_units
 from crossdock_hub.records import (
     SETTLED_STATES,
     AttemptRecord,
@@ -295,8 +296,9 @@ class Company:
         written = []
         arrived, self.satisfied = self.satisfied, []
         rows = frozenset(each for each in arrived if each.startswith(ARRIVED))
-        by_code = waiting_for({record.awaits for record in self.held()}, rows)
-        for together in [*([awaits] for awaits in arrived), by_code]:
+        awaited = {record.awaits for record in self.held()}
+        by_code, by_unit = waiting_for(awaited, rows), waiting_for_units(awaited, arrived)
+        for together in [*([awaits] for awaits in arrived), by_code, by_unit]:
             waiting = sorted({fact for each in together for fact in self._read(("held", each))})
             written += [fact for fact in waiting if self._drive(self.records["held_fact", fact])]
         if written:

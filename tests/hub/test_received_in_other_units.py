@@ -146,13 +146,14 @@ def test_what_is_no_decimal_there_is_held_with_both_ways_out(flow: ReturnedFlow)
     [
         ([], "nothing says how much CS one EA is", conversion("CS", "12")),
         ([conversion("PF", "480")], "nothing says", conversion("PF", "40", "CS")),
+        ([], "nothing says", conversion("CS", "12", item="*")),
         (
             [conversion("CS", "12"), stored_earlier("EA", "12", "CS")],
             "but one EA is 12 CS",
             None,
         ),
     ],
-    ids=["nothing", "half of the way", "two ways"],
+    ids=["nothing", "half of the way", "what holds for every item", "two ways"],
 )
 def test_what_nobody_says_waits_for_the_erp(
     flow: ReturnedFlow, said: Sequence[Any], words: str, helps: Any

@@ -15,7 +15,9 @@ from crossdock.returns.v1 import return_pb2, return_service_pb2
 from crossdock.shipment.v1 import shipment_pb2
 from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
 from crossdock.types.v1 import types_pb2
+from crossdock.unit.v1 import unit_service_pb2
 from fixtures_hub import Lane, RunningHub
+from fixtures_nats import eventually
 from returned_goods import initiate, receive
 from story import Story, at, request_id, unique
 
@@ -87,6 +89,32 @@ async def test_a_receipt_that_contradicts_its_return_is_held_and_seen(story: Sto
     assert "accept_excess" in answer.receipt.held_because.message
     asked = return_service_pb2.GetReturnRequest(id=made.id)
     assert (await story.oms.returns.GetReturn(asked)).customer_return == made
+
+
+async def test_a_conversion_for_every_item_lets_in_what_waits_for_it(story: Story) -> None:
+    """Proves over gRPC that a receipt in a unit that nothing converts is written by itself once the
+    ERP tells for every item how much that unit is."""
+    order_id, number = await left(story), unique("RMA")
+    made = (await story.oms.returns.InitiateReturn(initiate(order_id, number))).customer_return
+    receipt = receive(number)
+    receipt.return_receipt.lines[0].quantity.unit = "XRV"
+    answer = await story.wms.returns.ReportReturnReceived(receipt)
+    assert "nothing says how much EA one XRV is" in answer.receipt.held_because.message
+    request = unit_service_pb2.UpsertUnitConversionsRequest()
+    entry = request.entries.add(request_id=request_id())
+    entry.unit_conversion.number = "*:XRV:EA"
+    entry.unit_conversion.from_unit, entry.unit_conversion.to_unit = "XRV", "EA"
+    entry.unit_conversion.numerator = entry.unit_conversion.denominator = "1"
+    entry.update_mask.paths.extend(["from_unit", "to_unit", "numerator", "denominator"])
+    (result,) = (await story.erp.units.UpsertUnitConversions(request)).results
+    assert result.created and not result.HasField("refusal")
+    asked = return_service_pb2.GetReturnRequest(id=made.id)
+
+    async def is_received() -> bool:
+        found = (await story.oms.returns.GetReturn(asked)).customer_return
+        return found.state == return_pb2.RETURN_STATE_RECEIVED
+
+    await eventually(is_received)
 
 
 async def test_nobody_does_what_is_anothers(hub: RunningHub, lane: Lane, story: Story) -> None:

@@ -17,6 +17,7 @@ from crossdock_hub.keeping import keep
 from crossdock_hub.objects import held
 from crossdock_hub.objects.flows_named import flow_named
 from crossdock_hub.objects.mappings import ARRIVED, unmapped_of, waiting_for
+from crossdock_hub.objects.received_units import waiting_for_units
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.refusals import fault
 from crossdock_hub.stepping import Steps
@@ -178,8 +179,9 @@ class Driver:
                 self._arrived.put_nowait([awaits])
         rows = frozenset(each for each in satisfied if each.startswith(ARRIVED))
         by_code = waiting_for(self._awaited, rows) if rows else []
-        if by_code:
-            self._arrived.put_nowait(by_code)
+        for together in (by_code, waiting_for_units(self._awaited, satisfied)):
+            if together:
+                self._arrived.put_nowait(together)
 
     def start(self) -> None:
         """Begin, with what an earlier run held."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from crossdock.quantities import (
     Contradiction,
@@ -23,6 +23,9 @@ from crossdock.quantities import (
 from crossdock.returns.v1 import return_pb2
 
 from crossdock_hub.objects import unit_rules
+from crossdock_hub.records import EVERY_ITEM
+
+_CONVERSIONS: Final = "unit_conversions:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,15 @@ class Counted:
 
 def awaited_conversion(item: str) -> str:
     """What waits for unit conversions of an item, or of `EVERY_ITEM`, awaits."""
-    return f"unit_conversions:{item}"
+    return f"{_CONVERSIONS}{item}"
+
+
+def waiting_for_units(awaited: Iterable[str], satisfied: Iterable[str]) -> list[str]:
+    """Which of these texts wait for unit conversions, where some have come that hold for every item
+    and so may be what any of them is in want of; else none."""
+    if awaited_conversion(EVERY_ITEM) not in satisfied:
+        return []
+    return sorted(each for each in awaited if each.startswith(_CONVERSIONS))
 
 
 def converted_items(
