@@ -6,7 +6,9 @@ polling("advances_first")     the same, with one fault; `FAULTS` says what each 
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +28,7 @@ FAULTS = {
     "advances_first": "moves its cursor before its facts are durable",
     "goes_on": "logs that the hub took nothing, and reads on",
     "forgets_unread": "gives up what the hub does not hold",
+    "never_stops": "does not end when it is told to",
 }
 
 
@@ -53,6 +56,9 @@ def polling(fault: str = "") -> Subject:
     @adapter.poll("scans", "pages_interval_seconds")
     async def scans(poll: Poll, vendor: TinyClient) -> None:
         await _read(poll, vendor, fault)
+        while fault == "never_stops":
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
 
     way = WayIn(
         "poll:scans",
@@ -105,3 +111,8 @@ async def _shown(world: World, payload: bytes) -> Delivered:
 
     await until(read, "the poll has read past the scan")
     return Delivered()
+
+
+# What another process finds by name.
+CONFORMANCE = polling()
+NEVER_STOPS = polling("never_stops")

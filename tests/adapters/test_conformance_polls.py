@@ -23,6 +23,21 @@ async def test_a_poll_without_faults_conforms(tmp_path: Path) -> None:
     assert [finding.result for finding in report.findings] == [Result.PASSED] * 2
 
 
+@pytest.mark.parametrize(("name", "drains"), [("CONFORMANCE", True), ("NEVER_STOPS", False)])
+async def test_a_poll_that_does_not_end_is_seen(
+    name: str, drains: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a process is drained with its polls at work: one whose poll does not end when it
+    is told to does not conform."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    place = f"sdk_tiny_polls:{name}"
+    report = await conforming.conform(polling(), tmp_path, place=place, only=["drain"])
+    assert report.conforms == drains, report.as_text()
+    # It runs on, or is given up by the loop just before that, and says so by its status.
+    said = [failure.said for failure in report.failures]
+    assert all("it runs on 10 s" in each or "it ended with 1 after" in each for each in said)
+
+
 @pytest.mark.parametrize(("fault", "said"), LOST)
 async def test_what_a_poll_loses_while_the_hub_is_away_is_seen(
     fault: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

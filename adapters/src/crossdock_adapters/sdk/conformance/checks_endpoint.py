@@ -9,8 +9,11 @@ import json
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from crossdock_adapters.sdk import registry, testing
 from crossdock_adapters.sdk.conformance import payloads
@@ -25,6 +28,7 @@ from crossdock_adapters.sdk.conformance.bench import (
 )
 from crossdock_adapters.sdk.conformance.checks_outbound import struck
 from crossdock_adapters.sdk.conformance.ledger import ANSWER_LATER, Delivery
+from crossdock_adapters.sdk.conformance.process import ADDRESS
 from crossdock_adapters.sdk.conformance.stage import Stage, require, told, until
 from crossdock_adapters.sdk.manifest import ManifestError
 
@@ -33,6 +37,7 @@ DRAIN_SECONDS = 10.0
 SLOW_SECONDS = 1.0
 START_SECONDS = 30.0
 STATE = "state"
+HALF_SENT = "Host: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 4096\r\n\r\n{"
 PROCESS = "crossdock_adapters.sdk.conformance.process"
 TROUBLES = (
     {"kind": "error_before", "count": 1, "status": 500},
@@ -66,7 +71,10 @@ async def described(bench: Bench, _: Any) -> None:
 
 @check(Scope.ENDPOINT)
 async def drain(bench: Bench, _: Any) -> None:
-    """SIGTERM in mid-call: the call ends and is told, nothing more is begun, the process ends."""
+    """SIGTERM in mid-call: the call ends and is told, nothing more is begun, the process ends.
+
+    Every way in is at work meanwhile, and a request to each webhook is half there.
+    """
     if not bench.subject.cases:
         raise NotGiven("there is no operation to be in the middle of")
     case = bench.subject.cases[0]
@@ -89,11 +97,12 @@ async def drain(bench: Bench, _: Any) -> None:
                 "the vendor is in the middle of the call",
             )
             require(process.returncode is None, f"it ended by itself with {process.returncode}")
-            process.send_signal(signal.SIGTERM)
-            await _in_state(process, stage, ("draining", "stopped"))
-            with contextlib.suppress(ConnectionError):
-                await _send(process, later)
-            bench.evidence.log(await _ended(process))
+            async with _half_sent(stage, bench.subject.adapter.webhooks):
+                process.send_signal(signal.SIGTERM)
+                await _in_state(process, stage, ("draining", "stopped"))
+                with contextlib.suppress(ConnectionError):
+                    await _send(process, later)
+                bench.evidence.log(await _ended(process))
         finally:
             if process.returncode is None:
                 process.kill()
@@ -143,6 +152,7 @@ async def _process(bench: Bench, stage: Stage) -> asyncio.subprocess.Process:
                 "token_file": str(stage.token_file),
                 "settings": dict(stage.config.settings),
                 "state": str(_home(stage) / STATE),
+                "ways_in": sorted(described_ways(bench.subject)),
             }
         )
     )
@@ -176,6 +186,19 @@ async def _in_state(
 
 def _home(stage: Stage) -> Path:
     return stage.token_file.parent
+
+
+@asynccontextmanager
+async def _half_sent(stage: Stage, paths: Iterable[str]) -> AsyncIterator[None]:
+    """A request to each of these webhooks that the vendor has not ended yet."""
+    address = urlsplit((_home(stage) / STATE).with_suffix(ADDRESS).read_text())
+    async with AsyncExitStack() as stack:
+        for path in paths:
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+            stack.callback(writer.close)
+            writer.write(f"POST {path} HTTP/1.1\r\n{HALF_SENT}".encode())
+            await writer.drain()
+        yield
 
 
 async def _send(process: asyncio.subprocess.Process, delivery: Delivery) -> None:

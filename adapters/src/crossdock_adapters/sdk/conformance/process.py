@@ -27,12 +27,15 @@ from crossdock_adapters.sdk.runner import EndpointRunner
 from crossdock_adapters.sdk.telemetry import Telemetry
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
+# Beside the file with the state: where webhooks are listened for.
+ADDRESS = ".address"
 
 
 async def host(order: dict[str, Any]) -> None:
     """Serve until SIGTERM, then drain."""
-    adapter = adjusted(load(order["place"]).adapter, (), None)
+    adapter = adjusted(load(order["place"]).adapter, order["ways_in"], None)
     stopping, queue, state = stop_on_signal(), Queue(), Path(order["state"])
+    address = state.with_suffix(ADDRESS)
     reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
@@ -47,12 +50,17 @@ async def host(order: dict[str, Any]) -> None:
             queue.put(dispatch, {})
 
     def changed() -> None:
+        address.write_text(runner.webhook_url)
         fresh = state.with_suffix(".new")
         fresh.write_text(runner.state)
         fresh.replace(state)
 
     config = EndpointConfig(
-        adapter.name, adapter.name, Path(order["token_file"]), settings=order["settings"]
+        adapter.name,
+        adapter.name,
+        Path(order["token_file"]),
+        webhook_port=0,
+        settings=order["settings"],
     )
     async with HubClient(order["hub"], token_file=order["token_file"]) as client:
         link = HubLink(adapter.name, client, f"process-{os.getpid()}")
