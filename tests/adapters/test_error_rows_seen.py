@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 from collections.abc import AsyncIterator
@@ -284,6 +285,25 @@ async def test_what_an_sftp_server_says(
             with pytest.raises(words[word]) as found:
                 await asked
             assert type(found.value) is words[word] and "secret" not in str(found.value)
+        await folder.close()
+
+
+@pytest.mark.parametrize("means", ["retry", "person", "throttled", "unknown"])
+async def test_a_row_for_failure_hides_no_name_that_is_taken(tmp_path: Path, means: str) -> None:
+    """Proves that a rename onto a name of an earlier attempt says that it is taken, whatever the
+    endpoint's row says of "failure": a file that is out was renamed again for ever, or parked."""
+    row = f'4 = {{ means = "{means}", source = "s" }}'
+    text = f'rows_of = "folder_errors"\n[sources]\ns = "the guide"\n[sftp]\n{row}\n'
+    errors = parse(text, "errors.toml")
+    async with shelf(tmp_path / "root") as running:
+        folder = SftpFolder(running.login(), "", CALL_SECONDS, errors)
+        for _ in range(2):
+            await folder.put("in/a.tmp", b"x")
+            with contextlib.suppress(NameTaken):
+                await folder.publish("in/a.tmp", "in/a")
+        (tmp_path / "root" / "in" / "b").mkdir()
+        with pytest.raises(AFTER_A_RENAME[Word(means)]):
+            await folder.publish("in/a.tmp", "in/b")
         await folder.close()
 
 

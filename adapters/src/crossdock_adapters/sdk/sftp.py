@@ -143,17 +143,18 @@ class SftpFolder:
         with effect(what):
             try:
                 await self._do(what, rename, has_effect=True)
-            except OutcomeUnknown as unknown:
-                if not isinstance(unknown.__cause__, asyncssh.SFTPFailure):
+            except VendorOutcome as told:
+                if not isinstance(told.__cause__, asyncssh.SFTPFailure):
                     raise
-                # A server of version 3 says only "failure": what is there now says the rest.
+                # A server of version 3 says only "failure": what is there now says the rest, before
+                # any row of it, by which a file that is out would be tried for ever.
                 try:
                     there = await self.look(new_path)
                 except VendorOutcome as trouble:
                     # Nobody can say: the question failed, not the rename.
-                    raise unknown from trouble
+                    raise told from trouble
                 if there is not None:
-                    raise NameTaken(new_path) from unknown
+                    raise NameTaken(new_path) from told
                 raise
 
     async def close(self) -> None:
