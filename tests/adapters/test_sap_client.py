@@ -330,12 +330,29 @@ def test_a_table_says_what_is_wrong_with_it(tmp_path: Path) -> None:
         ('[[answer]]\nstatus = [400]\npause_seconds = "soon"\n', "pause_seconds must be 0 or more"),
         ("[goods_movement]\nA = { word = 'shut' }\n", "goods_movement A: word must be one of"),
         ("[picking]\nA = { word = 'half' }\n", "picking A: word must be one of done, open, part"),
-        ("[[answer]]\n", r"\[message_type\] has no rows: copy those of the adapter's own file"),
+        ("[message_type]\n", r"\[message_type\] has no rows: leave it out for those of the ad"),
+        ("[pickings]\n", "pickings is not known here"),
         ("][", "not TOML"),
     ):
         file.write_text(text)
         with pytest.raises(SettingsError, match=f"answers_file: .*{said}"):
             loaded_answers(str(file))
+
+
+def test_a_table_of_before_starts_after_an_upgrade(tmp_path: Path) -> None:
+    """Proves that a deployment's own file, written before the adapter had tables of codes, is read
+    with the adapter's, and that one which it names is its own alone."""
+    own = resources.files("crossdock_adapters.sap").joinpath("answers.toml").read_text("utf-8")
+    before = own[: own.index("[goods_movement]")].replace("[200, 201, 400]", "[499]", 1)
+    file = tmp_path / "answers.toml"
+    file.write_text(before, "utf-8")
+    assert loaded_answers(str(file)).codes == ANSWERS.codes
+    assert loaded_answers(str(file)).rows != ANSWERS.rows
+    row = '[picking]\nZ = { word = "done", meaning = "picked", source = "sheet" }\n'
+    file.write_text(before + row, "utf-8")
+    read = loaded_answers(str(file))
+    assert (read.word("picking", "Z"), read.word("picking", "A")) == ("done", "")
+    assert read.codes["message_type"] == ANSWERS.codes["message_type"]
 
 
 async def test_the_connection_is_proven_by_a_token(desk: Desk) -> None:

@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from crossdock.client import HubClient
@@ -442,7 +443,11 @@ def return_rules(settings: Settings) -> ReturnRules:
 
 
 def loaded_answers(file: str) -> Answers:
-    """The table of answers. SettingsError names every row that is wrong."""
-    return deployed_files.table(
-        __package__, "answers_file", file, deployed_files.ANSWERS_FILE, answers.read
-    )
+    """The table of answers, of a deployment's own file with the tables of codes that it leaves out.
+    SettingsError names every row that is wrong."""
+    place = __package__, "answers_file"
+    shipped = deployed_files.table(*place, "", deployed_files.ANSWERS_FILE, answers.read)
+    if not file:
+        return shipped
+    own = partial(answers.read, below=shipped)
+    return deployed_files.table(*place, file, deployed_files.ANSWERS_FILE, own)

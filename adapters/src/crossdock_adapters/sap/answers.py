@@ -107,19 +107,30 @@ class Answers:
         return next((row for row in self.rows if row.fits(problem)), nobody)
 
 
-def read(text: str, name: str) -> Answers:
-    """Read a table. ManifestError lists every row that is wrong."""
+def read(text: str, name: str, below: Answers | None = None) -> Answers:
+    """Read a table. ManifestError lists every row that is wrong.
+
+    below: whose tables of codes count where this one has none, so that a deployment's file goes on
+    when the adapter learns a table.
+    """
     table, found = SourcedRows(text, name), []
+    others = set(table.content) - {"sources", "answer", *CODE_WORDS}
+    table.problems += [f"{key} is not known here" for key in sorted(others)]
     for where, given in table.listed("answer"):
         if table.is_right(where, given, "word", WORDS, _KEYS, _wrong(given)):
             found.append(_row(given))
-    codes: dict[str, dict[str, str]] = {name: {} for name in CODE_WORDS}
+    codes: dict[str, Mapping[str, str]] = {}
     for name, words in CODE_WORDS.items():
+        if name not in table.content and below is not None:
+            codes[name] = below.codes[name]
+            continue
+        told: dict[str, str] = {}
         for where, code, given in table.coded(name):
             if table.is_right(where, given, "word", words, {"meaning"}, _meaningless(given)):
-                codes[name][code] = given["word"]
-        if not codes[name]:
-            table.problems.append(f"[{name}] has no rows: copy those of the adapter's own file")
+                told[code] = given["word"]
+        if not told:
+            table.problems.append(f"[{name}] has no rows: leave it out for those of the adapter")
+        codes[name] = told
     if not found or "posted" not in codes[GOODS_MOVEMENT].values():
         table.problems.append("there are no rows, or none that says what posted is")
     table.close()
