@@ -245,6 +245,26 @@ def test_a_row_of_an_adapter_goes_first() -> None:
 
 
 @pytest.mark.parametrize(
+    ("type_", "row", "told"),
+    [
+        ("oracle", "ORA-20*", "ORA-20999"),
+        ("sqlserver", "50000+", "50101"),
+        ("sqlstate", "45*", "45ZZZ"),
+        ("mysql", "1644", "1644"),
+    ],
+)
+def test_a_rejection_has_the_code_of_the_failure(type_: str, row: str, told: str) -> None:
+    """Proves that what a row for many codes rejects is rejected by the one that came: people look
+    that one up in the ERP, and not the row."""
+    head = 'rows_of = "database_errors"\n[sources]\ns = "the guide"\n'
+    own = parse(f'{head}[{type_}]\n"{row}" = {{ means = "rejected", source = "s" }}', "errors.toml")
+    database = Posing.of(DIALECTS.get(type_, "postgresql"), own)
+    code = told if type_ == "sqlserver" else row
+    found = database._undone(failure(type_, code), writes=True)
+    assert isinstance(found, Reject) and found.code == told
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ('rows_of = "nowhere"', "rows_of names rows that the SDK has: folder_errors, database"),

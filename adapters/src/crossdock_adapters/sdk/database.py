@@ -256,7 +256,8 @@ class Database:
             case Word.KNOWN:
                 return Taken(told)
             case Word.REJECTED if writes:
-                return Reject(code, f"the database refuses it ({told})")
+                own = database_errors.whole(code, error, self.dialect)
+                return Reject(own, f"the database refuses it ({told})")
             case Word.PERSON | Word.REJECTED:
                 return NeedsPerson(f"the database does not take the statement ({told})")
             case Word.THROTTLED:

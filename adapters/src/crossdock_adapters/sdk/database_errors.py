@@ -24,6 +24,8 @@ VENDORS: Final = {
 MAX_CODE_CHARACTERS: Final = 48
 MAX_CODES: Final = 8
 CLASS: Final = "*"
+MANY: Final = "+"
+FOR_MANY: Final = (CLASS, MANY)
 # Of SQL Server: from here on an error is one that somebody's procedure or trigger raised.
 RAISED_BY_SOMEBODY: Final = 50_000
 # Names that say no more than a code does; others are one driver's own.
@@ -67,6 +69,16 @@ def told_codes(error: BaseException, dialect: str) -> Iterator[tuple[str, str]]:
         yield "sqlstate", state[:2] + CLASS
 
 
+def whole(code: str, error: BaseException, dialect: str) -> str:
+    """The failure's own code where `code` stands for many, as "ORA-20*" of ORA-20101."""
+    own = code
+    for _, each in told_codes(error, dialect):
+        if each == code:
+            return own if each.endswith(FOR_MANY) else code
+        own = each
+    return code
+
+
 def _own(original: BaseException, vendor: str) -> Iterator[str]:
     match vendor:
         case "sqlite":
@@ -90,7 +102,7 @@ def _own(original: BaseException, vendor: str) -> Iterator[str]:
                 for number in _ODBC_NUMBER.findall(str(text))[:MAX_CODES]:
                     yield str(number)
                     if vendor == "sqlserver" and int(number) >= RAISED_BY_SOMEBODY:
-                        yield f"{RAISED_BY_SOMEBODY}+"
+                        yield f"{RAISED_BY_SOMEBODY}{MANY}"
 
 
 def _sqlstate(original: BaseException) -> str:
