@@ -30,6 +30,7 @@ yet, unknown is a retry: before the commit of a database, before the rename of a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -86,6 +87,23 @@ TYPES: Final[Mapping[str, frozenset[Word]]] = {
     "mysql": _OF_CALLS,
     "db2": _OF_CALLS,
     "driver": _OF_CALLS,
+}
+# How codes of a type are written, and how people are told so: a row of another form is never found.
+_NUMBER: Final = (r"\d+", "a number")
+_FORMS: Final[Mapping[str, tuple[str, str]]] = {
+    "sftp": _NUMBER,
+    "disk": (r"E[A-Z0-9]+|\d+", "the name of an error number, as EIO"),
+    "ssh": _NUMBER,
+    "sqlstate": (r"[0-9A-Z]{5}|[0-9A-Z]{2}\*", "five digits or capitals, or two and a star"),
+    "sqlite": (r"SQLITE_[A-Z0-9_]+", "a name, as SQLITE_BUSY"),
+    "oracle": (
+        r"(ORA|TNS)-\d{5}|(DPY|DPI)-\d{4}|ORA-20\*",
+        "as Oracle writes it, with all of its digits, or ORA-20* for what triggers raise",
+    ),
+    "sqlserver": (r"\d+|50000\+", "a number, or 50000+ for what triggers raise"),
+    "mysql": _NUMBER,
+    "db2": (r"-\d+", "a number below 0"),
+    "driver": (r"[A-Za-z]\w*", "the name of an exception"),
 }
 _KEYS = frozenset({"pause_seconds", "meaning", "confidence"})
 
@@ -213,7 +231,8 @@ def parse(text: str, name: str) -> ErrorTable:
     typed = dict(below.typed)
     for type_, words in TYPES.items():
         for where, code, entry in table.coded(type_):
-            if table.is_right(where, entry, "means", words, _KEYS, _wrong(entry)):
+            wrong = [*_misshapen(type_, code), *_wrong(entry)]
+            if table.is_right(where, entry, "means", words, _KEYS, wrong):
                 typed[type_, code] = _row(table, entry)
     table.close()
     return ErrorTable(rows, typed)
@@ -227,6 +246,11 @@ def _row(table: SourcedRows, entry: Mapping[str, Any]) -> Row:
         entry.get("meaning", ""),
         entry.get("confidence", ""),
     )
+
+
+def _misshapen(type_: str, code: str) -> list[str]:
+    form, said = _FORMS[type_]
+    return [] if re.fullmatch(form, code, re.ASCII) else [f"the code has to be {said}"]
 
 
 def _wrong(entry: Mapping[str, Any]) -> list[str]:
