@@ -153,6 +153,18 @@ def test_a_kind_that_there_is_not_is_told(command: Command) -> None:
     assert command.json("set", kind, "STATUS", "X", "--means", "DELIVERED", *REASON)
 
 
+def test_a_code_of_blanks_is_no_code(command: Command) -> None:
+    """Proves that a code of blanks alone, for which nothing waits, is refused before it is a row,
+    and that a unit is one that a quantity can have."""
+    for code, unit, said in (
+        ("  ", "KGM", "'  ' is blanks only, and nothing waits for it"),
+        ("kg", "KILO", "'KILO' is no code of UN/ECE Rec 20"),
+    ):
+        done = command("set", "ups", "UNIT", code, "--means", unit, *REASON, code=1)
+        assert said in str(done.exception)
+    assert "  " not in [each["native"].get("code") for each in command.json("list")["rows"]]
+
+
 def test_nothing_of_a_mistyped_kind_is_no_good_news(command: Command) -> None:
     """Proves that coverage and backfill of a kind that there is not say so beside finding nothing:
     "every code has a row" of a typo looked as if all were well."""

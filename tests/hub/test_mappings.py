@@ -66,6 +66,8 @@ def set_row(flow: Flow, code: str, canonical: str, reason: str = "", *, kind: st
         ("ITEM_STATUS", "DELIVERED", "ACTIVE, BLOCKED, INACTIVE, PHASING_OUT"),
         ("CREDIT_STATUS", "ACTIVE", "GOOD, HOLD, PREPAID, REVIEW"),
         ("ITEM_STATUS", "UNSPECIFIED", "is no status of an item"),
+        ("UNIT", "KILO", "is no code of UN/ECE Rec 20: two or three capital letters or digits"),
+        ("UNIT", "K", "is no code of UN/ECE Rec 20"),
     ],
 )
 def test_a_word_is_one_of_its_topic(topic: str, word: str, known: str) -> None:

@@ -7,6 +7,7 @@ once, "code:KIND/TOPIC/TYPE/CODE|TYPE/CODE", because a row for any would do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +27,10 @@ from crossdock_hub.unit import NotYet
 
 AWAITS = "code"
 STATUS = "STATUS"
+UNIT = "UNIT"
+# The rule of Quantity.unit in the contract: what does not keep it could be in no fact. Which codes
+# there are is not asked: an item's conversions may be by packs that no table has.
+_UNIT_CODE = re.compile("[A-Z0-9]{2,3}")
 # What unit.changes.satisfied says of a row that got a meaning.
 ARRIVED = "mapping:"
 # Milestones that are no meaning: they say that nobody knows.
@@ -178,6 +183,11 @@ def meaning_of(record: MappingRecord) -> mapping_pb2.Meaning:
 
 def why_no_meaning(topic: str, meaning: mapping_pb2.Meaning) -> str:
     """What is wrong with a meaning for a topic, in words; "" when nothing is."""
+    if topic == UNIT and not _UNIT_CODE.fullmatch(meaning.canonical):
+        return (
+            f"{meaning.canonical!r} is no code of UN/ECE Rec 20: two or three capital letters or "
+            "digits, as every quantity has it, for example KGM or EA"
+        )
     what, words = WORDS.get(topic, ("", frozenset({meaning.canonical})))
     if meaning.canonical not in words:
         return f"{meaning.canonical!r} is no {what}; there are {', '.join(sorted(words))}"

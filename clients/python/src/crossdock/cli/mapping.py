@@ -249,9 +249,25 @@ async def _set(
         known = any(each.rows > each.deployment_rows for each in told.topics)
         if not known and not told.unmapped_codes:
             known = kind in await _adapters(hub)
+        _refuse_blanks(request, told.unmapped_codes)
         row = (await hub.mappings.SetMapping(request)).row
     warnings = [] if known else [READ_BY_NOBODY.format(kind=kind)]
     return row, warnings + waits_elsewhere(request, told.unmapped_codes)
+
+
+def _refuse_blanks(
+    request: mapping_service_pb2.SetMappingRequest, unmapped: Iterable[mapping_pb2.UnmappedCode]
+) -> None:
+    """A code of blanks alone is a slip of the hand, but where a fact came with it."""
+    code = request.native.code
+    waits = any(request.native in each.native_codes for each in unmapped)
+    if code and not code.strip() and not waits:
+        raise CommandError(
+            f"the code {code!r} is blanks only, and nothing waits for it",
+            "write the code as the adapter does; an empty one is ''",
+            "crossdock map coverage",
+            EXIT_USED_WRONGLY,
+        )
 
 
 async def _adapters(hub: Any) -> set[str]:
