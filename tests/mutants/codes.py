@@ -12,6 +12,7 @@ RESTART: Final = ("tests/hub/test_payload_codes_restart.py",)
 ROWS: Final = ("tests/adapters/test_sdk_mappings.py",)
 RUNNER: Final = ("tests/adapters/test_sdk_rows.py",)
 ROUNDS: Final = ("tests/adapters/test_held_rounds.py",)
+UNANSWERED: Final = ("tests/adapters/test_sdk_rows_unanswered.py",)
 BEGUN: Final = ("tests/hub/test_rows_at_begin.py",)
 
 CODE_MUTANTS: Final[list[Mutant]] = [
@@ -48,9 +49,19 @@ CODE_MUTANTS: Final[list[Mutant]] = [
             "await self.reach(None)",
         ),
         heartbeat_reads_beside_what_begins=(
-            "async with self.mappings.one_reads():\n            await self._follow(version)",
-            "if version >= 0:\n            await self._follow(version)",
+            "async with self._turn():\n                await self._follow(version)",
+            "if version >= 0:\n                await self._follow(version)",
         ),
+    ),
+    *faults_in(
+        f"{SDK}mapping_sync.py",
+        UNANSWERED,
+        each_waits_for_the_same_silence=("self.mappings.note_silence()\n", "pass\n"),
+        one_silence_ends_whoever_comes_later=(
+            "if self.mappings.unanswered > unanswered:",
+            "if self.mappings.unanswered:",
+        ),
+        heartbeat_without_news_waits=("if self._is_behind(version):", "if version >= 0:"),
     ),
     *faults_in(
         f"{SDK}mappings.py",

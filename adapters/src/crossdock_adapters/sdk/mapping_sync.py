@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import uuid
+from collections.abc import AsyncIterator
 
 from crossdock.client import HubClient
 from crossdock.errors import NotAllowedError
@@ -94,14 +96,34 @@ class MappingSync:
         """
         if self.mappings.file is None:
             return False
-        async with self.mappings.one_reads():
-            await self._follow(version)
+        if self._is_behind(version):
+            async with self._turn():
+                await self._follow(version)
         before, self._seen = self._seen, self.mappings.told()
         return before != self._seen
 
+    def _is_behind(self, version: int) -> bool:
+        return version != self.mappings.version or self._is_to_tell_again()
+
+    def _is_to_tell_again(self) -> bool:
+        return not self._published and time.monotonic() - self._told_at >= PUBLISH_AGAIN_SECONDS
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One at a time reads the rows. Whoever waited while the hub did not answer the one before
+        does not ask it again: each would wait for the same, and heartbeats behind all of them."""
+        unanswered = self.mappings.unanswered
+        async with self.mappings.one_reads():
+            if self.mappings.unanswered > unanswered:
+                raise HubAway("the hub did not answer who asked for the rows of codes before")
+            try:
+                yield
+            except HubAway:
+                self.mappings.note_silence()
+                raise
+
     async def _follow(self, version: int) -> None:
-        refused_long_ago = time.monotonic() - self._told_at >= PUBLISH_AGAIN_SECONDS
-        if not self._published and refused_long_ago:
+        if self._is_to_tell_again():
             await self._publish()
         if version != self.mappings.version:
             await self._read_again()
@@ -116,7 +138,7 @@ class MappingSync:
         if self.mappings.file is None or version is None or self._has(version):
             return
         readings = self.mappings.readings
-        async with self.mappings.one_reads():
+        async with self._turn():
             if self._has(version) or self.mappings.read_since(readings):
                 return
             if not await self._read_again():

@@ -201,6 +201,8 @@ class Mappings:
         self._reading: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         # How many readings have begun, and the number of the last one that came to its end.
         self._begun = self._ended = 0
+        # How many times a hub did not answer who had its turn to read them.
+        self._unanswered = 0
         self.replace(self.of_file())
 
     @property
@@ -225,6 +227,15 @@ class Mappings:
         if self._reading is None or self._reading[0] is not loop:
             self._reading = loop, asyncio.Lock()
         return self._reading[1]
+
+    @property
+    def unanswered(self) -> int:
+        """How many times a hub did not answer who read the rows; see `note_silence`."""
+        return self._unanswered
+
+    def note_silence(self) -> None:
+        """The hub has not answered: whoever waits for its turn to read would wait for the same."""
+        self._unanswered += 1
 
     def begin_reading(self) -> None:
         """From now on the rows are read; `replace` ends it."""
