@@ -15,6 +15,7 @@ from crossdock.item.v1 import item_pb2
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import Limits
+from crossdock_hub.delivery import ledger
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.records import (
     DeliveryRecord,
@@ -215,6 +216,22 @@ async def test_only_what_changed_of_what_lasts_costs_every_index(
         ("deliveries", False, 1), ("deliveries", True, 2), ("objects", True, 1),
         ("parcels", True, 1),
     ]  # fmt: skip
+
+
+async def test_a_dispatch_of_stored_work_is_whole(store: Store) -> None:
+    """Proves that a stored delivery that is dispatched, which is written without what lasts and
+    without a look at what it was, has the row of its record in every column."""
+    limits = Limits()
+    waiting = replace(delivery("d"), state="PENDING", pending=True)
+    async with store.write() as connection:
+        await writing.write_deliveries(connection, [waiting])
+    async with store.write() as connection:
+        (found,) = await writing.pending(connection, "erp", 1)
+        sent = ledger.dispatch(found, 10_000_000, limits)
+        await writing.write_deliveries(connection, [sent])
+    assert sent.state == "DISPATCHED"
+    shape = OVER["delivery"].whole
+    assert await stored_rows(store, shape) == in_columns(shape, [sent])
 
 
 def unchanging(over: crossing.Rewriting) -> set[str]:

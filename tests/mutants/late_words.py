@@ -132,6 +132,14 @@ LATE_WORD_MUTANTS: Final[list[Mutant]] = [
         what_changes_is_said_to_last=('*("event_id", "event_type",', '*("state", "event_type",'),
     ),
     *faults_in(
+        f"{HUB}delivery/ledger.py",
+        ("tests/hub/test_rewriting.py",),
+        dispatch_changes_what_is_not_written=(
+            "dispatch_number=record.dispatch_number + 1,",
+            "dispatch_number=record.dispatch_number + 1, priority=record.priority + 1,",
+        ),
+    ),
+    *faults_in(
         f"{HUB}committer.py",
         ("tests/hub/test_rewriting.py",),
         what_was_read_is_forgotten=("shared, view.read_or_none", "shared, lambda key: None"),

@@ -20,6 +20,7 @@ from crossdock_hub.delivery.dispatching import Picked, Picker
 from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.identity import HUB
 from crossdock_hub.records import DeliveryRecord, OnItsWay, occupies
+from crossdock_hub.store.rows import DELIVERIES_OVER
 from crossdock_hub.store_clock import StoreClock
 from crossdock_hub.unit import Identifiers, Unit, View
 from decisions import START
@@ -82,6 +83,9 @@ class MemoryWork:
 
     async def write_deliveries(self, _: Any, records: Sequence[DeliveryRecord]) -> None:
         for record in records:
+            before = self._rows()["delivery", record.id]
+            # What else it changed would not be written, and nobody would notice.
+            assert DELIVERIES_OVER.shape(record, before) is DELIVERIES_OVER.narrow, record
             self._rows()["delivery", record.id] = record
 
     async def event_bodies(self, _: Any, ids: Sequence[str]) -> dict[str, bytes]:
