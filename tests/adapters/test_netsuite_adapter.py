@@ -312,14 +312,15 @@ async def test_a_fulfillment_that_posts_nothing_is_no_goods_issue(desk: Desk, co
         await adapter.find_goods_issue(work, desk.vendor)
 
 
-async def test_a_repeat_after_the_void_posts_nothing(desk: Desk) -> None:
+@pytest.mark.parametrize("attempt", [2, 4])
+async def test_a_repeat_after_the_void_posts_nothing(desk: Desk, attempt: int) -> None:
     """Proves that a departure whose look-ups found nothing and whose shipment is voided by then is
-    not posted anew, and says why; one that is not voided is."""
+    not posted anew, from the first repeat on, and says why; one that is not voided is."""
     await desk.do("create_sales_order", approved())
     event = manifested()
     for state, posted in ((shipment_pb2.SHIPMENT_STATE_VOIDED, 0), (event.shipment.state, 1)):
         desk.hub.shipment = shipment_pb2.Shipment(id=SHIPMENT_ID, state=state)
-        work = desk.hub.work("post_goods_issue", event, desk.settings, attempt=4)
+        work = desk.hub.work("post_goods_issue", event, desk.settings, attempt=attempt)
         done = await adapter.post_goods_issue(work, desk.vendor)
         assert len(desk.account.fulfillments()) == posted
         assert ("voided" in done.note, bool(done.references)) == (not posted, bool(posted))
