@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from crossdock.shipment.v1 import shipment_events_pb2
 from crossdock_adapters.sap import conformance, sandbox_deliveries
-from crossdock_adapters.sap.material_documents import Movement, paired
+from crossdock_adapters.sap.adapter import ADAPTER
+from crossdock_adapters.sap.delivery import OUTBOUND
+from crossdock_adapters.sap.material_documents import (
+    DocumentRules,
+    MaterialDocuments,
+    Movement,
+    Posting,
+    paired,
+)
 from crossdock_adapters.sdk.outcomes import (
     AnswerLater,
     Confirmed,
@@ -21,6 +32,8 @@ from crossdock_adapters.sdk.outcomes import (
 from sap_world import Desk, approved, depart, manifested, running, voided
 
 PACKED_AGAIN = "0190f7a2-3c4d-7e5f-8a6b-0000000000aa"
+# Whatever asks SAP.
+CALLS = ("query", "read", "call", "change", "create")
 FIRST, AGAIN = conformance.SHIPMENT_ID, PACKED_AGAIN
 
 
@@ -231,6 +244,111 @@ async def test_every_departure_tells_its_own_reversal(tmp_path: Path) -> None:
         assert told(await desk.do("reverse_goods_issue", undo)) == told(done)
 
 
+async def test_a_document_that_is_waited_for_holds_up_no_other_departure(tmp_path: Path) -> None:
+    """Proves that every departure's delivery is reversed at once, though the document of the first
+    one's reversal does not show: goods that came back are on the books again."""
+    async with running(tmp_path, document_seconds=0) as desk:
+        await desk.do("create_sales_order", approved({}))
+        event = manifested()
+        for lines in (((10, "2"), (20, "3")), ((20, "2"),)):
+            depart(event, *lines)
+            desk.learn(event, "post_goods_issue", await desk.do("post_goods_issue", event))
+        grow_old(desk)
+        shows_after(desk, 600)
+        undo = void()
+        undo.shipment.CopyFrom(event.shipment)
+        with pytest.raises(AnswerLater, match="is reversed"):
+            await desk.do("reverse_goods_issue", undo)
+        assert desk.calls("reverse_goods_issue") == 2
+        grow_old(desk)
+        done = await desk.do("reverse_goods_issue", undo)
+        said = [value for kind, value in told(done) if kind == "material_document"]
+        assert said == documents(desk, "602") and len(said) == 2
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def die_after(desk: Desk, calls: int) -> Callable[[], bool]:
+    """The process ends with so many more answers of SAP; what the returned function says is whether
+    it came to that. It lives on when that is asked."""
+    asked, whole = 0, {name: getattr(desk.vendor, name) for name in CALLS}
+
+    def dying(name: str) -> Any:
+        async def call(*given: Any, **named: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            answer = await whole[name](*given, **named)
+            if asked == calls:
+                raise Killed
+            return answer
+
+        return call
+
+    for name in CALLS:
+        setattr(desk.vendor, name, dying(name))
+
+    def died() -> bool:
+        for name, call in whole.items():
+            setattr(desk.vendor, name, call)
+        return asked >= calls
+
+    return died
+
+
+@pytest.mark.parametrize("taken", [False, True])
+async def test_a_void_that_dies_after_any_answer_ends_as_one_that_does_not(
+    tmp_path: Path, taken: bool
+) -> None:
+    """Proves that a void of two departures which ends after any of SAP's answers is finished by its
+    repeat, with one reversal for each delivery and the documents of both, also where what is packed
+    again takes a delivery in between that was let go by then."""
+    ended, calls = False, 0
+    while not ended:
+        calls += 1
+        async with running(tmp_path, document_seconds=0) as desk:
+            await desk.do("create_sales_order", approved({}))
+            event = manifested()
+            for lines in (((10, "2"), (20, "3")), ((20, "2"),)):
+                depart(event, *lines)
+                desk.learn(event, "post_goods_issue", await desk.do("post_goods_issue", event))
+            undo = void()
+            undo.shipment.CopyFrom(event.shipment)
+            died = die_after(desk, calls)
+            with contextlib.suppress(Killed):
+                await desk.do("reverse_goods_issue", undo)
+            ended = not died()
+            first, _ = desk.deliveries()
+            if taken and first["DeliveryDocumentBySupplier"].startswith("V"):
+                again = manifested(shipment_id=AGAIN)
+                depart(again, (10, "2"), (20, "3"))
+                desk.learn(again, "post_goods_issue", await desk.do("post_goods_issue", again))
+            done = await desk.do("reverse_goods_issue", undo)
+            said = [value for kind, value in told(done) if kind == "material_document"]
+            assert sorted(said) == documents(desk, "602") and len(said) == 2, calls
+            assert desk.calls("reverse_goods_issue") == 2
+    assert calls > 8
+
+
+async def test_a_departure_that_lost_its_key_is_not_taken_for_reversed(tmp_path: Path) -> None:
+    """Proves that a void of two departures is for a person where somebody edited the key of one of
+    their deliveries, which is posted: the other one's reversal is not told as all of it."""
+    async with running(tmp_path) as desk:
+        await desk.do("create_sales_order", approved({}))
+        event = manifested()
+        for lines in (((10, "2"), (20, "3")), ((20, "2"),)):
+            depart(event, *lines)
+            desk.learn(event, "post_goods_issue", await desk.do("post_goods_issue", event))
+        (first, _) = desk.sandbox._books.deliveries.values()
+        first.fields["DeliveryDocumentBySupplier"] = "BY HAND"
+        undo = void()
+        undo.shipment.CopyFrom(event.shipment)
+        with pytest.raises(NeedsPerson, match="is posted, and no delivery of sales order"):
+            await desk.do("reverse_goods_issue", undo)
+        assert len(documents(desk, "602")) == 1
+
+
 async def test_a_reversal_of_a_movement_that_nobody_named_is_waited_for(tmp_path: Path) -> None:
     """Proves that a tenant's own movement type is not guessed to be a reversal, and is told once
     the setting names it."""
@@ -292,3 +410,53 @@ def test_a_reversal_is_paired_with_what_it_reversed(seed: int) -> None:
         if issue in seen
     ]
     assert [(each.document, each.reversal) for each in paired(shown)] == expected
+
+
+@pytest.mark.parametrize(
+    "reversal",
+    [
+        [Movement("2026/49002", True), Movement("2026/49002", False)],
+        [Movement("2026/49002", False), Movement("2026/49002", True)],
+        [Movement("2026/49002", True, "2026/49001"), Movement("2026/49002", True)],
+        [Movement("2026/49002", True, "2026/0000049001")],
+        [Movement("2026/49002", True, "/49001")],
+        [Movement("2026/49002", True, "0000/49001")],
+    ],
+)
+def test_one_item_says_what_a_document_is(reversal: list[Movement]) -> None:
+    """Proves that a document of which one item alone says that it reverses, or what, is a reversal
+    and no posting that stands, and that zeros and a year that is not said tell no two documents
+    apart."""
+    first = [Movement("2026/49001", False)]
+    again = [Movement("2026/49003", False)]
+    pair = Posting("2026/49001", "2026/49002")
+    assert paired([*first, *reversal]) == [pair]
+    assert paired([*first, *reversal, *again]) == [pair, Posting("2026/49003")]
+
+
+def test_a_year_that_is_said_tells_documents_apart() -> None:
+    """Proves that a number given again in another year is another document."""
+    moved = [Movement("2025/49001", False), Movement("2026/49001", False)]
+    told_of = Movement("2026/49002", True, "2026/49001")
+    assert paired([*moved, told_of]) == [
+        Posting("2025/49001"), Posting("2026/49001", "2026/49002"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("moved", ["601", "651", "653", "655", "657"])
+async def test_the_reversals_of_goods_issues_and_receipts_are_known(moved: str) -> None:
+    """Proves that by the settings' defaults the next movement type reverses each of those that SAP
+    posts sales orders and customer returns by, and that none of those reverses another."""
+    rows = [
+        {"MaterialDocumentYear": "2026", "MaterialDocument": number, "GoodsMovementType": kind}
+        for number, kind in (("49001", moved), ("49002", str(int(moved) + 1)))
+    ]
+
+    async def query(*_: object) -> Any:
+        return rows
+
+    known = frozenset(ADAPTER.manifest.settings["reversal_movements"].default)
+    vendor: Any = SimpleNamespace(query=query)
+    documents = MaterialDocuments(vendor, "", DocumentRules("delivery", 0, known, "h"), OUTBOUND)
+    delivery: Any = SimpleNamespace(number="80001")
+    assert await documents.postings(delivery) == [Posting("2026/49001", "2026/49002")]

@@ -212,6 +212,10 @@ VOID_MUTANTS: Final[list[Mutant]] = [
             "    if delivery.posted and not let_go:\n",
             "    if delivery.posted:\n",
         ),
+        a_departure_whose_delivery_is_another_s_is_forgotten=(
+            "    if len(carrying) < len(keys):\n",
+            "    if not carrying:\n",
+        ),
         the_void_before_told_its_reversal_as_this_ones=(
             "            if not {number(each.document), number(each.reversal)} & self.others\n",
             "            if self.others is not None\n",
@@ -229,8 +233,12 @@ VOID_MUTANTS: Final[list[Mutant]] = [
             "    return next(reversed(postings), None)\n",
         ),
         what_a_reversal_says_it_reverses_counts_for_nothing=(
-            '    return [Posting(each, named.get(each) or next(others, "")) for each in issues]\n',
-            '    return [Posting(each, next(others, "")) for each in issues]\n',
+            '        found.append(Posting(issue, next(naming, "") or next(others, "")))\n',
+            '        found.append(Posting(issue, next(others, "") if naming else ""))\n',
+        ),
+        a_document_is_no_reversal_for_one_item=(
+            "each.document for each in rows if each.document not in reversals)\n",
+            "each.document for each in rows if not each.is_reversal)\n",
         ),
     ),
     *faults_in(

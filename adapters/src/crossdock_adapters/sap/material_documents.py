@@ -71,13 +71,28 @@ Choose = Callable[[Sequence[Posting]], Posting | None]
 
 def paired(movements: Iterable[Movement]) -> list[Posting]:
     """Postings, oldest first, each with its reversal: what says what it reverses with that, others
-    in their order, because a delivery is posted again only once it is reversed."""
+    in their order, because a delivery is posted again only once it is reversed. One item says it
+    for the whole document: SAP reverses a delivery in one."""
     rows = sorted(movements, key=lambda each: order(each.document))
-    issues = list(dict.fromkeys(each.document for each in rows if not each.is_reversal))
-    reversals = {each.document: each.reverses for each in rows if each.is_reversal}
-    named = {reverses: document for document, reverses in reversals.items() if reverses}
+    reversals: dict[str, str] = {}
+    for each in rows:
+        if each.is_reversal:
+            reversals[each.document] = reversals.get(each.document) or each.reverses
+    issues = dict.fromkeys(each.document for each in rows if each.document not in reversals)
     others = iter([document for document, reverses in reversals.items() if not reverses])
-    return [Posting(each, named.get(each) or next(others, "")) for each in issues]
+    found = []
+    for issue in issues:
+        naming = (each for each, reverses in reversals.items() if _is_same(issue, reverses))
+        found.append(Posting(issue, next(naming, "") or next(others, "")))
+    return found
+
+
+def _is_same(document: str, named: str) -> bool:
+    """Whether a document is the one that is named, with or without zeros and the year."""
+    years = [each.rpartition("/")[0].strip("0") for each in (document, named)]
+    return (
+        bool(named) and bare(document) == bare(named) and (not all(years) or years[0] == years[1])
+    )
 
 
 def order(document: str) -> tuple[str, tuple[int, str]]:
@@ -132,15 +147,15 @@ class MaterialDocuments:
             said = f"{later.reason}; it is reversed once it is"
             raise Retry(NOT_VISIBLE_PAUSE_SECONDS, said) from later
 
-    async def reversal(self, delivery: Delivery, choose: Choose) -> str:
-        """The document that reversed the chosen posting. OutcomeUnknown: the reversal is a fact by
-        now, and its document cannot be read; AnswerLater: it does not show yet."""
+    async def reversed_(self, delivery: Delivery, choose: Choose) -> Posting:
+        """The chosen posting with the document that reversed it. OutcomeUnknown: the reversal is a
+        fact by now, and its document cannot be read; AnswerLater: it does not show yet."""
         until = time.monotonic() + self._rules.seconds
         try:
             while True:
                 chosen = choose(await self.postings(delivery))
                 if chosen is not None and chosen.reversal:
-                    return chosen.reversal
+                    return chosen
                 if time.monotonic() >= until:
                     break
                 await asyncio.sleep(LOOK_PAUSE_SECONDS)

@@ -8,7 +8,7 @@ shipments, which may have been on the same delivery before.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from crossdock.errors import CallError
@@ -23,7 +23,7 @@ from crossdock_adapters.sap.delivery import (
     refuse_unproven,
     released,
 )
-from crossdock_adapters.sap.material_documents import Posting
+from crossdock_adapters.sap.material_documents import Choose, Posting
 from crossdock_adapters.sap.translate import SalesOrder
 from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reference, Retry
 from crossdock_adapters.sdk.work import Work
@@ -56,6 +56,10 @@ class Known:
         ]
         return next(reversed(ours or left), None)
 
+    def without(self, issues: Collection[str]) -> Known:
+        """The same of what is not among these goods issues."""
+        return replace(self, issues=self.issues.difference(issues))
+
 
 async def take_back(
     work: Work, deliveries: Deliveries, sales_order: SalesOrder, day: str
@@ -63,32 +67,42 @@ async def take_back(
     """Reverse the goods issue of each departure, on this day, and let its delivery go.
 
     A delivery is let go once the document of its reversal is read: what is packed again takes it
-    then, and its own movements come behind.
+    then, and its own movements come behind. OutcomeUnknown: a document is not there yet, and all
+    are reversed.
     """
     keys = translate.departure_keys(work.event.shipment)
     there = await deliveries.of_order(sales_order)
     ours = {*keys, *map(released, keys)}
     carrying = [each for each in there if each.key in ours]
-    if not carrying:
-        return await _taken_since(work, deliveries, sales_order, there, keys[-1])
-    references, notes = [], []
-    for each in carrying:
-        document, note = await _reversed(work, deliveries, each, day)
-        if document:
-            references.append(Reference(DOCUMENT, document))
-            references.append(Reference("reversed_delivery", each.number))
+    # All of them first: a document that does not show holds up no other delivery.
+    reversed_ = [await _reversed(work, deliveries, each, day) for each in carrying]
+    references, notes, told = [], [], set[str]()
+    for each, (choose, note) in zip(carrying, reversed_, strict=True):
+        if choose is not None:
+            posting = await deliveries.documents.reversed_(each, choose)
+            told.add(material_documents.bare(posting.document))
+            references += _references(posting, each)
         notes += [note, await deliveries.release(each.number)]
+    if len(carrying) < len(keys):
+        left = (await _known(work)).without(told)
+        if not carrying and not left.issues:
+            refuse_unproven(there, sales_order, {item.number for item in sales_order.items})
+        references += await _taken_since(deliveries, left, sales_order, there, keys)
     said = "; ".join(filter(None, notes))
     if not references:
         said = "; ".join(filter(None, [NOTHING_POSTED, said]))
     return Confirmed(references, note=said)
 
 
+def _references(posting: Posting, delivery: Delivery) -> list[Reference]:
+    return [Reference(DOCUMENT, posting.reversal), Reference("reversed_delivery", delivery.number)]
+
+
 async def _reversed(
     work: Work, deliveries: Deliveries, delivery: Delivery, day: str
-) -> tuple[str, str]:
-    """The document of the delivery's reversal, now or by an earlier attempt, and what SAP warned
-    of; "" for both where nothing of the shipment is posted on it. NeedsPerson: what is posted on
+) -> tuple[Choose | None, str]:
+    """Which posting of the delivery is reversed, now or by an earlier attempt, and what SAP warned
+    of; None and "" where nothing of the shipment is posted on it. NeedsPerson: what is posted on
     it may be what somebody posted after it was let go."""
     documents, let_go = deliveries.documents, bool(RELEASED_KEYS.fullmatch(delivery.key))
     if delivery.posted and not let_go:
@@ -96,48 +110,43 @@ async def _reversed(
         note = await deliveries.reverse(delivery, day)
         number = material_documents.bare(issue)
         known = Known(frozenset({number}), frozenset(), frozenset())
-        return await documents.reversal(delivery, known.own), note
+        return known.own, note
     if delivery.movement != "open" and not let_go:
         raise NeedsPerson(odd_status(delivery))
     postings = await documents.postings(delivery)
     known = await _known(work) if postings else Known(frozenset(), frozenset(), frozenset())
     own = known.own(postings)
     if own is None:
-        return "", ""
+        return None, ""
     if delivery.movement != "open" and not own.reversal:
         raise NeedsPerson(f"an earlier attempt let it go: {odd_status(delivery)}")
-    return await documents.reversal(delivery, known.own), ""
+    return known.own, ""
 
 
 async def _taken_since(
-    work: Work,
     deliveries: Deliveries,
+    known: Known,
     sales_order: SalesOrder,
     there: Sequence[Delivery],
-    key: str,
-) -> Confirmed:
-    """No delivery carries our key. Either nothing was posted, or an earlier attempt reversed and
-    let go what another shipment took since. NeedsPerson: what is posted is not reversed."""
-    known = await _known(work)
-    if not known.issues:
-        refuse_unproven(there, sales_order, {item.number for item in sales_order.items})
-        return Confirmed(note=NOTHING_POSTED)
+    keys: Sequence[str],
+) -> list[Reference]:
+    """Goods issues of which no delivery carries our key: an earlier attempt reversed and let go
+    what another shipment took since. NeedsPerson: one of them is not reversed."""
     references, left = [], set(known.issues)
-    for each in there:
+    for each in there if left else ():
         if each.number not in known.deliveries:
             continue
         for posting in await deliveries.documents.postings(each):
             number = material_documents.bare(posting.document)
             if number in left and posting.reversal:
                 left.remove(number)
-                references.append(Reference(DOCUMENT, posting.reversal))
-                references.append(Reference("reversed_delivery", each.number))
+                references += _references(posting, each)
     if left:
         raise NeedsPerson(
             f"{', '.join(sorted(left))} is posted, and no delivery of sales order "
-            f"{sales_order.number} carries {key}"
+            f"{sales_order.number} carries {' or '.join(keys)}"
         )
-    return Confirmed(references, note="reversed by an earlier attempt")
+    return references
 
 
 async def _known(work: Work) -> Known:
