@@ -54,6 +54,8 @@ NUMBER = "P-1001"
 CODES = {"L": shipment_pb2.MILESTONE_IN_TRANSIT, "D": shipment_pb2.MILESTONE_DELIVERED}
 UNKNOWN, UNKNOWN_ELSEWHERE = "Q9", "D-Q9"
 GREEDY_BYTES = 96 * 1024 * 1024
+# What conforms, and could make a check find what it looks for where it is not.
+HABITS = {"looks_first": "asks, before it books, for what is not there"}
 FAULTS = {
     "posts_twice": "books twice in one operation",
     "two_numbers": "confirms one booking under two numbers of one type",
@@ -120,7 +122,7 @@ class TinyClient:
 
 def tiny(fault: str = "", not_applicable: str = "", *, parks: bool = False) -> Subject:
     """The subject; `not_applicable` is TOML for the manifest."""
-    assert fault in ("", *FAULTS)
+    assert fault in ("", *FAULTS, *HABITS)
     text = _manifest(fault, parks) + not_applicable
     adapter = Adapter(parse(text), "tiny")
 
@@ -217,6 +219,8 @@ def _operations(adapter: Adapter, fault: str) -> None:
     async def book(work: Work, vendor: TinyClient) -> Confirmed:
         _asked(work, fault)
         body = {"key": work.reference, "token": "needed"}
+        if fault == "looks_first":
+            await vendor.http.post("/drafts/none/confirm", json={}, effect=False)
         of_first = "unknown_is_retry" if fault == "last_call_only" else fault
         answer = await _booked(vendor, body, of_first)
         if fault == "last_call_only":

@@ -290,16 +290,25 @@ async def test_evidence_that_was_cut_proves_nothing(
         assert "more was said than is kept" in report.as_text(), name
 
 
-async def test_a_token_that_nobody_missed_proves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fault", "excused"),
+    [("", ""), ("looks_first", ""), ("", "ship")],
+)
+async def test_a_token_that_nobody_missed_proves_nothing(
+    tmp_path: Path, fault: str, excused: str
+) -> None:
     """Proves that no token counts as renewed where the vendor took each call, because `expire` does
-    not make it forget anything."""
+    not make it forget anything; that what was not found is no refusal of a token; and that an
+    operation which is excused, the last one, hides nothing of the others."""
 
     async def nothing(_: Any) -> None:
         return
 
-    report = await checked(replace(tiny(), expire=nothing), tmp_path, "expired_token")
-    (failure,) = report.failures
-    assert "was refused for a forgotten token: nothing is proved" in failure.said
+    reason = f'[not_applicable]\nexpired_token = {{ {excused} = "it needs none" }}\n'
+    subject = replace(tiny(fault, reason if excused else ""), expire=nothing)
+    report = await checked(subject, tmp_path, "expired_token")
+    said = [failure.said for failure in report.failures]
+    assert any("was refused for a forgotten token: nothing is proved" in each for each in said)
 
 
 async def test_an_endpoint_that_never_serves_says_why_and_costs_one_wait(

@@ -33,8 +33,10 @@ TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 # A failure that proves nothing, and one that some vendors document as nothing done.
 TROUBLE_STATUSES = (500, 503)
-# How a vendor's log has a call that it took.
+# How a vendor's log has a call that it took, and the statuses of one that it refused for what was
+# asked: they say nothing of who asks.
 ANSWERED = "ok"
+ABOUT_THE_WORK = (404, 409, 410, 422)
 NOBODY_HEARD = frozenset({"UNKNOWN", "CONFIRMED"})
 # A class of none leaves these to a person.
 NOBODY_KNOWS = frozenset({"UNKNOWN", LEASE_EXPIRED, ANSWER_LATER})
@@ -202,8 +204,14 @@ async def expired_token(bench: Bench, case: Case) -> None:
         require(delivery.straight, told(delivery))
         _one_effect(stage, case, delivery, before)
         # An operation may be the first that needs a token: then there was none to forget.
-        bench.token_missed |= any(call.outcome != ANSWERED for call in stage.sandbox.calls[seen:])
-        is_last = case is bench.subject.cases[-1]
+        bench.token_missed |= any(
+            call.outcome != ANSWERED and call.status not in ABOUT_THE_WORK
+            for call in stage.sandbox.calls[seen:]
+        )
+        # Whoever is excused is not asked, so it is not the last to say so.
+        excused = bench.subject.reasons.get("expired_token", {})
+        asked = [each for each in bench.subject.cases if each.operation not in excused]
+        is_last = case is asked[-1] if asked else False
         said = "no call of any operation was refused for a forgotten token: nothing is proved"
         require(bench.token_missed or not is_last, said)
 
