@@ -10,6 +10,7 @@ SAP: Final = "adapters/src/crossdock_adapters/sap/"
 SALESFORCE: Final = "adapters/src/crossdock_adapters/salesforce/"
 SPLITS: Final = ("tests/hub/test_split_lines.py",)
 WITHDRAWN: Final = ("tests/hub/test_withdrawn_cartons.py",)
+CONFIRMED: Final = ("tests/hub/test_confirmed_in_other_units.py",)
 SEVERAL: Final = ("tests/hub/test_packed_in_several.py",)
 PICKS: Final = ("tests/hub/test_pick_reports.py",)
 REPEATS: Final = (
@@ -255,6 +256,14 @@ VOID_MUTANTS: Final[list[Mutant]] = [
         what_is_short_is_packed_again=(
             "shipped - short\n",
             "shipped\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}objects/confirmed_units.py",
+        CONFIRMED,
+        a_confirm_counts_as_it_is_told=(
+            "            row.quantity.value, row.quantity.unit = plain(exact), unit\n",
+            "            pass\n",
         ),
     ),
 ]

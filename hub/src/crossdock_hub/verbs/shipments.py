@@ -10,6 +10,7 @@ from crossdock.shipment.v1 import shipment_events_pb2, shipment_pb2, shipment_se
 
 from crossdock_hub.delivery.emission import emit
 from crossdock_hub.objects import (
+    confirmed_units,
     departures,
     lifecycle,
     line_units,
@@ -87,6 +88,8 @@ def manifest_shipment(
     )
     resources.read_family(unit, record.root_id)
     message: Any = record.message
+    said = unit_rules.said_of(unit, confirmed_units.converted_items(message, request))
+    request = confirmed_units.in_packed_units(message, request, said)
     leaving = departures.next_departure(message, request)
     if leaving is None:
         return _cancel_the_rest(unit, record, request)
