@@ -75,6 +75,7 @@ FOUND = [
 ]
 
 
+NOTHING_PROVED = "no call was refused for a forgotten token: nothing is proved of it"
 OUTBOUND = [check.name for check in CHECKS.values() if check.scope is Scope.OPERATION]
 
 
@@ -100,6 +101,7 @@ async def test_an_adapter_without_faults_conforms(tmp_path: Path) -> None:
     assert report.conforms, report.as_text()
     assert {finding.check for finding in report.findings} == set(CHECKS)
     assert {finding.result for finding in report.findings} == {Result.PASSED}
+    assert "tiny conforms: " in report.as_text() and not report.left_out
 
 
 @pytest.mark.parametrize(("check", "fault", "said"), FOUND)
@@ -309,6 +311,8 @@ async def test_a_token_that_nobody_missed_proves_nothing(
     report = await checked(subject, tmp_path, "expired_token")
     said = [failure.said for failure in report.failures]
     assert any("was refused for a forgotten token: nothing is proved" in each for each in said)
+    others = [finding.said for finding in report.findings if finding.result is not Result.FAILED]
+    assert others == ["it needs none" if excused else NOTHING_PROVED]
 
 
 async def test_an_endpoint_that_never_serves_says_why_and_costs_one_wait(
@@ -343,12 +347,15 @@ def test_the_command_reports_to_people_and_programs(capsys: pytest.CaptureFixtur
     asked = ["conform", PLACE, "--check", "confirmed", "--check", "unknown_code"]
     assert command.main(asked) == 0
     text, progress = capsys.readouterr()
-    assert "tiny conforms: 3 passed, 0 failed, 0 not applicable" in text
+    some = f"tiny passes 2 of {len(CHECKS)} checks, the others were not run"
+    assert f"{some}: 3 passed, 0 failed, 0 not applicable" in text
+    assert "conforms" not in text
     assert "confirmed(book): passed" in progress
     assert command.main([*asked, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["conforms"] is True
     assert [each["result"] for each in told["findings"]] == ["passed"] * 3
+    assert {*told["checks_left_out"]} == {*CHECKS} - {"confirmed", "unknown_code"}
     assert CREDENTIAL not in text + progress + json.dumps(told)
 
 

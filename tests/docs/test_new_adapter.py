@@ -49,7 +49,9 @@ COMMANDS: list[tuple[str, Told]] = [
     (INSTALL, Told(r"^Successfully installed crossdock-adapter-pigeon-0\.1\.0$")),
     (
         "crossdock adapter conform pigeon --check confirmed --check reply_lost",
-        Told(r"^pigeon conforms: 2 passed, 0 failed, 0 not applicable$"),
+        Told(
+            r"^pigeon passes 2 of \d+ checks, the others were not run: 2 passed, 0 failed, 0 not "
+        ),
     ),
     ("python -m pytest", Told(r"=+ 2 passed in ")),
     (

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from crossdock_adapters.sdk.conformance.bench import Bench, NotGiven, Scope, check
+from crossdock_adapters.sdk.conformance.bench import Bench, Inapplicable, NotGiven, Scope, check
 from crossdock_adapters.sdk.conformance.ledger import (
     ANSWER_LATER,
     LEASE_EXPIRED,
@@ -203,17 +203,20 @@ async def expired_token(bench: Bench, case: Case) -> None:
         await stage.settle(delivery)
         require(delivery.straight, told(delivery))
         _one_effect(stage, case, delivery, before)
-        # An operation may be the first that needs a token: then there was none to forget.
-        bench.token_missed |= any(
+        missed = any(
             call.outcome != ANSWERED and call.status not in ABOUT_THE_WORK
             for call in stage.sandbox.calls[seen:]
         )
+        bench.token_missed |= missed
         # Whoever is excused is not asked, so it is not the last to say so.
         excused = bench.subject.reasons.get("expired_token", {})
         asked = [each for each in bench.subject.cases if each.operation not in excused]
         is_last = case is asked[-1] if asked else False
         said = "no call of any operation was refused for a forgotten token: nothing is proved"
         require(bench.token_missed or not is_last, said)
+        # An operation may be the first that needs a token: then there was none to forget.
+        if not missed:
+            raise Inapplicable("no call was refused for a forgotten token: nothing is proved of it")
 
 
 @check(Scope.OPERATION)

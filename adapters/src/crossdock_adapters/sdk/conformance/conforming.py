@@ -54,6 +54,7 @@ async def conform(
     bench = Bench(subject, folder, place=place or subject.name)
     wanted = set(only) or set(CHECKS)
     report = Report(subject.name, subject.adapter.manifest.title, subject.adapter.manifest.version)
+    report.left_out = [name for name in CHECKS if name not in wanted]
     with listening(bench.evidence):
         for check in sorted(CHECKS.values(), key=_turn):
             if check.name in wanted:
@@ -98,7 +99,8 @@ async def _finding(bench: Bench, check: Check, name: str, each: Any) -> Finding:
         bench.served = bench.served or check.name != NEEDS_NO_ENDPOINT
     except Inapplicable as why:
         seconds = time.monotonic() - started
-        return Finding(check.name, check.proves, name, Result.NOT_APPLICABLE, str(why), seconds)
+        said = reason or str(why)
+        return Finding(check.name, check.proves, name, Result.NOT_APPLICABLE, said, seconds)
     except (Failed, NotGiven) as failed:
         said = str(failed)
         if isinstance(failed, NotServing) and not bench.served:
