@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crossdock_adapters.legacy_file import adapter as legacy
 from crossdock_adapters.netsuite import adapter as netsuite
 from crossdock_adapters.sap import adapter as sap
 from crossdock_adapters.sdk.adapter import Adapter
-from crossdock_adapters.sdk.settings import SettingsError, check
+from crossdock_adapters.sdk.erp_documents import Rules
+from crossdock_adapters.sdk.settings import Settings, SettingsError, check
 from sap_world import approved, manifested, running, voided
 
 SECRET = "POSTING_DAYS_SECRET"
@@ -44,6 +46,16 @@ async def test_an_erp_without_a_zone_is_not_started(
         own = check(adapter.manifest.settings, {**given, name: wrong})
         with pytest.raises(SettingsError, match=f"{name} is '{wrong}', .* give one as America"):
             await connect(*own)
+
+
+def test_a_legacy_erp_is_told_which_zone_is_none() -> None:
+    """Proves that a zone which nobody knows is named with its setting and what to give, and that
+    none at all may stay unknown at an ERP whose days are left blank then."""
+    given = {"time_zone": "Mars/Base", "units": {}, "warehouses": {}}
+    with pytest.raises(SettingsError, match=r"time_zone is 'Mars/Base', .* give one as America"):
+        Rules.of(Settings(given), legacy.ADAPTER.mappings, "legacy_file")
+    unknown = Settings({**given, "time_zone": ""})
+    assert Rules.of(unknown, legacy.ADAPTER.mappings, "legacy_file").zone is None
 
 
 @pytest.mark.parametrize(

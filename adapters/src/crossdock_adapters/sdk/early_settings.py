@@ -40,9 +40,12 @@ def weight(settings: Settings, name: str) -> None:
         raise SettingsError(f"{name} is {given!r}: a weight is greater than zero")
 
 
-def zone(settings: Settings, name: str) -> None:
-    """SettingsError: a setting is no time zone that this machine knows; an empty one is none."""
+def zone(settings: Settings, name: str, *, may_be_empty: bool = False) -> None:
+    """SettingsError: a setting is no time zone that this machine knows; an empty one is none.
+    may_be_empty: it may be left unknown."""
     given = settings.text(name)
+    if not given and may_be_empty:
+        return
     if local_times.known_zone(given) is None:
         raise SettingsError(
             f"{name} is {given!r}, which is no IANA time zone: give one as America/Denver"

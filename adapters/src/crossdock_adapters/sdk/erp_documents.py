@@ -19,6 +19,7 @@ from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from crossdock_adapters.sdk import early_settings
 from crossdock_adapters.sdk.departures import packages_that_left
 from crossdock_adapters.sdk.erp_units import ErpUnits
 from crossdock_adapters.sdk.layout_files import Row
@@ -58,7 +59,9 @@ class Rules:
     @classmethod
     def of(cls, settings: Settings, mappings: Mappings, kind: str) -> Rules:
         """By the settings time_zone, units and warehouses, and sender, receiver if any; a unit
-        that the settings do not name by the rows of the kind of endpoint."""
+        that the settings do not name by the rows of the kind of endpoint. SettingsError: the zone
+        is none."""
+        early_settings.zone(settings, "time_zone", may_be_empty=True)
         zone = settings.text("time_zone")
         return cls(
             sender=str(settings.get("sender", "")),
