@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -82,6 +82,24 @@ async def test_rather_no_memory_than_a_wrong_one(
         async with Remembering(config) as second:
             assert second.bookings == []
     assert (why == "crashed") == (not caplog.records)
+
+
+async def test_what_an_earlier_version_did_not_keep_has_its_default(tmp_path: Path) -> None:
+    """Proves that books of a version which lacked a field go on with that field's default, and that
+    books which lack one without a default are left out, so that no call fails for it later."""
+    kind = registry.sandbox("sap")
+    config = SandboxConfig("sap", settings={}, state_file=tmp_path / "sap.books")
+    for lacking, goes_on in (("names_reversed", True), ("plants", False)):
+        async with kind(config) as first:
+            books: Any = first._books  # type: ignore[attr-defined]
+            books.closed_through = date(2026, 1, 31)
+            # As an earlier version's file has it: without what came since.
+            delattr(books, lacking)
+        async with kind(config) as second:
+            found: Any = second._books  # type: ignore[attr-defined]
+            assert found.names_reversed is False and "1010" in found.plants
+            assert (found.closed_through == date(2026, 1, 31)) == goes_on
+        (tmp_path / "sap.books").unlink()
 
 
 def records(account: Any) -> dict[str, datetime]:

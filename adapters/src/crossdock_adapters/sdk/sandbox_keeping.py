@@ -7,6 +7,7 @@ none, and a vendor with empty books is clearer than one that has forgotten the l
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import logging
 import os
@@ -76,7 +77,10 @@ def take_back(sandbox: Kept, name: str, file: Path) -> bool:
         return False
     file.unlink()
     try:
-        state: Any = _Reader(io.BytesIO(content), sandbox).load()
+        reader = _Reader(io.BytesIO(content), sandbox)
+        state: Any = reader.load()
+        for each in reader.memo.copy().values():
+            _complete(each)
     except Exception:
         # Another version of the sandbox wrote it: any error of any class of its may come.
         state = None
@@ -87,6 +91,23 @@ def take_back(sandbox: Kept, name: str, file: Path) -> bool:
         owner, attribute = _owner(sandbox, path)
         setattr(owner, attribute, value)
     return True
+
+
+def _complete(record: Any) -> None:
+    """Give what an earlier version kept the fields that it had not, by their defaults: without them
+    it would fail at the first call that needs one. ValueError: a field has none."""
+    if not dataclasses.is_dataclass(record) or isinstance(record, type):
+        return
+    for field in dataclasses.fields(record):
+        if hasattr(record, field.name):
+            continue
+        if field.default is not dataclasses.MISSING:
+            value = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            value = field.default_factory()
+        else:
+            raise ValueError(f"kept without {field.name}")
+        object.__setattr__(record, field.name, value)
 
 
 def _is_ours(found: os.stat_result) -> bool:
