@@ -88,9 +88,8 @@ def stored(flow: Flow) -> list[Any]:
             told("PR", "EA", "1"),
             "one PR is 1 EA, but one PR is 2 EA over CS",
         ),
-        ([], told("DZN", "PR", "12"), "one DZN is 12 PR, but one DZN is 6 PR over EA"),
     ],
-    ids=["turned", "triangle", "square", "with the table", "piece anew", "of two that are no base"],
+    ids=["turned", "triangle", "square", "with the table", "piece anew"],
 )
 def test_what_contradicts_is_refused_with_both_ways(said: list[Any], last: Any, words: str) -> None:
     """Proves that the conversion which closes a circle of another product than one is refused, with
@@ -102,6 +101,22 @@ def test_what_contradicts_is_refused_with_both_ways(said: list[Any], last: Any, 
     assert words in refusal
     assert "write those that are wrong with it in one request" in refusal
     assert len(stored(flow)) == len(said)
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        (told("DZN", "PR", "12"), "one DZN is 12 PR, but one DZN is 6 PR over EA"),
+        (told("GRM", "LBR", "0.00220462"), "one GRM is 110231/50000000 LBR"),
+    ],
+    ids=["wrong", "rounded"],
+)
+def test_what_only_the_table_contradicts_is_to_be_left_out(last: Any, words: str) -> None:
+    """Proves that who tells two standard units otherwise than the table, such as rounded, is told
+    to leave that out: there may be no way to say it exactly, and it is said already."""
+    (refusal,) = write(Flow(), last)
+    assert words in refusal
+    assert "leave it out: UN/ECE Rec 20 says it, exactly" in refusal
 
 
 def test_what_agrees_is_written() -> None:

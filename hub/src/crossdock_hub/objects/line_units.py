@@ -76,11 +76,13 @@ def line_units(
     shipments: of it. requests: of an order; None: the request itself. conversions: of
     `converted_items` and of every item.
     """
-    conversions = list(conversions)
+    by_item: dict[str, list[Any]] = defaultdict(list)
+    for each in conversions:
+        by_item[each.item_number].append(each)
     factors: dict[tuple[int, str], tuple[str, Decimal]] = {}
     for line, item, units in _mixed(asked, shipments, requests):
         try:
-            said = unit_rules.rules(conversions, item)
+            said = unit_rules.rules((*by_item[item], *by_item[""]), item)
         except NotConvertible:
             continue
         for counted in units:

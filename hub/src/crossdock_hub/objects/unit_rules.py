@@ -14,6 +14,7 @@ from typing import Any, Final
 from crossdock.errors import Refusal, Violation
 from crossdock.quantities import (
     CONVERSIONS_MAX,
+    Contradiction,
     NotConvertible,
     Origin,
     Rule,
@@ -97,11 +98,17 @@ def check_agrees(
     said = [_rule(each, origin) for each in will_be.values()]
     found = disagreement(_rule(written, origin), said)
     if found is not None:
-        words = (
-            f"does not agree with what is said beside it: {found}; correct it, or write those that "
-            "are wrong with it in one request"
-        )
+        words = f"does not agree with what is said beside it: {found}; {_remedy(found)}"
         raise invalid([Violation("unit_conversion.numerator", words, RULE)])
+
+
+def _remedy(found: Contradiction) -> str:
+    """What to do of two ways that do not agree. A rounded rate between two standard units has often
+    no other spelling at who tells it, and is not needed."""
+    by_standard = [all(s.origin is Origin.STANDARD for s in way.steps) for way in found.ways]
+    if any(by_standard):
+        return "leave it out: UN/ECE Rec 20 says it, exactly"
+    return "correct it, or write those that are wrong with it in one request"
 
 
 def _as_they_will_be(known: Mapping[str, Any], entries: Iterable[Any]) -> dict[str, Any]:
