@@ -102,6 +102,16 @@ def test_less_of_several_lots_says_what_a_person_does(other: str) -> None:
     assert str(refused.value) == (
         "line 10: 4 are packed and 3 left, and nobody says which lots or serial numbers did: find "
         "out, post the goods issue in the ERP by hand, then say so with crossdock resolve ID "
-        "--reference goods_issue=NUMBER --reason …; packed are 2 of lot L-1 in CARTON-1, "
-        f"2 of {other} in CARTON-2"
+        "--reference goods_issue=NUMBER --reason …; packed are 2 EA of lot L-1 in CARTON-1, "
+        f"2 EA of {other} in CARTON-2"
     )
+
+
+def test_cases_beside_pieces_of_a_lot_are_not_added_up() -> None:
+    """Proves that a case of no lot and two pieces of one are not taken for three pieces, although
+    three left: it is for a person."""
+    event = left_of_line_10("3", (("2", "L-1"),), (("1", ""),))
+    event.shipment.packages[1].contents[0].quantity.unit = "CS"
+    with pytest.raises(Untranslatable, match="is packed in 'CS'") as refused:
+        issue_rows(event, BOOK, "R", RULES)
+    assert "2 EA of lot L-1 in CARTON-1, 1 CS of no lot in CARTON-2" in str(refused.value)

@@ -304,7 +304,7 @@ def _details(
 ) -> list[tuple[str, shipment_pb2.PackageContent, Decimal]]:
     """What is named by lot or serial number, in which package ("": nobody says), and how much of it
     left. Untranslatable: less of the line left than was packed, and nobody says which lots or
-    pieces did."""
+    pieces did, or how much was packed."""
     named = [
         (package.number, content, Decimal(content.quantity.value))
         for package, content in contents
@@ -315,9 +315,20 @@ def _details(
     serials = [serial for _, content, _ in named for serial in content.serial_numbers]
     if len(set(serials)) != len(serials):
         raise Untranslatable(f"line {number}: a serial number is packed twice")
+    if not named:
+        return []
+    units = sorted({content.quantity.unit for _, content in contents} - {quantity.unit})
+    if units:
+        # Cases beside pieces of a lot do not add up, or only by accident.
+        raise Untranslatable(
+            f"line {number} left in {quantity.unit!r}, and what has no lot or serial number is "
+            f"packed in {', '.join(map(repr, units))}: nobody says how many of one are the other; "
+            f"post the goods issue in the ERP by hand, then {BY_HAND}; packed are "
+            f"{_listed(contents)}"
+        )
     left = Decimal(quantity.value)
     packed = sum((Decimal(content.quantity.value) for _, content in contents), Decimal(0))
-    if not named or packed == left:
+    if packed == left:
         return named
     if serials or len({content.lot for _, content in contents}) > 1 or left > packed:
         raise Untranslatable(
@@ -334,11 +345,11 @@ def _details(
 
 def _listed(contents: Sequence[tuple[shipment_pb2.Package, shipment_pb2.PackageContent]]) -> str:
     """What was packed, for people."""
-    told = [
-        f"{content.quantity.value} of {f'lot {content.lot}' if content.lot else 'no lot'} "
-        f"in {package.number}"
-        for package, content in contents[:MAX_LISTED]
-    ]
+    told = []
+    for package, content in contents[:MAX_LISTED]:
+        lot = f"lot {content.lot}" if content.lot else "no lot"
+        amount = f"{content.quantity.value} {content.quantity.unit}"
+        told.append(f"{amount} of {lot} in {package.number}")
     more = [f"and {len(contents) - MAX_LISTED} more"] if len(contents) > MAX_LISTED else []
     return ", ".join(told + more)
 
