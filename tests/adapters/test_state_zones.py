@@ -39,6 +39,7 @@ def test_freight_has_the_same_rows() -> None:
     """Proves that LTL freight reads local times by them, with nothing said by the deployment."""
     said = Settings({
         "carrier_code": "LTL", "scacs": [], "scan_time_zones": {}, "estimate_codes": [],
+        "times_of_2400": False,
     })  # fmt: skip
     assert ltl_freight.status_rules(said).zones == with_states({})
 
