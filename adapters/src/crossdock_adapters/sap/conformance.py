@@ -311,6 +311,7 @@ CONFORMANCE = Subject(
                 row("SKU-1001", Description="A bottle"),
                 row("SKU-1002", GrossWeight="12.500"),
                 row("CUST-1002", "BusinessPartner", BusinessPartnerFullName="Another name"),
+                row("SKU-1009", packs={"CV": ["12", "1"], "PAL": ["480", "1"]}),
             ],
             deliver=change,
             ready=polled,
@@ -324,11 +325,16 @@ CONFORMANCE = Subject(
                 ),
             ],
             unknown_code=UnknownCode(row("SKU-1005", BaseUnit="FTM"), "FTM", topic=Topic.UNIT),
+            unknown_codes=[
+                UnknownCode(row("SKU-1009", packs={"FTM": ["6", "1"]}), "FTM", topic=Topic.UNIT)
+            ],
             grown=row("SKU-1001", Description="A bottle", NobodyDocumentedThis="value"),
             oversize=row("SKU-1006", Description="x" * LARGE, BaseUnit="FTM"),
             bombs=[
                 row("SKU-1007", GrossWeight="1E+999999999"),
                 row("SKU-1008", GrossWeight="9" * LARGE),
+                row("SKU-1009", packs={"CV": ["1E+999999999", "1"]}),
+                row("SKU-1010", packs={"CV": ["12", "9" * LARGE]}),
             ],
         ),
     ],

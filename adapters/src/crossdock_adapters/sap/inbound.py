@@ -18,9 +18,10 @@ from crossdock.customer.v1 import customer_service_pb2
 from crossdock.errors import InvalidRequestError, NotFoundError
 from crossdock.item.v1 import item_service_pb2
 from crossdock.order.v1 import order_service_pb2
+from crossdock.unit.v1 import unit_service_pb2
 from google.protobuf.message import Message
 
-from crossdock_adapters.sap import odata, orders, translate_facts
+from crossdock_adapters.sap import odata, orders, packs, translate_facts
 from crossdock_adapters.sap.client import RecordMissing, SapClient, etag_of
 from crossdock_adapters.sap.translate import BookingRules
 from crossdock_adapters.sap.translate_facts import CUSTOMER, PRODUCT, SALES_ORDER, UnitMeaning
@@ -56,7 +57,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     # A material's number has 18 digits, or 40 in a system with long material numbers.
     PRODUCT: Kind(
         "API_PRODUCT_SRV", "A_Product", "Product", "LastChangeDateTime", (18, 40),
-        expand="to_Description",
+        expand=f"to_Description,{packs.NAVIGATION}",
     ),
     CUSTOMER: Kind(
         "API_BUSINESS_PARTNER", "A_BusinessPartner", "BusinessPartner", "LastChangeDate", (10,),
@@ -95,6 +96,8 @@ class Facts:
             entry = translate(row, etag, self.endpoint, self.unit)
             if entry is not None:
                 await self._tell_entry(entry)
+            if kind == PRODUCT:
+                await self._tell_packs(packs.packs_of(row, etag, self.endpoint, self.unit))
         except Unreadable as problem:
             raise NotTold(f"{kind} {row.get(KINDS[kind].key)}: {problem}") from problem
         except InvalidRequestError as refused:
@@ -110,6 +113,21 @@ class Facts:
         for result in results:
             if result.HasField("refusal") and not result.held_fact_id:
                 raise NotTold(result.refusal.message)
+
+    async def _tell_packs(self, found: packs.Packs) -> None:
+        """All of a product in one request, for the hub compares each with the others as the request
+        will leave them. Unreadable: of some nothing is told; those that can be are."""
+        problems = [str(each) for each in found.unread]
+        if found.entries:
+            asked = unit_service_pb2.UpsertUnitConversionsRequest(entries=found.entries)
+            results = (await self.hub.units.UpsertUnitConversions(asked)).results
+            problems += [
+                f"{entry.unit_conversion.number}: {result.refusal.message}"
+                for entry, result in zip(found.entries, results, strict=True)
+                if result.HasField("refusal") and not result.held_fact_id
+            ]
+        if problems:
+            raise Unreadable("; ".join(problems), codes=found.codes)
 
     async def _tell_block(self, row: Mapping[str, Any], etag: str) -> None:
         reference = str(row.get(self.rules.reference_property) or "")
@@ -202,6 +220,7 @@ async def _pull_kind(
     MAX_PAGES_A_ROUND. What changes meanwhile is of a further reading, which begins where this one
     began, by our clock and the overlap for SAP's. NeedsPerson: SAP sorts or filters otherwise.
     """
+    _forget_what_was_read_otherwise(cursor, name, kind)
     since = translate_facts.since(cursor, name, overlap)
     if since is not None and kind.by_day:
         # SAP dates a change in its own zone, where it may be the day before the one in UTC.
@@ -225,6 +244,17 @@ async def _pull_kind(
         cursor.pop(done, None)
     cursor[name] = begun
     await poll.advance(json.dumps(cursor, sort_keys=True))
+
+
+def _forget_what_was_read_otherwise(cursor: dict[str, str], name: str, kind: Kind) -> None:
+    """An earlier version read less along: what has not changed since would never be told of that,
+    so everything of the kind is read anew, once."""
+    expanded_at = f"{name} expand"
+    if cursor.get(expanded_at, "") == kind.expand:
+        return
+    for known in (name, f"{name} begun", f"{name} after"):
+        cursor.pop(known, None)
+    cursor[expanded_at] = kind.expand
 
 
 def _last_key(kind: Kind, rows: Sequence[Mapping[str, Any]], after: str) -> str:

@@ -2,8 +2,10 @@
 
 lock {document, user}; unlock {document}; close_period {through}; bill {delivery};
 set_stock {item, plant, quantity}; edit_delivery {delivery}; forget_sessions; unlock_user;
-change {kind, key, fields, at} of a Product or BusinessPartner; block_order {order, reason,
-credit}: a delivery block, and the status of its credit check, A where none is given.
+change {kind, key, fields, at} of a Product or BusinessPartner: of a product also packs, which are
+all its alternative units, as {"CV": ["12", "1"]}: 12 of the base unit are one case; block_order
+{order, reason, credit}: a delivery block, and the status of its credit check, A where none is
+given.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
@@ -14,6 +14,9 @@ from crossdock_adapters.sap.sandbox_odata import Fields, key_of, refusal, shown
 from crossdock_adapters.sdk.sandbox import Call, Handler, json_response
 
 PRODUCTS, PARTNERS = "API_PRODUCT_SRV", "API_BUSINESS_PARTNER"
+NAVIGATIONS: Final = ("to_Description", "to_ProductUnitsOfMeasure")
+# Of a product in the sandbox's books, what is in tables of their own.
+_BESIDE: Final = frozenset({"Description", "packs"})
 Feed = Callable[[Request, Sequence[Fields], Callable[[Fields], Fields]], Response]
 
 # Everything is as old as this until somebody changes it.
@@ -28,7 +31,7 @@ EVENT_TYPES: Final[Mapping[str, str]] = {
 def products(
     items: Iterable[str], batches: Iterable[str], serials: Iterable[str]
 ) -> dict[str, Fields]:
-    """The tenant's products by number."""
+    """The tenant's products by number. packs: numerator and denominator of alternative units."""
     by_batch, by_serial = set(batches), set(serials)
     return {
         item: {
@@ -36,7 +39,7 @@ def products(
             "WeightUnit": "KG", "CrossPlantStatus": "", "IsMarkedForDeletion": False,
             "IsBatchManagementRequired": item in by_batch,
             "SerialNumberProfile": "0001" if item in by_serial else "",
-            "Description": f"Article {item}", "LastChangeDateTime": MADE,
+            "Description": f"Article {item}", "LastChangeDateTime": MADE, "packs": {},
         }
         for item in items
     }  # fmt: skip
@@ -75,15 +78,28 @@ def etag(row: Mapping[str, Any]) -> str:
     return f"W/\"datetimeoffset'{moment:%Y-%m-%dT%H:%M:%S.%f}0Z'\""
 
 
-def shown_product(row: Mapping[str, Any], expanded: bool) -> Fields:
-    """A product, its descriptions beside it or as a link."""
+def shown_product(row: Mapping[str, Any], expanded: Collection[str]) -> Fields:
+    """A product, its descriptions and units beside it or as links."""
     key = odata.key(Product=row["Product"])
-    plain = {name: value for name, value in row.items() if name != "Description"}
+    plain = {name: value for name, value in row.items() if name not in _BESIDE}
     body = shown("A_Product", key, etag(row), plain)
     text = {"Product": row["Product"], "Language": "EN", "ProductDescription": row["Description"]}
-    link = {"__deferred": {"uri": f"A_Product{key}/to_Description"}}
-    body["to_Description"] = {"results": [text]} if expanded else link
+    for name, rows in zip(NAVIGATIONS, ([text], _units(row)), strict=True):
+        link = {"__deferred": {"uri": f"A_Product{key}/{name}"}}
+        body[name] = {"results": rows} if name in expanded else link
     return body
+
+
+def _units(row: Mapping[str, Any]) -> list[Fields]:
+    """The base unit, which each product has among its units, and the alternative ones."""
+    said = {row["BaseUnit"]: ("1", "1"), **row.get("packs", {})}
+    return [
+        {
+            "Product": row["Product"], "AlternativeUnit": unit, "QuantityNumerator": numerator,
+            "QuantityDenominator": denominator, "BaseUnit": row["BaseUnit"],
+        }
+        for unit, (numerator, denominator) in said.items()
+    ]  # fmt: skip
 
 
 def shown_partner(row: Mapping[str, Any]) -> Fields:
@@ -111,12 +127,12 @@ class MasterData:
         """Path, operation in the call log, handler."""
 
         async def query_products(request: Request, call: Call) -> Response:
-            rows = list(self._rows["Product"].values())
-            return feed(request, rows, lambda row: shown_product(row, _expands(request)))
+            rows, expanded = list(self._rows["Product"].values()), _expanded(request)
+            return feed(request, rows, lambda row: shown_product(row, expanded))
 
         async def read_product(request: Request, call: Call) -> Response:
             row = self._row("Product", request)
-            return _single(shown_product(row, _expands(request)), row)
+            return _single(shown_product(row, _expanded(request)), row)
 
         async def query_partners(request: Request, call: Call) -> Response:
             return feed(request, list(self._rows["BusinessPartner"].values()), shown_partner)
@@ -144,8 +160,13 @@ class MasterData:
         return self._rows[kind][number]
 
 
-def _expands(request: Request) -> bool:
-    return "to_Description" in request.query_params.get("$expand", "")
+def _expanded(request: Request) -> Collection[str]:
+    """The navigations that `$expand` names. VendorError: one that a product has not."""
+    names = [each for each in request.query_params.get("$expand", "").split(",") if each]
+    for name in names:
+        if name not in NAVIGATIONS:
+            raise refusal(400, "/IWBEP/CM_MGW_RT/176", f"Navigation property {name} not found")
+    return names
 
 
 def _single(body: Fields, row: Fields) -> Response:

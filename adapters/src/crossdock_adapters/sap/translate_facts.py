@@ -77,7 +77,7 @@ def item_entry(row: Row, etag: str, endpoint: str, unit: UnitMeaning) -> Message
     number = _text(row, "Product", MAX_KEY)
     item = item_pb2.Item(number=number)
     paths = ["base_unit", "status", "status_code", "lot_controlled", "serial_controlled"]
-    item.base_unit = _unit(row, "BaseUnit", unit)
+    item.base_unit = unit_of(row, "BaseUnit", unit)
     code = str(row.get("CrossPlantStatus") or "")[:MAX_CODE]
     deleted = bool(row.get("IsMarkedForDeletion"))
     item.status = item_pb2.ITEM_STATUS_INACTIVE if deleted else item_pb2.ITEM_STATUS_ACTIVE
@@ -94,7 +94,7 @@ def item_entry(row: Row, etag: str, endpoint: str, unit: UnitMeaning) -> Message
     weight = _number(row, "GrossWeight")
     if weight:
         item.weight.value = odata.decimal_text(weight)
-        item.weight.unit = _unit(row, "WeightUnit", unit)
+        item.weight.unit = unit_of(row, "WeightUnit", unit)
         paths.append("weight")
     entry = item_service_pb2.ItemEntry(item=item)
     return _complete(entry, "item", number, paths, etag, endpoint)
@@ -141,7 +141,7 @@ def block_fact(
     if block:
         fact.order.block = block
     fact.update_mask.paths.append("block")
-    fact.request_id = request_id(endpoint, f"order/{order_id}", _version(fact, etag))
+    fact.request_id = request_id(endpoint, f"order/{order_id}", version(fact, etag))
     return fact
 
 
@@ -157,13 +157,14 @@ def _complete(
     """Mask, reference and request id; the same document read alike has the same id."""
     entry.update_mask.paths.extend(paths)
     entry.references.append(types_pb2.ExternalReference(system=endpoint, type=kind, value=number))
-    entry.request_id = request_id(endpoint, f"{kind}/{number}", _version(entry, etag))
+    entry.request_id = request_id(endpoint, f"{kind}/{number}", version(entry, etag))
     result: Message = entry
     return result
 
 
-def _version(fact: Message, etag: str) -> str:
-    """A better translation of the same version is a new version too."""
+def version(fact: Message, etag: str) -> str:
+    """What of a fact's request id says its state: the document's ETag and what was made of it, for
+    a better translation of the same version is a new version too."""
     content = hashlib.sha256(fact.SerializeToString(deterministic=True)).hexdigest()
     return f"{etag} {content}"
 
@@ -175,7 +176,8 @@ def _description(row: Row) -> str:
     return next(filter(None, said), "")
 
 
-def _unit(row: Row, name: str, unit: UnitMeaning) -> str:
+def unit_of(row: Row, name: str, unit: UnitMeaning) -> str:
+    """The contract's word for a unit of SAP's. Unreadable: it is missing, or has no row."""
     code = _text(row, name, MAX_CODE)
     found = unit(code)
     if not found:
