@@ -199,4 +199,7 @@ async def _misbehave(work: Work, vendor: TinyVendor) -> Confirmed:
             raise NeedsPerson("the account is locked")
         case "sleep":
             await asyncio.sleep(120)
+        case "unhurried":
+            await vendor.http.post("/bookings", json={"key": work.reference})
+            return Confirmed()
     raise AssertionError(work.item)

@@ -16,7 +16,8 @@ from sdk_waiting import until
 
 VERSION = 7
 # Renewed each third of it, and once before the call: with the fourth renewal it would be over.
-LEASE_SECONDS = 1.2
+# A renewal may come as late as four seconds, on a machine that does much else.
+LEASE_SECONDS = 6.0
 
 
 def reading(
@@ -73,7 +74,7 @@ async def test_a_delivery_is_kept_while_rows_are_read(
     async with housed(tmp_path) as house:
         houses.append(house)
         house.hub.lease_seconds = LEASE_SECONDS
-        work = dispatch()
+        work = dispatch("misbehave", item="unhurried")
         house.queue.put(work)
         assert await house.outcome(work) == "CONFIRMED", house.completion(work)
         assert len(house.tiny.bookings) == 1
