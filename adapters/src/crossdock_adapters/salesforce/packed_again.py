@@ -9,33 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from crossdock.errors import CallError
 from crossdock.order.v1 import order_pb2
-from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
+from crossdock.shipment.v1 import shipment_pb2
 
 from crossdock_adapters.salesforce.translate import Found, Rules, quantity_of, unit_of
 from crossdock_adapters.sdk.measures import plain
-from crossdock_adapters.sdk.outcomes import Retry
+from crossdock_adapters.sdk.order_shipments import shipments_of
 from crossdock_adapters.sdk.work import Work
-
-PAGE_SHIPMENTS = 500
-# Of an order with more shipments the oldest count.
-MAX_PAGES = 20
-HUB_RETRY_SECONDS = 1.0
 
 
 async def awaited(work: Work, order: order_pb2.Order, found: Found, rules: Rules) -> str:
     """What of which lines is to be packed again, and which voided shipments had it, in words; "":
     nothing. What a person took out in Salesforce by now is not awaited.
 
-    Retry: the hub does not say. Unreadable: a row has no quantity or unit.
+    Retry and NeedsPerson as `shipments_of`. Unreadable: a row has no quantity or unit.
     """
     open_lines = _not_accounted_for(order, found, rules)
     if not open_lines:
         return ""
     voided = [
         each.number
-        for each in await _shipments(work, order.id)
+        for each in await shipments_of(work, order.id)
         if each.state == shipment_pb2.SHIPMENT_STATE_VOIDED and _lines(each) & set(open_lines)
     ]
     if not voided:
@@ -78,19 +72,3 @@ def _not_accounted_for(order: order_pb2.Order, found: Found, rules: Rules) -> Ma
 
 def _lines(shipment: shipment_pb2.Shipment) -> set[int]:
     return {content.line_number for each in shipment.packages for content in each.contents}
-
-
-async def _shipments(work: Work, order_id: str) -> list[shipment_pb2.Shipment]:
-    found: list[shipment_pb2.Shipment] = []
-    request = shipment_service_pb2.ListShipmentsRequest(page_size=PAGE_SHIPMENTS, order_id=order_id)
-    for _ in range(MAX_PAGES):
-        try:
-            page = await work.hub.shipments.ListShipments(request)
-        except CallError as error:
-            words = f"shipments of order {order_id} not read from the hub"
-            raise Retry(HUB_RETRY_SECONDS, words) from error
-        found += page.shipments
-        if not page.next_page_token:
-            break
-        request.page_token = page.next_page_token
-    return found

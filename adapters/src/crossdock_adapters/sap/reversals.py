@@ -11,8 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from crossdock.errors import CallError
-from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
+from crossdock.shipment.v1 import shipment_pb2
 
 from crossdock_adapters.sap import material_documents, translate
 from crossdock_adapters.sap.deliveries import Deliveries
@@ -25,13 +24,12 @@ from crossdock_adapters.sap.delivery import (
 )
 from crossdock_adapters.sap.material_documents import Choose, Posting
 from crossdock_adapters.sap.translate import SalesOrder
-from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reference, Retry
+from crossdock_adapters.sdk.order_shipments import shipments_of
+from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, Reference
 from crossdock_adapters.sdk.work import Work
 
 ISSUE: Final = "post_goods_issue"
 DOCUMENT: Final = "material_document"
-HUB_RETRY_SECONDS: Final = 1.0
-PAGE_SHIPMENTS: Final = 500
 NOTHING_POSTED: Final = "nothing is posted: nothing to do"
 
 
@@ -151,10 +149,10 @@ async def _taken_since(
 
 async def _known(work: Work) -> Known:
     """The event's shipment is as it was when it was voided: a goods issue that was in doubt then
-    is known by now. Retry: the hub does not answer."""
+    is known by now. Retry and NeedsPerson as `shipments_of`."""
     shipment: shipment_pb2.Shipment = work.event.shipment
     own, others = [shipment], list[shipment_pb2.Shipment]()
-    for each in await _shipments(work, shipment.order_id) if shipment.order_id else ():
+    for each in await shipments_of(work, shipment.order_id) if shipment.order_id else ():
         (own if each.id == shipment.id else others).append(each)
     return Known(
         frozenset(_numbers(work.endpoint, own, DOCUMENT, {ISSUE})),
@@ -177,18 +175,3 @@ def _numbers(
         if (each.endpoint, each.document_type) == (endpoint, type_)
         and (not operations or each.operation in operations)
     }
-
-
-async def _shipments(work: Work, order_id: str) -> list[shipment_pb2.Shipment]:
-    found: list[shipment_pb2.Shipment] = []
-    request = shipment_service_pb2.ListShipmentsRequest(page_size=PAGE_SHIPMENTS, order_id=order_id)
-    while True:
-        try:
-            page = await work.hub.shipments.ListShipments(request)
-        except CallError as error:
-            said = f"shipments of order {order_id} not read from the hub"
-            raise Retry(HUB_RETRY_SECONDS, said) from error
-        found += page.shipments
-        if not page.next_page_token:
-            return found
-        request.page_token = page.next_page_token
