@@ -74,6 +74,18 @@ async def posted(desk: Desk, shipment_id: str = FIRST) -> Confirmed:
     return done
 
 
+async def two_departures(desk: Desk) -> shipment_events_pb2.ShipmentVoided:
+    """An order whose goods left twice and are posted so, which the hub heard of: its void."""
+    await desk.do("create_sales_order", approved({}))
+    event = manifested()
+    for lines in (((10, "2"), (20, "3")), ((20, "2"),)):
+        depart(event, *lines)
+        desk.learn(event, "post_goods_issue", await desk.do("post_goods_issue", event))
+    undo = void()
+    undo.shipment.CopyFrom(event.shipment)
+    return undo
+
+
 async def reversed_(desk: Desk, shipment_id: str = FIRST) -> Confirmed:
     """A shipment's void, which the hub hears of."""
     done = await desk.do("reverse_goods_issue", void(shipment_id))
@@ -231,13 +243,7 @@ async def test_what_is_posted_after_it_was_let_go_is_not_reversed(
 async def test_every_departure_tells_its_own_reversal(tmp_path: Path) -> None:
     """Proves that a void of two departures reverses both deliveries and tells both documents."""
     async with running(tmp_path) as desk:
-        await desk.do("create_sales_order", approved({}))
-        event = manifested()
-        for lines in (((10, "2"), (20, "3")), ((20, "2"),)):
-            depart(event, *lines)
-            desk.learn(event, "post_goods_issue", await desk.do("post_goods_issue", event))
-        undo = void()
-        undo.shipment.CopyFrom(event.shipment)
+        undo = await two_departures(desk)
         done = await desk.do("reverse_goods_issue", undo)
         said = [value for kind, value in told(done) if kind == "material_document"]
         assert said == documents(desk, "602") and len(said) == 2
@@ -248,15 +254,9 @@ async def test_a_document_that_is_waited_for_holds_up_no_other_departure(tmp_pat
     """Proves that every departure's delivery is reversed at once, though the document of the first
     one's reversal does not show: goods that came back are on the books again."""
     async with running(tmp_path, document_seconds=0) as desk:
-        await desk.do("create_sales_order", approved({}))
-        event = manifested()
-        for lines in (((10, "2"), (20, "3")), ((20, "2"),)):
-            depart(event, *lines)
-            desk.learn(event, "post_goods_issue", await desk.do("post_goods_issue", event))
+        undo = await two_departures(desk)
         grow_old(desk)
         shows_after(desk, 600)
-        undo = void()
-        undo.shipment.CopyFrom(event.shipment)
         with pytest.raises(AnswerLater, match="is reversed"):
             await desk.do("reverse_goods_issue", undo)
         assert desk.calls("reverse_goods_issue") == 2
@@ -308,13 +308,7 @@ async def test_a_void_that_dies_after_any_answer_ends_as_one_that_does_not(
     while not ended:
         calls += 1
         async with running(tmp_path, document_seconds=0) as desk:
-            await desk.do("create_sales_order", approved({}))
-            event = manifested()
-            for lines in (((10, "2"), (20, "3")), ((20, "2"),)):
-                depart(event, *lines)
-                desk.learn(event, "post_goods_issue", await desk.do("post_goods_issue", event))
-            undo = void()
-            undo.shipment.CopyFrom(event.shipment)
+            undo = await two_departures(desk)
             died = die_after(desk, calls)
             with contextlib.suppress(Killed):
                 await desk.do("reverse_goods_issue", undo)
@@ -335,15 +329,9 @@ async def test_a_departure_that_lost_its_key_is_not_taken_for_reversed(tmp_path:
     """Proves that a void of two departures is for a person where somebody edited the key of one of
     their deliveries, which is posted: the other one's reversal is not told as all of it."""
     async with running(tmp_path) as desk:
-        await desk.do("create_sales_order", approved({}))
-        event = manifested()
-        for lines in (((10, "2"), (20, "3")), ((20, "2"),)):
-            depart(event, *lines)
-            desk.learn(event, "post_goods_issue", await desk.do("post_goods_issue", event))
+        undo = await two_departures(desk)
         (first, _) = desk.sandbox._books.deliveries.values()
         first.fields["DeliveryDocumentBySupplier"] = "BY HAND"
-        undo = void()
-        undo.shipment.CopyFrom(event.shipment)
         with pytest.raises(NeedsPerson, match="is posted, and no delivery of sales order"):
             await desk.do("reverse_goods_issue", undo)
         assert len(documents(desk, "602")) == 1
