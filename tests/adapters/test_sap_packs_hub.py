@@ -63,11 +63,15 @@ async def pieces(story: Story, item: str, unit: str, base: str = "EA") -> str:
         return ""
 
 
-async def until_it_is(story: Story, item: str, unit: str, expected: str) -> None:
-    async def is_so() -> bool:
-        return await pieces(story, item, unit) == expected
+async def until_it_is(
+    story: Story, item: str, unit: str, expected: str, base: str = "EA"
+) -> None:
+    """Each pack is told by a request of its own, so that one that is there says nothing of others."""
 
-    await eventually(is_so, f"one {unit} of {item} is {expected} EA", WAIT_SECONDS)
+    async def is_so() -> bool:
+        return await pieces(story, item, unit, base) == expected
+
+    await eventually(is_so, f"one {unit} of {item} is {expected} {base}", WAIT_SECONDS)
 
 
 async def conversions(story: Story, item: str) -> list[tuple[str, int]]:
@@ -136,7 +140,7 @@ async def test_a_case_is_what_sap_says(hub: RunningHub, lane: Lane, tmp_path: Pa
     ):
         await say(sandbox, item, packs={"CV": ["12", "1"], "PAL": ["480", "1"]})
         await until_it_is(story, item, "CS", "12")
-        assert await pieces(story, item, "PF", "CS") == "40"
+        await until_it_is(story, item, "PF", "40", "CS")
         order_id, request = await of_two_cases(story, item)
         await leave(story, request, item, "12")
         assert await state(story, order_id) == "ORDER_STATE_PARTIALLY_SHIPPED"
@@ -147,7 +151,7 @@ async def test_a_case_is_what_sap_says(hub: RunningHub, lane: Lane, tmp_path: Pa
         assert await conversions(story, item) == told
         await say(sandbox, item, packs={"CV": ["10", "1"], "PAL": ["400", "1"]})
         await until_it_is(story, item, "CS", "10")
-        assert await pieces(story, item, "PF", "CS") == "40"
+        await until_it_is(story, item, "PF", "40", "CS")
 
 
 async def test_a_pack_of_an_unknown_unit_waits_for_its_row(
@@ -198,7 +202,7 @@ async def test_a_pack_that_contradicts_is_for_a_person(
             return any(f"{item}:PR:DZN" in each and "1/7 DZN" in each for each in reasons)
 
         await eventually(is_seen, "the refused pack", WAIT_SECONDS)
-        assert await pieces(story, item, "CS", "DZN") == "2"
+        await until_it_is(story, item, "CS", "2", "DZN")
         assert [number for number, _ in await conversions(story, item)] == [f"{item}:CS:DZN"]
         await say(sandbox, item, packs={"CV": ["2", "1"], "PAA": ["1", "6"]})
 
