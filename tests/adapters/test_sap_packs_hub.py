@@ -63,10 +63,8 @@ async def pieces(story: Story, item: str, unit: str, base: str = "EA") -> str:
         return ""
 
 
-async def until_it_is(
-    story: Story, item: str, unit: str, expected: str, base: str = "EA"
-) -> None:
-    """Each pack is told by a request of its own, so that one that is there says nothing of others."""
+async def until_it_is(story: Story, item: str, unit: str, expected: str, base: str = "EA") -> None:
+    """Each pack is told by a request of its own: one that is there says nothing of the others."""
 
     async def is_so() -> bool:
         return await pieces(story, item, unit, base) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -14,9 +15,10 @@ import typer
 
 from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError, explained
 from crossdock.cli.sandbox_control import SandboxControl
+from crossdock.cli.tls_mismatch import what_to_change
 from crossdock.cli.workplace import DATA_VARIABLE, Running, Workplace, default_directory
 from crossdock.client import HubClient, Tls
-from crossdock.errors import CallError
+from crossdock.errors import CallError, UnreachableError
 
 ADDRESS_VARIABLE: Final = "CROSSDOCK_ADDRESS"
 TOKEN_VARIABLE: Final = "CROSSDOCK_TOKEN_FILE"
@@ -101,7 +103,11 @@ async def open_hub(place: Place, endpoint: str = "operator") -> AsyncIterator[Hu
         async with client as hub:
             yield hub
     except CallError as error:
-        raise explained(error, place.address) from None
+        to_reach_it = ""
+        if isinstance(error, UnreachableError):
+            asked = (place.address, place.tls, CA_VARIABLE)
+            to_reach_it = await asyncio.to_thread(what_to_change, *asked)
+        raise explained(error, place.address, to_reach_it) from None
 
 
 def confirm(place: Place, what: str, yes: bool) -> None:

@@ -56,14 +56,15 @@ class CommandError(CrossdockError):
         self.exit_code = exit_code
 
 
-def explained(error: CallError, address: str) -> CommandError:
-    """A failed call in the words of the command line."""
+def explained(error: CallError, address: str, to_reach_it: str = "") -> CommandError:
+    """A failed call in the words of the command line. to_reach_it: what is known to keep a hub that
+    does not answer from doing so, as something to do."""
     why = error.refusal.message
     if isinstance(error, UnreachableError):
         return CommandError(
             f"the hub at {address} does not answer",
             why,
-            "crossdock doctor; or start one: crossdock dev",
+            to_reach_it or "crossdock doctor; or start one: crossdock dev",
         )
     if isinstance(error, DeadlineError):
         return CommandError(f"the hub at {address} did not answer in time", why, "crossdock doctor")
