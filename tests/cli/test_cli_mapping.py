@@ -118,6 +118,35 @@ def test_a_code_is_found_mapped_and_back_filled(
     assert "no meaning" in back
 
 
+def test_what_is_set_is_what_was_shown(
+    hub: RunningHub, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that set and reset show the row that is there before they ask, and that a word which
+    another operator said while the first one read the question is not overwritten."""
+    kind = unique("kind").lower().replace("-", "_")
+    row = (kind, "STATUS", "QZ", "--type", "I")
+    done = command("set", *row, "--means", "IN_TRANSIT", *REASON)
+    assert f"now: {kind} STATUS I QZ: no row" in done.stderr
+    done = command("set", *row, "--means", "DELIVERED", *REASON, "--json")
+    assert f"now: {kind} STATUS I QZ: IN_TRANSIT" in done.stderr
+    assert "revision 1, said by operator" in done.stderr
+    assert json.loads(done.stdout)["meaning"]["canonical"] == "DELIVERED"
+
+    def while_reading(*_: object) -> None:
+        monkeypatch.undo()
+        other = Command(hub, monkeypatch)
+        other("set", *row, "--means", "OUT_FOR_DELIVERY", "--reason", "another one", "--yes")
+
+    for late in (("set", *row, "--means", "DELIVERED"), ("reset", *row)):
+        monkeypatch.setattr("crossdock.cli.mapping.confirm", while_reading)
+        done = command(*late, *REASON, code=1)
+        said = str(done.exception)
+        assert "OUT_FOR_DELIVERY, said by operator" in said and "'another one'" in said
+        assert "type the same again if you still mean it" in said
+    done = command("reset", *row, *REASON)
+    assert "OUT_FOR_DELIVERY" in done.stderr and "no meaning" in done.stdout
+
+
 def test_all_rows_of_an_adapter_are_listed(hub: RunningHub, lane: Lane, command: Command) -> None:
     """Proves that the pages of a list hold each row of an adapter's file once, with its source."""
     kind = unique("kind").lower().replace("-", "_")

@@ -54,12 +54,14 @@ def unknown_reference(field: str, kind: str, value: str) -> Refusal:
     )
 
 
-def stale(kind: str, expected: int, actual: int) -> Refused:
-    """The object changed since the caller read it."""
+def stale(kind: str, expected: int, actual: int, present: str = "") -> Refused:
+    """The object changed since the caller read it. present: what is there now, where that is
+    short enough to say."""
+    now = f": {present}" if present else ""
     return Refused(
         Refusal(
             "STALE_REVISION",
-            f"expected_revision {expected} is not the {kind}'s revision {actual}; "
+            f"expected_revision {expected} is not the {kind}'s revision {actual}{now}; "
             "read it again and decide again",
             {"expected": str(expected), "actual": str(actual)},
         )

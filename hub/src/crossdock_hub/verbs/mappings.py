@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC
 from typing import Any
 
 from crossdock.errors import Violation
@@ -27,10 +28,10 @@ from crossdock_hub.objects.resources import stamp
 from crossdock_hub.objects.unsent_words import sendable
 from crossdock_hub.reading.mapping_messages import row_message
 from crossdock_hub.records import MappingRecord, OperatorWordRecord
-from crossdock_hub.refusals import invalid, not_found, transition
+from crossdock_hub.refusals import invalid, not_found, stale, transition
 from crossdock_hub.unit import Refused, Unit
 from crossdock_hub.verbs.endpoints import known_endpoint, own_endpoint
-from crossdock_hub.verbs.registering import decides
+from crossdock_hub.verbs.registering import decides, expected
 
 SERVICE = "mapping.v1.MappingService"
 MAPPED, NOTHING = "MAPPED", "UNMAPPED"
@@ -127,7 +128,22 @@ def _record(unit: Unit, request: Any) -> MappingRecord:
     found: MappingRecord | None = unit.get(
         ("mapping_row", row_id(request.endpoint_kind, topic, code))
     )
-    return _new(request.endpoint_kind, topic, code) if found is None else found
+    record = _new(request.endpoint_kind, topic, code) if found is None else found
+    wanted = expected(request)
+    if wanted is not None and wanted != record.revision:
+        raise stale("mapping", wanted, record.revision, _standing(record))
+    return record
+
+
+def _standing(record: MappingRecord) -> str:
+    """What a code means now and who said so, for the one who had not read that."""
+    if record.deployment:
+        said = mapping_pb2.DeploymentMapping.FromString(record.deployment)
+        when = said.set_time.ToDatetime(tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        return f"{_said(record)}, said by {said.operator} on {when}, {said.reason!r}"
+    if record.shipped:
+        return f"{_said(record)} by the adapter's default of version {record.shipped_version}"
+    return _said(record)
 
 
 def _new(kind: str, topic: str, code: Code) -> MappingRecord:

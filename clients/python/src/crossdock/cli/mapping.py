@@ -16,6 +16,7 @@ from crossdock.cli.output import age, cell, message_json, print_json, print_tabl
 from crossdock.cli.pages import PageToken, print_page, say_more
 from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
 from crossdock.endpoint.v1 import endpoint_service_pb2
+from crossdock.errors import NotFoundError
 from crossdock.mapping.v1 import mapping_pb2, mapping_service_pb2
 from crossdock.types.v1 import types_pb2
 
@@ -118,7 +119,10 @@ def set_(
     yes: Yes = False,
     data: Data = None,
 ) -> None:
-    """Say what a code means here; what waits for it goes on by itself."""
+    """Say what a code means here; what waits for it goes on by itself.
+
+    Shows the row that is there first, and is refused when another one changes it meanwhile.
+    """
     place = find_place(data)
     request = mapping_service_pb2.SetMappingRequest(
         request_id=str(uuid.uuid4()),
@@ -132,6 +136,7 @@ def set_(
         ),
         reason=reason,
     )
+    request.expected_revision = _show_present(place, request)
     confirm(place, f"say what {kind} {topic} {code} means", yes)
     row, warnings = asyncio.run(_set(place, request))
     _print_row(row, as_json)
@@ -159,6 +164,7 @@ def reset(
         native=_native(type_, code),
         reason=reason,
     )
+    request.expected_revision = _show_present(place, request)
     confirm(place, f"take back what {kind} {topic} {code} means", yes)
     _print_row(asyncio.run(_call(place, "ResetMapping", request)).row, as_json)
 
@@ -224,6 +230,30 @@ def backfill(
 async def _call(place: Place, method: str, request: Any) -> Any:
     async with open_hub(place) as hub:
         return await getattr(hub.mappings, method)(request)
+
+
+def _show_present(place: Place, request: Any) -> int:
+    """Say on standard error what the code means so far; the revision of that, 0 for no row."""
+    asked = mapping_service_pb2.GetMappingRequest(
+        endpoint_kind=request.endpoint_kind, topic=request.topic, native=request.native
+    )
+    row = asyncio.run(_found(place, asked))
+    if row is not None:
+        _show(row, "now: ", err=True)
+        return row.revision
+    code = _written(request.native)
+    typer.echo(f"now: {request.endpoint_kind} {_name(request.topic)} {code}: no row", err=True)
+    return 0
+
+
+async def _found(
+    place: Place, request: mapping_service_pb2.GetMappingRequest
+) -> mapping_pb2.MappingRow | None:
+    async with open_hub(place) as hub:
+        try:
+            return (await hub.mappings.GetMapping(request)).row
+        except NotFoundError:
+            return None
 
 
 async def _covered(
@@ -395,16 +425,22 @@ def _print_row(row: mapping_pb2.MappingRow, as_json: bool) -> None:
         _show(row)
 
 
-def _show(row: mapping_pb2.MappingRow) -> None:
-    code = " ".join(part for part in (row.native.type, row.native.code) if part)
+def _show(row: mapping_pb2.MappingRow, opening: str = "", err: bool = False) -> None:
     meaning = row.meaning.canonical or "no meaning"
     parts = (meaning, row.meaning.exception_reason, "preferred" if row.meaning.preferred else "")
     said = " ".join(part for part in parts if part)
-    typer.echo(f"{row.endpoint_kind} {_name(row.topic)} {code}: {said}")
-    typer.echo(f"  revision {row.revision}, said by {_said_by(row)}: {cell(_source(row))}")
+    code = _written(row.native)
+    typer.echo(f"{opening}{row.endpoint_kind} {_name(row.topic)} {code}: {said}", err=err)
+    said_by = f"revision {row.revision}, said by {_said_by(row)}: {cell(_source(row))}"
+    typer.echo(f"  {said_by}", err=err)
     if row.origin == mapping_pb2.MAPPING_ORIGIN_DEPLOYMENT and row.HasField("default_mapping"):
         default = row.default_mapping
-        typer.echo(f"  the default would be {default.meaning.canonical} ({default.source})")
+        meant = f"{default.meaning.canonical} ({default.source})"
+        typer.echo(f"  the default would be {meant}", err=err)
+
+
+def _written(code: types_pb2.NativeCode) -> str:
+    return " ".join(part for part in (code.type, code.code) if part)
 
 
 def _show_unmapped(answer: mapping_service_pb2.GetMappingCoverageResponse) -> None:

@@ -105,6 +105,8 @@ def _next_step(error: CallError) -> str:
     """What to type after a refusal, where that is known."""
     if error.reason == "STATE_TRANSITION":
         return after_transition(error.refusal.metadata)
+    if error.reason == "STALE_REVISION":
+        return "type the same again if you still mean it: it goes by what is there now"
     if error.reason == "REFERENCE_TAKEN":
         value = shlex.quote(error.refusal.metadata.get("value", "NUMBER"))
         return f"see what has this number: crossdock trace {value}"

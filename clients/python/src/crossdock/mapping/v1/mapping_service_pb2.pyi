@@ -101,6 +101,7 @@ class SetMappingRequest(_message.Message):
     NATIVE_FIELD_NUMBER: _builtins.int
     MEANING_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Any UUID; repeated with the same content it gets the first answer again."""
     endpoint_kind: _builtins.str
@@ -109,6 +110,10 @@ class SetMappingRequest(_message.Message):
     """What the code speaks about."""
     reason: _builtins.str
     """Why."""
+    expected_revision: _builtins.int
+    """The revision of the row that the caller read, 0 when it found none; a mismatch is ABORTED.
+    Unset: no check.
+    """
     @_builtins.property
     def native(self) -> _types_pb2.NativeCode:
         """The code."""
@@ -126,12 +131,15 @@ class SetMappingRequest(_message.Message):
         native: _types_pb2.NativeCode | None = ...,
         meaning: _mapping_pb2.Meaning | None = ...,
         reason: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["meaning", b"meaning", "native", b"native"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "meaning", b"meaning", "native", b"native"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint_kind", b"endpoint_kind", "meaning", b"meaning", "native", b"native", "reason", b"reason", "request_id", b"request_id", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "endpoint_kind", b"endpoint_kind", "expected_revision", b"expected_revision", "meaning", b"meaning", "native", b"native", "reason", b"reason", "request_id", b"request_id", "topic", b"topic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
 
 Global___SetMappingRequest: _TypeAlias = SetMappingRequest  # noqa: Y015
 
@@ -170,6 +178,7 @@ class ResetMappingRequest(_message.Message):
     TOPIC_FIELD_NUMBER: _builtins.int
     NATIVE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Any UUID; repeated with the same content it gets the first answer again."""
     endpoint_kind: _builtins.str
@@ -178,6 +187,10 @@ class ResetMappingRequest(_message.Message):
     """What the code speaks about."""
     reason: _builtins.str
     """Why."""
+    expected_revision: _builtins.int
+    """The revision of the row that the caller read, 0 when it found none; a mismatch is ABORTED.
+    Unset: no check.
+    """
     @_builtins.property
     def native(self) -> _types_pb2.NativeCode:
         """The code."""
@@ -190,12 +203,15 @@ class ResetMappingRequest(_message.Message):
         topic: _mapping_pb2.MappingTopic.ValueType = ...,
         native: _types_pb2.NativeCode | None = ...,
         reason: _builtins.str = ...,
+        expected_revision: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["native", b"native"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "expected_revision", b"expected_revision", "native", b"native"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint_kind", b"endpoint_kind", "native", b"native", "reason", b"reason", "request_id", b"request_id", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision", "endpoint_kind", b"endpoint_kind", "expected_revision", b"expected_revision", "native", b"native", "reason", b"reason", "request_id", b"request_id", "topic", b"topic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_revision: _TypeAlias = _typing.Literal["expected_revision"]  # noqa: Y015
+    _WhichOneofArgType__expected_revision: _TypeAlias = _typing.Literal["_expected_revision", b"_expected_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_revision) -> _WhichOneofReturnType__expected_revision | None: ...
 
 Global___ResetMappingRequest: _TypeAlias = ResetMappingRequest  # noqa: Y015
 
