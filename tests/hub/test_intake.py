@@ -42,7 +42,7 @@ async def test_a_bad_request_takes_no_neighbour_with_it() -> None:
     batch += [command(raw) for raw in bad.values()]
     batch.append(command(good[1].SerializeToString()))
     ready, refused = Intake(CONTRACT, Limits()).read(batch)
-    assert [c.request.request_id for c in ready] == [r.request_id for r in good]
+    assert [c.request_id for c in ready] == [r.request_id for r in good]
     assert [c.digest for c in ready] == [digest(r) for r in good]
     assert all(("request", c.request_id) in c.keys and c.unread is None for c in ready)
     assert {no.refusal.reason for _, no in refused} == set(bad)
@@ -72,10 +72,12 @@ async def test_what_was_read_is_not_read_again() -> None:
     """Proves that a batch which is tried again command by command keeps what it read."""
     intake = Intake(CONTRACT, Limits())
     one = command(create_order(order("bu-01")).SerializeToString())
+    assert one.unread is not None
+    what = one.unread
     ready, _ = intake.read([one])
-    request = one.request
+    request = what.request
     again, refused = intake.read(ready)
     assert again == [one]
-    assert one.request is request
+    assert what.request is request
     assert refused == []
     assert uuid.UUID(one.request_id)

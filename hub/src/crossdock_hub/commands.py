@@ -21,20 +21,25 @@ Decision = Callable[[Unit], Any]
 ORDER_OWNER: Final = "OMS"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Unread:
-    """A request as it came; its batch reads it."""
+    """A request as it came; its batch reads it. request: what it says; None until then.
+
+    Its command's decision reads it here: one that held its own command would be a circle, which
+    waits for the collector with all that hangs on it.
+    """
 
     method: Method
     raw: bytes
+    request: Any = None
 
 
 @dataclass(slots=True, eq=False)
 class Command:
     """One decision to make and its answer.
 
-    unread: a request whose batch sets `request`, `request_id`, `digest` and `keys`; None where they
-    are known. request_id, digest: of a request that is answered once; "" for those fenced by
+    unread: a request whose batch sets `request_id`, `digest` and `keys`; None where they are known.
+    request_id, digest: of a request that is answered once; "" for those fenced by
     tokens. encoded: the answer is the response's bytes, not the response. on_hold: answers a fact
     that does not fit yet, after keeping it; None for commands. weight: how much of a batch it
     takes. leads: only the hub that leads the database decides it. keys: what it will most
@@ -46,7 +51,6 @@ class Command:
     decide: Decision
     answer: asyncio.Future[Any]
     unread: Unread | None = None
-    request: Any = None
     request_id: str = ""
     digest: bytes = b""
     response_type: type[Any] | None = None

@@ -108,19 +108,19 @@ class Intake:
         gone = {id(command) for command, _ in refused}
         return [command for command in batch if id(command) not in gone], refused
 
-    def _decode_one(self, command: Command, what: Unread) -> None:
-        command.request = self.decode(what.method.request_type, what.raw)
+    def _decode_one(self, _command: Command, what: Unread) -> None:
+        what.request = self.decode(what.method.request_type, what.raw)
 
-    def _check_one(self, command: Command, what: Unread) -> None:
-        self.check(what.method.request_type, what.raw, command.request)
+    def _check_one(self, _command: Command, what: Unread) -> None:
+        self.check(what.method.request_type, what.raw, what.request)
 
-    def _digest_one(self, command: Command, _what: Unread) -> None:
-        command.request_id = command.request.request_id
-        command.digest = digest(command.request)
+    def _digest_one(self, command: Command, what: Unread) -> None:
+        command.request_id = what.request.request_id
+        command.digest = digest(what.request)
 
     def _hint_one(self, command: Command, what: Unread) -> None:
         field, role = what.method.resource_field, command.caller.role
-        command.keys = hinted_keys(self._contract, field, command.request, role)
+        command.keys = hinted_keys(self._contract, field, what.request, role)
         # Read once: a batch that is tried again command by command finds it done.
         command.unread = None
 

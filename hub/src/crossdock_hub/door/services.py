@@ -151,12 +151,13 @@ class Services:
         async def handle(raw: bytes, context: Any) -> bytes:
             try:
                 caller = self._door.admit(method, context)
+                what = Unread(method, raw)
                 command = Command(
                     name,
                     caller,
-                    lambda unit: decide(unit, command.request),
+                    lambda unit: decide(unit, what.request),
                     asyncio.get_running_loop().create_future(),
-                    unread=Unread(method, raw),
+                    unread=what,
                     response_type=response_type,
                     encoded=True,
                     traceparent=current_traceparent(),
@@ -164,7 +165,7 @@ class Services:
                 )
                 if method.fact:
                     command.on_hold = lambda unit, why: _hold(
-                        unit, why, name, command.request, response_type
+                        unit, why, name, what.request, response_type
                     )
                 encoded: bytes = await self._committer.submit(command)
                 if registers:

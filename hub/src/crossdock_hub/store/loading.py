@@ -147,10 +147,6 @@ _REPLAY_ITEMS = Query(
 )
 
 
-# A query, and what takes the keys that it was asked for and the rows that it found.
-Way = tuple[Query, Callable[[list[Any], list[Row]], None]]
-
-
 class Loader:
     """Fills a view with the records of keys, within one transaction."""
 
@@ -175,45 +171,7 @@ class Loader:
         )
         self._contract = contract
         self._view = view
-        self._ways = self._ways_to_read(parcel_scans_max)
-
-    def _ways_to_read(self, parcel_scans_max: int) -> dict[str, Way]:
-        """Kind of key -> its query, and what the rows of some keys mean."""
-        return {
-            "object": (_OBJECTS, self._objects),
-            "number": (_NUMBERS, self._numbers),
-            "children": (_CHILDREN, self._children),
-            "conversions": (CONVERSIONS, self._conversions),
-            "reference": (_REFERENCES, self._references),
-            "request": (_REQUESTS, self._requests),
-            "flow": (_FLOWS, self._flows),
-            "delivery": (_DELIVERIES, self._deliveries),
-            "subject": (_SUBJECTS, self._subjects),
-            "attempt": (_ATTEMPTS, self._attempts),
-            "attempts": (_ATTEMPT_LOGS, self._attempt_logs),
-            "parcel": (_PARCELS, self._parcels),
-            "scan": (_SCANS, self._scans),
-            "scans_of": (_newest_scans(parcel_scans_max), self._scans_of),
-            "endpoint": (_ENDPOINTS, self._endpoints),
-            "cursor": (_CURSORS, self._cursors),
-            "held": (_HELD, self._held),
-            "held_fact": (_HELD_FACTS, self._held_facts),
-            "held_payload": (_PAYLOADS, self._payloads),
-            "mapping": (_MAPPINGS, self._mappings),
-            "mapping_row": (_MAPPINGS, self._mapping_rows),
-            "mapping_kind": (_MAPPING_KINDS, self._mapping_kinds),
-            "mapping_ids": (_MAPPING_IDS, self._mapping_ids),
-            "mapping_version": (_MAPPING_VERSIONS, self._mapping_versions),
-            "mapping_words": (_MAPPING_WORDS, self._mapping_words),
-            "replay": (_REPLAYS, self._replays),
-            "replays_in": (_REPLAYS_IN, self._replays_in),
-            "replay_item": (_REPLAY_ITEMS, self._replay_items),
-            "event": (_EVENTS, self._events),
-            "difference": (_DIFFERENCES, self._differences),
-            "archived": (_ARCHIVED, self._archived),
-            "dead_letter_group": (_GROUPS, self._dead_letter_groups),
-            "dead_letters_of": (_LETTERS, self._dead_letters),
-        }
+        self._ways = _ways_to_read(parcel_scans_max)
 
     async def load(self, keys: Iterable[Key]) -> None:
         """Read every key that the view does not know; what is not there is known as None.
@@ -237,7 +195,7 @@ class Loader:
             [(kind, self._ways[kind][0], wanted, _asked(kind, wanted)) for kind, wanted in parts]
         )
         for (kind, wanted), rows_of_part in zip(parts, found, strict=True):
-            self._ways[kind][1](wanted, rows_of_part)
+            self._ways[kind][1](self, wanted, rows_of_part)
 
     def _add_object(self, row: Row) -> None:
         if self._view.read_or_none(("object", row["kind"], row["id"])) is None:
@@ -475,3 +433,51 @@ class Loader:
 def _asked(kind: str, wanted: list[Any]) -> list[Any]:
     """What the query of a kind asks by: an object's id says its kind."""
     return [object_id for _, object_id in wanted] if kind == "object" else wanted
+
+
+# A query, and what takes the keys that it was asked for and the rows that it found.
+Way = tuple[Query, Callable[[Loader, list[Any], list[Row]], None]]
+
+
+@cache
+def _ways_to_read(parcel_scans_max: int) -> dict[str, Way]:
+    """Kind of key -> its query, and what the rows of some keys mean.
+
+    For all loaders: one that kept methods bound to itself would be a circle, so that whatever a
+    batch has read and written waited for the collector.
+    """
+    return {
+        "object": (_OBJECTS, Loader._objects),
+        "number": (_NUMBERS, Loader._numbers),
+        "children": (_CHILDREN, Loader._children),
+        "conversions": (CONVERSIONS, Loader._conversions),
+        "reference": (_REFERENCES, Loader._references),
+        "request": (_REQUESTS, Loader._requests),
+        "flow": (_FLOWS, Loader._flows),
+        "delivery": (_DELIVERIES, Loader._deliveries),
+        "subject": (_SUBJECTS, Loader._subjects),
+        "attempt": (_ATTEMPTS, Loader._attempts),
+        "attempts": (_ATTEMPT_LOGS, Loader._attempt_logs),
+        "parcel": (_PARCELS, Loader._parcels),
+        "scan": (_SCANS, Loader._scans),
+        "scans_of": (_newest_scans(parcel_scans_max), Loader._scans_of),
+        "endpoint": (_ENDPOINTS, Loader._endpoints),
+        "cursor": (_CURSORS, Loader._cursors),
+        "held": (_HELD, Loader._held),
+        "held_fact": (_HELD_FACTS, Loader._held_facts),
+        "held_payload": (_PAYLOADS, Loader._payloads),
+        "mapping": (_MAPPINGS, Loader._mappings),
+        "mapping_row": (_MAPPINGS, Loader._mapping_rows),
+        "mapping_kind": (_MAPPING_KINDS, Loader._mapping_kinds),
+        "mapping_ids": (_MAPPING_IDS, Loader._mapping_ids),
+        "mapping_version": (_MAPPING_VERSIONS, Loader._mapping_versions),
+        "mapping_words": (_MAPPING_WORDS, Loader._mapping_words),
+        "replay": (_REPLAYS, Loader._replays),
+        "replays_in": (_REPLAYS_IN, Loader._replays_in),
+        "replay_item": (_REPLAY_ITEMS, Loader._replay_items),
+        "event": (_EVENTS, Loader._events),
+        "difference": (_DIFFERENCES, Loader._differences),
+        "archived": (_ARCHIVED, Loader._archived),
+        "dead_letter_group": (_GROUPS, Loader._dead_letter_groups),
+        "dead_letters_of": (_LETTERS, Loader._dead_letters),
+    }
