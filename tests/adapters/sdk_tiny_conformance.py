@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import hashlib
 import hmac
 import logging
@@ -29,6 +30,7 @@ from crossdock_adapters.sdk.adapter import Adapter, same_secret
 from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
 from crossdock_adapters.sdk.conformance.subject import Case, Subject, UnknownCode, WayIn
 from crossdock_adapters.sdk.http import VendorHttp
+from crossdock_adapters.sdk.hub_link import MAX_HELD_BYTES
 from crossdock_adapters.sdk.manifest import parse
 from crossdock_adapters.sdk.outcomes import (
     Confirmed,
@@ -84,6 +86,8 @@ FAULTS = {
     "swallows": "drops what it cannot read",
     "slow_reader": "takes its time with nested payloads",
     "greedy_reader": "takes much memory for nested payloads",
+    "inflates": "inflates whatever says that it is gzip",
+    "hoards": "takes much memory for what is large",
     "open_door": "believes everybody",
     "any_credential": "believes everybody who shows any credential",
     "any_signature": "does not look what the signature is of",
@@ -322,6 +326,10 @@ def _webhook(adapter: Adapter, fault: str) -> None:
             await asyncio.sleep(0.4)
         if fault == "greedy_reader" and nested:
             hook.body.center(GREEDY_BYTES)
+        if fault == "hoards" and len(hook.body) > MAX_HELD_BYTES:
+            hook.body.center(GREEDY_BYTES)
+        if fault == "inflates" and hook.headers.get("content-encoding") == "gzip":
+            gzip.decompress(hook.body)
         try:
             body = vendor_json.loads(hook.body)
             event = translated(body, fault)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from crossdock_adapters.sdk.conformance import payloads
 from crossdock_adapters.sdk.sandbox import (
     Call,
     Command,
@@ -41,6 +42,7 @@ class TinySandbox(Sandbox):
             VendorRoute("POST", "/drafts/{id}/confirm", self.confirm, "confirm", effect=True),
             VendorRoute("POST", "/token", self.token, "token"),
             VendorRoute("GET", "/large", self.large, "large"),
+            VendorRoute("GET", "/inflating", self.inflating, "inflating"),
         ]
 
     def books(self) -> dict[str, Any]:
@@ -104,6 +106,10 @@ class TinySandbox(Sandbox):
 
     async def large(self, request: Request, call: Call) -> Response:
         return Response(b"x" * int(request.query_params["bytes"]))
+
+    async def inflating(self, request: Request, call: Call) -> Response:
+        packed = payloads.inflating(int(request.query_params["mib"]))
+        return Response(packed, headers={"Content-Encoding": payloads.GZIP})
 
     async def notify(self, arguments: dict[str, Any]) -> dict[str, Any]:
         for number in range(int(arguments["count"])):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +60,9 @@ FOUND = [
     ("malformed", "no_place", "does not say where"),
     ("malformed", "swallows", "nobody refused or held"),
     ("oversize", "swallows", "was dropped"),
+    ("oversize", "hoards", "MiB, the limit is 48 MiB"),
     ("bomb", "swallows", "was dropped"),
+    ("bomb", "inflates", "MiB, the limit is 128 MiB"),
     ("bomb", "slow_reader", "took "),
     ("bomb", "greedy_reader", "MiB"),
     ("unproven_sender", "open_door", "a stranger was answered 204"),
@@ -112,10 +115,10 @@ async def test_each_check_finds_its_fault(
     if check == "oversize":
         # The SDK refuses these before an adapter sees them; here one has to deal with them.
         monkeypatch.setattr(inbound, "MAX_WEBHOOK_BYTES", 1 << 24)
-    if fault == "greedy_reader":
+    if fault in ("greedy_reader", "hoards"):
         # What was taken and given back before must not hide it.
         b"".center(4 * GREEDY_BYTES)
-        monkeypatch.setattr(checks_inbound, "BOMB_BYTES", GREEDY_BYTES // 2)
+        monkeypatch.setattr(checks_inbound, "GROWTH_MIB", GREEDY_BYTES // 2 // 1024 // 1024)
     if fault == "slow_reader":
         monkeypatch.setattr(checks_inbound, "BOMB_SECONDS", 0.3)
     place = "sdk_tiny_conformance:DIES" if fault == "dies" else PLACE
@@ -216,6 +219,18 @@ def test_the_guide_has_every_check_and_what_it_proves() -> None:
     assert guide.count(" | way in | ") + guide.count(" | operation | ") + guide.count(
         " | endpoint | "
     ) == len(CHECKS)
+
+
+async def test_what_a_payload_took_is_told(tmp_path: Path) -> None:
+    """Proves that people and programs are told how much memory the worst payload took, beside what
+    it may take, also where the check passes."""
+    report = await checked(tiny(), tmp_path, "bomb", "oversize")
+    figure = re.compile(rf"^\d+ MiB more memory at most, of {checks_inbound.GROWTH_MIB}$")
+    told = report.as_json()["findings"]
+    assert [each["result"] for each in told] == ["passed"] * 2
+    for each in told:
+        assert figure.match(each["measured"]), each
+        assert f"/scan: passed ({each['measured']})" in report.as_text()
 
 
 async def test_what_does_not_apply_is_told_with_its_reason(tmp_path: Path) -> None:

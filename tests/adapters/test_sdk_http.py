@@ -14,7 +14,10 @@ import aiohttp
 import pytest
 from crossdock_adapters.sdk import exchange, lease_clock, vendor_json
 from crossdock_adapters.sdk.auth import Token, TokenCache, client_assertion
+from crossdock_adapters.sdk.conformance.memory import forget_the_peak, peak_bytes
+from crossdock_adapters.sdk.conformance.payloads import inflating
 from crossdock_adapters.sdk.http import (
+    MAX_ANSWER_BYTES,
     MAX_RETRY_AFTER_SECONDS,
     MIN_LEASE_LEFT_SECONDS,
     Answer,
@@ -29,6 +32,7 @@ from hypothesis import strategies as st
 from sdk_tiny_sandbox import TinySandbox
 from sdk_waiting import until
 
+INFLATED_MIB = 256
 TEN = "Wed, 25 Nov 2026 10:00:00 GMT"
 
 
@@ -165,6 +169,19 @@ async def test_oversize_answer_is_not_read(tiny: TinySandbox) -> None:
         await client.get("/large", params={"bytes": "1001"})
     with pytest.raises(OutcomeUnknown, match="larger than 1000"):
         await client.get("/large", params={"bytes": "500000"}, effect=True)
+    await client.close()
+
+
+async def test_an_answer_that_inflates_takes_no_memory(tiny: TinySandbox) -> None:
+    """Proves that a packed answer is unpacked to the limit of an answer and no further: a vendor's
+    256 KiB that are 256 MiB end the call, and the process stays as large as it was."""
+    client = VendorHttp(tiny.vendor_url)
+    inflating(INFLATED_MIB)
+    forget_the_peak()
+    before = peak_bytes()
+    with pytest.raises(Retry, match=f"larger than {MAX_ANSWER_BYTES}"):
+        await client.get("/inflating", params={"mib": str(INFLATED_MIB)})
+    assert peak_bytes() - before < 4 * MAX_ANSWER_BYTES
     await client.close()
 
 

@@ -15,6 +15,7 @@ from crossdock_adapters.sdk.conformance.subject import Case, Subject, WayIn
 from crossdock_adapters.sdk.inbound import POLL_SOURCE
 
 EVERYTHING = "*"
+Run = Callable[["Bench", Any], Awaitable[str | None]]
 
 
 class Scope(StrEnum):
@@ -35,12 +36,13 @@ class NotGiven(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check. run: raises Failed, NotGiven or Inapplicable, or returns."""
+    """One check. run: raises Failed, NotGiven or Inapplicable, or returns, some with what they
+    measured."""
 
     name: str
     proves: str
     scope: Scope
-    run: Callable[[Bench, Any], Awaitable[None]]
+    run: Run
 
 
 CHECKS: dict[str, Check] = {}
@@ -48,14 +50,10 @@ CHECKS: dict[str, Check] = {}
 WHOLE_SCOPES = {"outbound": Scope.OPERATION, "inbound": Scope.WAY_IN}
 
 
-def check(
-    scope: Scope,
-) -> Callable[[Callable[[Bench, Any], Awaitable[None]]], Callable[[Bench, Any], Awaitable[None]]]:
+def check(scope: Scope) -> Callable[[Run], Run]:
     """Makes a function a check of the kit."""
 
-    def register(
-        run: Callable[[Bench, Any], Awaitable[None]],
-    ) -> Callable[[Bench, Any], Awaitable[None]]:
+    def register(run: Run) -> Run:
         proves = (run.__doc__ or "").strip().partition("\n")[0]
         CHECKS[run.__name__] = Check(run.__name__, proves, scope, run)
         return run

@@ -90,12 +90,12 @@ async def _findings(bench: Bench, check: Check) -> list[Finding]:
 async def _finding(bench: Bench, check: Check, name: str, each: Any) -> Finding:
     started = time.monotonic()
     reason = _reason(bench.subject, check, name)
-    said = ""
+    said, measured = "", ""
     try:
         if bench.not_serving and check.name != NEEDS_NO_ENDPOINT:
             raise Failed(f"not tried: {bench.not_serving}")
         async with asyncio.timeout(CHECK_SECONDS):
-            await check.run(bench, each)
+            measured = await check.run(bench, each) or ""
         bench.served = bench.served or check.name != NEEDS_NO_ENDPOINT
     except Inapplicable as why:
         seconds = time.monotonic() - started
@@ -115,7 +115,8 @@ async def _finding(bench: Bench, check: Check, name: str, each: Any) -> Finding:
         result = Result.NOT_APPLICABLE if said else Result.FAILED
         said = reason if said else f"it passes; take it out of [not_applicable]: {reason}"
     about = "" if check.scope is Scope.ENDPOINT else name
-    return Finding(check.name, check.proves, about, result, said, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Finding(check.name, check.proves, about, result, said, seconds, measured)
 
 
 def _objects(subject: Subject, scope: Scope) -> Sequence[tuple[str, Any]]:

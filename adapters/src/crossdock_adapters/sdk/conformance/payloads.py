@@ -7,7 +7,9 @@ parse at all has line and column.
 from __future__ import annotations
 
 import copy
+import functools
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 from xml.etree import ElementTree
@@ -18,6 +20,9 @@ from crossdock_adapters.sdk.conformance.subject import JSON, XML, Malformed, Way
 UNKNOWN_NAME = "nobodyDocumentedThis"
 NESTED = 100_000
 DIGITS = 20_000
+GZIP = "gzip"
+# 16 says gzip to zlib, 15 its largest window (zlib.h, deflateInit2).
+GZIP_WINDOW = 16 + 15
 HUGE = "1E+999999999"
 LINE_AND_COLUMN = r"line \d+,? column \d+"
 _HUGE_MARK = "a-number-too-large-to-write-out"
@@ -74,6 +79,14 @@ def oversize(way: WayIn, size_bytes: int) -> list[bytes]:
 def bombs(way: WayIn) -> list[bytes]:
     """Small payloads that are meant to eat time or memory."""
     return [*way.bombs, *_bombs(way)]
+
+
+@functools.cache
+def inflating(size_mib: int) -> bytes:
+    """What gzip makes of so many MiB of nothing: a thousandth of them."""
+    packer = zlib.compressobj(level=9, wbits=GZIP_WINDOW)
+    nothing = bytes(1 << 20)
+    return b"".join([*(packer.compress(nothing) for _ in range(size_mib)), packer.flush()])
 
 
 def _bombs(way: WayIn) -> Iterator[bytes]:

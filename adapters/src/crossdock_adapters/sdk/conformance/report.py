@@ -22,7 +22,7 @@ class Result(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One check of one operation, one way in, or the endpoint. said: why it failed, or does not
-    apply."""
+    apply. measured: what it found by measuring, with the limit."""
 
     check: str
     proves: str
@@ -30,11 +30,12 @@ class Finding:
     result: Result
     said: str = ""
     seconds: float = 0.0
+    measured: str = ""
 
     def __str__(self) -> str:
         what = f"{self.check}({self.about})" if self.about else self.check
         said = f": {as_text(self.said, MAX_SAID_CHARACTERS)}" if self.said else ""
-        return f"{what}: {self.result}{said}"
+        return f"{what}: {self.result}{said}{_with(self.measured)}"
 
 
 @dataclass(slots=True)
@@ -71,6 +72,7 @@ class Report:
                     "about": finding.about,
                     "result": str(finding.result),
                     "said": finding.said,
+                    "measured": finding.measured,
                     "seconds": round(finding.seconds, 3),
                 }
                 for finding in self.findings
@@ -103,4 +105,9 @@ class Report:
 def _line(finding: Finding) -> str:
     about = f"{finding.about}: " if finding.about else ""
     said = f": {as_text(finding.said, MAX_SAID_CHARACTERS)}" if finding.said else ""
-    return f"{about}{str(finding.result).upper() if said else finding.result}{said}"
+    result = str(finding.result).upper() if said else finding.result
+    return f"{about}{result}{said}{_with(finding.measured)}"
+
+
+def _with(measured: str) -> str:
+    return f" ({measured})" if measured else ""

@@ -252,13 +252,20 @@ class Stage:
         return given | ({} if way.signed is None else dict(way.signed(self.secrets, payload)))
 
     async def deliver(
-        self, way: WayIn, payload: bytes, proof: Mapping[str, str] | None = None
+        self,
+        way: WayIn,
+        payload: bytes,
+        proof: Mapping[str, str] | None = None,
+        encoding: str = "",
     ) -> Delivered:
-        """Bring one payload to the endpoint. proof: instead of what shows who sent it."""
+        """Bring one payload to the endpoint. proof: instead of what shows who sent it. encoding:
+        what a request says its bytes are packed with."""
         if way.deliver is not None:
             return await way.deliver(self, payload)
         shown = self.proof(way, payload) if proof is None else proof
         headers = {"Content-Type": way.content_type, **shown}
+        if encoding:
+            headers["Content-Encoding"] = encoding
         url = self.running.runner.webhook_url + way.source
         timeout = aiohttp.ClientTimeout(total=CLIENT_SECONDS)
         async with (
