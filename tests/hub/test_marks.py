@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from crossdock_hub import committer as committing
+from crossdock_hub import marks as waiting_marks
 from crossdock_hub.bus.relay import Scans
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import HUB
+from crossdock_hub.marks import Marks
 from crossdock_hub.records import BusPosition, EventRecord, Mark, ScanOutboxRecord
 from crossdock_hub.store import Store, StoreFailure, Transaction, rows
 from crossdock_hub.store.bus_rows import remember
@@ -86,7 +88,7 @@ async def test_no_batch_writes_more_than_its_share(
     caller waits for all of it; that a slice which failed comes again in front of the others; and
     that nothing is left over."""
     written: list[Sequence[Mark]] = []
-    monkeypatch.setattr(committing, "FAILED_MARKS_SECONDS", AGAIN_SECONDS)
+    monkeypatch.setattr(waiting_marks, "FAILED_MARKS_SECONDS", AGAIN_SECONDS)
 
     async def stalls_once(connection: Transaction, now_due: Sequence[Mark], now: int) -> None:
         written.append(now_due)
@@ -116,6 +118,30 @@ async def test_no_batch_writes_more_than_its_share(
     slices = [each for each in written[1:] if each]
     assert {len(each) for each in slices[:-1]} == {A_BATCH // A_MARK}
     assert [mark for each in slices for mark in each] == waiting
+
+
+async def test_a_mark_that_went_with_a_batch_leaves_no_time_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that a mark which comes after others have gone has its own time to wait for a batch:
+    it had what was left of theirs, so that amid calls many a transaction wrote marks alone."""
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+    call_later = loop.call_later
+
+    def recorded(*arguments: Any) -> asyncio.TimerHandle:
+        timers.append(call_later(*arguments))
+        return timers[-1]
+
+    monkeypatch.setattr(loop, "call_later", recorded)
+    marks = Marks(Limits(mark_seconds=60.0), lambda: None)
+    for number in range(3):
+        marks.add(Mark(events=(number,)))
+        assert [mark.events for mark in marks.take()] == [(number,)]
+    marks.add(Mark(events=(3,)))
+    marks.add(Mark(events=(4,)))
+    assert [timer.cancelled() for timer in timers] == [True, True, True, False]
+    marks.clear()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -31,6 +31,7 @@ from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
 from crossdock_hub.known_by_heart import KnownByHeart
 from crossdock_hub.lanes import Lanes
+from crossdock_hub.marks import Marks
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, Mark, RequestRecord
 from crossdock_hub.refusals import NO_LEADER
 from crossdock_hub.spans import CommitSpans
@@ -55,8 +56,6 @@ from crossdock_hub.unit import (
 log = structlog.get_logger("crossdock.committer")
 
 FOLLOW = "follow_dead_letters"
-# Marks of a batch that the store did not take are tried again after this long.
-FAILED_MARKS_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -117,9 +116,8 @@ class Committer:
         self._identifiers = Identifiers(newest_id)
         self._chance = Random()
         self._lanes = Lanes(limits)
-        self._marks: list[Mark] = []
-        self._marks_due = False
         self._wake = asyncio.Event()
+        self._marks = Marks(limits, self._wake.set)
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._known = KnownByHeart(limits)
@@ -162,14 +160,12 @@ class Committer:
         self._may_lead, self.ties = False, no_ties
         # Of streams that another hub looks after now, and better.
         self._marks.clear()
-        self._marks_due = False
 
     async def stop(self) -> None:
         """Commit what is queued, then end. Later submits raise Stopped."""
         self._stopping = True
         # Forgotten, the next run would have to look for it on the bus.
-        self._marks_due = bool(self._marks)
-        self._wake.set()
+        self._marks.flush()
         if self._task is not None:
             await self._task
 
@@ -189,16 +185,8 @@ class Committer:
 
         What is not remembered when the process ends, the relay finds on the bus at the next start.
         """
-        if not self._leads:
-            return
-        if not self._marks:
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._limits.mark_seconds, self._flush_marks)
-        self._marks.append(mark)
-
-    def _flush_marks(self) -> None:
-        self._marks_due = bool(self._marks)
-        self._wake.set()
+        if self._leads:
+            self._marks.add(mark)
 
     @property
     def _leads(self) -> bool:
@@ -231,7 +219,7 @@ class Committer:
                 taken = self._lanes.take()
                 begun = time.monotonic()
                 batch = self._read(taken)
-                if batch or self._marks_due or self._can_pick():
+                if batch or self._marks.due or self._can_pick():
                     await self._commit_safely(batch)
                     self._lanes.took(batch, time.monotonic() - begun)
                 elif not taken:
@@ -320,27 +308,12 @@ class Committer:
 
     async def _commit(self, batch: list[Command], brief: bool) -> list[tuple[Command, Any]]:
         now = self._clock()
-        marks = self._take_marks()
+        marks = self._marks.take()
         try:
             return await self._try(batch, marks, now, brief)
         except BaseException:
-            self._marks[:0] = marks if self._leads else ()
-            # Not at once again: whoever else waits goes first.
-            self._marks_due = False
-            if self._marks:
-                loop = asyncio.get_running_loop()
-                loop.call_later(FAILED_MARKS_SECONDS, self._flush_marks)
+            self._marks.put_back(marks if self._leads else ())
             raise
-
-    def _take_marks(self) -> list[Mark]:
-        """The oldest marks, as many as one batch may write; the others go with the next one."""
-        count = taken_rows = 0
-        while count < len(self._marks) and taken_rows < self._limits.mark_rows_max:
-            taken_rows += max(1, len(self._marks[count].events))
-            count += 1
-        marks, self._marks = self._marks[:count], self._marks[count:]
-        self._marks_due = bool(self._marks)
-        return marks
 
     async def _try(
         self, batch: list[Command], marks: Sequence[Mark], now: int, brief: bool
