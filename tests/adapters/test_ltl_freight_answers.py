@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from dataclasses import replace
@@ -53,6 +54,17 @@ def made(pro: Any = PRO, **status: Any) -> dict[str, Any]:
     """A bill of lading that was made, with this status of its message."""
     numbers = {"pro": pro, "shipmentConfirmationNumber": "C77"}
     return {"referenceNumbers": numbers, "images": None, "messageStatus": status or None}
+
+
+@pytest.mark.parametrize("broken", ["\r\n", "\n", " "])
+async def test_labels_may_be_broken_into_lines(tmp_path: Path, broken: str) -> None:
+    """Proves that labels whose base64 has line breaks, as encoders of mail write it, are labels."""
+    image = base64.encodebytes(b"%PDF-1.4 " + b"label " * 40).decode().replace("\n", broken)
+    body = {**made(status="PASS"), "images": {"shippingLabels": image}}
+    async with running(tmp_path) as world:
+        with patch.object(world.vendor.bols, "_http", Answering(201, body)):
+            booked = await world.vendor.bols.book(WANTED)
+        assert isinstance(booked, Booked) and booked.labels.startswith(b"%PDF-1.4 label")
 
 
 @pytest.mark.parametrize(

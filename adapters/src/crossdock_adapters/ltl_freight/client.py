@@ -247,12 +247,13 @@ def _own_number(told: str, pro: str) -> str:
 
 
 def _image(images: Any) -> bytes:
-    """The shipping labels; b"" where there are none, or they are no base64."""
+    """The shipping labels; b"" where there are none, or they are no base64. Encoders break it into
+    lines (RFC 2045, 6.8)."""
     found = images.get("shippingLabels") if isinstance(images, dict) else None
     if not isinstance(found, str):
         return b""
     try:
-        return base64.b64decode(found, validate=True)
+        return base64.b64decode("".join(found.split()), validate=True)
     except (binascii.Error, ValueError):
         return b""
 

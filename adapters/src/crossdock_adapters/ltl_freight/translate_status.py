@@ -2,9 +2,9 @@
 
 Each AT7 is one scan, at the place of the MS1 behind it. Its status has a row in mappings.toml; with
 a status that says "delayed" or "attempted" the reason is read first. Exactly one of AT7-01 (status)
-and AT7-03 (appointment) is there. Remarks (K1) are told in its description; the standard has no
-element for who signed, so that is read where a remark says so in words. What other segments say is
-not read, and stays in the file.
+and AT7-03 (appointment) is there. Remarks (K1), exceptions of the lading (Q7) and a position in
+degrees (MS1) are told in its description; the standard has no element for who signed, so that is
+read where a remark says so in words. What other segments say is not read, and stays in the file.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Final
 
 from crossdock.shipment.v1 import shipment_pb2
@@ -26,7 +27,14 @@ from crossdock_adapters.sdk import carrier_scans, local_times
 from crossdock_adapters.sdk.mappings import MAX_CODE, Code, Mappings, Topic
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.x12.envelopes import Group, TransactionSet
-from crossdock_adapters.sdk.x12.segments import BAD_CODE, BAD_DATE, EXCLUDED, MISSING, Segment
+from crossdock_adapters.sdk.x12.segments import (
+    BAD_CODE,
+    BAD_DATE,
+    EXCLUDED,
+    MISSING,
+    SHORT_DATE,
+    Segment,
+)
 
 SET_ID: Final = "214"
 FILE: Final = "file"
@@ -49,6 +57,12 @@ _UNSIGNED: Final = re.compile(
     r"|un(?:able|attended|available|confirmed|known|obtainable|readable|signed))\b",
     re.IGNORECASE,
 )
+# Data elements 1654 and 1655: degrees, minutes, seconds and, since release 008010, their parts.
+_DEGREES: Final = re.compile(r"(\d{3})(\d{2})(\d{2}(?:\.\d{1,2})?)", re.ASCII)
+# How exact a position is told: about a metre.
+_DEGREE_PLACES: Final = Decimal("0.00001")
+# Where AT7 has its time, before its code: release 003070 has the century in front of it.
+CLOCK, CLOCK_BEHIND_CENTURY = 6, 7
 END_OF_DAY: Final = re.compile(r"24(00){1,3}|24000", re.ASCII)
 COUNTRIES: Final[Mapping[str, str]] = {"USA": "US", "CAN": "CA", "MEX": "MX"}
 # Of a place whose country is left out its state or province says it; no code is of both. With the
@@ -184,9 +198,7 @@ def _reported(body: Sequence[Segment]) -> list[_Reported]:
             found.append(_Reported(each))
         elif each.id == "MS1" and found and found[-1].where is None:
             found[-1] = replace(found[-1], where=each)
-        elif each.id == "K1":
-            # Free text: what is wrong in it costs nobody a scan.
-            said = tuple(filter(None, (each.delimiters.clean(each.raw(at)) for at in (1, 2))))
+        elif said := _words_of(each):
             if found:
                 found[-1] = replace(found[-1], remarks=found[-1].remarks + said)
             else:
@@ -194,6 +206,22 @@ def _reported(body: Sequence[Segment]) -> list[_Reported]:
     if len(found) == 1:
         found = [replace(found[0], remarks=about_all + found[0].remarks)]
     return found
+
+
+def _words_of(found: Segment) -> tuple[str, ...]:
+    """What a remark says, or an exception of the lading: its code, quantity and packaging form."""
+    match found.id:
+        case "K1":
+            return tuple(filter(None, (_free(found, at) for at in (1, 2))))
+        case "Q7":
+            told = " ".join(filter(None, (_free(found, at) for at in (1, 3, 2))))
+            return (f"lading exception {told}",) if told else ()
+    return ()
+
+
+def _free(found: Segment, element: int) -> str:
+    """Free text: what is wrong in it costs nobody a scan."""
+    return found.delimiters.clean(found.raw(element))
 
 
 def _signer(remarks: Sequence[str]) -> str:
@@ -211,12 +239,12 @@ def _signer_of(remark: str) -> str:
     return name if name[:1].isalpha() else ""
 
 
-def _description(reason: str, expected: str, remarks: Sequence[str]) -> str:
-    """The reason's code, a time that lies ahead, and all remarks: also who signed, in the carrier's
-    own words."""
+def _description(reason: str, expected: str, position: str, remarks: Sequence[str]) -> str:
+    """The reason's code, a time that lies ahead, a position in degrees, and all remarks: also who
+    signed, in the carrier's own words."""
     told = [f"reason {reason}"] if reason else []
     told += [f"for {expected}"] if expected else []
-    return "; ".join([*told, *remarks])
+    return "; ".join([*told, *filter(None, [position]), *remarks])
 
 
 def _event(
@@ -234,14 +262,15 @@ def _event(
     row = mappings.first(Topic.STATUS, codes)
     meaning = None if row is None else row[1]
     milestone = "UNKNOWN" if meaning is None else meaning.canonical
-    city, state, country = _place(reported.where)
+    city, state, country, postal_code = _place(reported.where)
     zone = zone_of(city.upper(), state, country, rules.zones)
     when = _time(status, zone, ends_days=rules.ends_days)
     is_estimate = code.code in rules.estimates and not code.type
     is_ahead = code.type == APPOINTMENT or code.code in AHEAD
     # An estimate in a zone that nobody knows has no moment to be told as.
     in_words = is_ahead or (is_estimate and not when.HasField("instant"))
-    description = _description(reason, _told(when) if in_words else "", reported.remarks)
+    expected = _told(when) if in_words else ""
+    description = _description(reason, expected, _position(reported.where), reported.remarks)
     event = tracking_pb2.TrackingEvent(
         carrier_code=rules.carrier_code,
         tracking_number=pro,
@@ -250,7 +279,7 @@ def _event(
         status_code=code.code[: carrier_scans.MAX_STATUS_CODE],
         description=description[: carrier_scans.MAX_DESCRIPTION],
         event_time=when,
-        place=carrier_scans.place(city, state, "", country),
+        place=carrier_scans.place(city, state, postal_code, country),
         exception_reason="" if meaning is None else meaning.exception_reason,
         native_codes=[types_pb2.NativeCode(type=each.type, code=each.code) for each in codes],
         channel=FILE,
@@ -277,14 +306,36 @@ def _code(status: Segment) -> tuple[Code, str]:
     return code, status.text(element + 1).upper()[:MAX_CODE]
 
 
-def _place(where: Segment | None) -> tuple[str, str, str]:
-    """City, state and two-letter country of an MS1."""
+def _place(where: Segment | None) -> tuple[str, str, str, str]:
+    """City, state, two-letter country and postal code of an MS1."""
     if where is None:
-        return "", "", ""
-    country = where.text(3).upper()
+        return "", "", "", ""
+    country = _free(where, 3).upper()
     country = COUNTRIES.get(country, country)
-    state = where.text(2).upper()
-    return where.text(1), state, country or _country_of(state)
+    state = _free(where, 2).upper()
+    return _free(where, 1), state, country or _country_of(state), _free(where, 8)
+
+
+def _position(where: Segment | None) -> str:
+    """Latitude and longitude of an MS1, which stand in place of a city; "" where it says none."""
+    if where is None:
+        return ""
+    # The last are decimal degrees, of release 007040 and later.
+    latitude = _degrees(_free(where, 5), _free(where, 7)) or _free(where, 10)
+    longitude = _degrees(_free(where, 4), _free(where, 6)) or _free(where, 9)
+    if not (latitude and longitude):
+        return ""
+    return f"latitude {latitude}, longitude {longitude}"
+
+
+def _degrees(told: str, direction: str) -> str:
+    """An angle in decimal degrees with its direction; as it stands there in any other form."""
+    found = _DEGREES.fullmatch(told)
+    if found is not None:
+        degrees, minutes, seconds = (Decimal(each) for each in found.groups())
+        exact = degrees + minutes / 60 + seconds / 3600
+        told = f"{exact.quantize(_DEGREE_PLACES)}"
+    return f"{told} {direction}".strip() if told else ""
 
 
 def _country_of(state: str) -> str:
@@ -300,15 +351,23 @@ def _time(status: Segment, zone: str, *, ends_days: bool) -> types_pb2.SourceTim
     day = status.date(5)
     if day is None:
         raise status.error("is missing", MISSING, 5)
-    is_end = ends_days and END_OF_DAY.fullmatch(status.text(6)) is not None
+    at = _clock_of(status)
+    is_end = ends_days and END_OF_DAY.fullmatch(status.text(at)) is not None
     if is_end and day < date.max:
         day += timedelta(days=1)
-    clock = time() if is_end else status.time(6)
-    precise = len(status.text(6)) > len("HHMM")
+    clock = time() if is_end else status.time(at)
+    precise = len(status.text(at)) > len("HHMM")
     try:
-        return source_time(day, clock, status.text(7).upper(), precise, zone)
+        return source_time(day, clock, status.text(at + 1).upper(), precise, zone)
     except ValueError as error:
         raise status.error("is in no year of business", BAD_DATE, 5) from error
+
+
+def _clock_of(status: Segment) -> int:
+    """Which element is the time. A day without its century is of a release before 004010, and there
+    the century may stand before the time: it has two characters, a time four at least."""
+    is_short = len(status.text(5)) == SHORT_DATE and len(status.text(CLOCK)) <= len("19")
+    return CLOCK_BEHIND_CENTURY if is_short else CLOCK
 
 
 def _estimate(
