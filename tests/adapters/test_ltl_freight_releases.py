@@ -82,6 +82,13 @@ def test_an_exception_of_the_lading_is_told(lading: str, said: str) -> None:
     assert event.description == said
 
 
+def test_a_group_without_an_hour_costs_no_estimate() -> None:
+    """Proves that an estimate of a group whose time is none (GS05) is told as of its day."""
+    event = scan((AT7, "AT7*AG*NS***20260306*1600*PS~"), ("*20260305*1900*", "*20260305*2400*"))
+    assert event.event_time.local == "2026-03-05T00:00:00"
+    assert event.estimated_delivery.start.ToJsonString() == "2026-03-07T00:00:00Z"
+
+
 @pytest.mark.parametrize("mark", ["\x00", "\x07", "\x1d"])
 def test_what_is_no_character_costs_no_scan(mark: str) -> None:
     """Proves that a NUL or another character that X12 does not have, in the name of a place or in

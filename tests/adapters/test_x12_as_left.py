@@ -31,6 +31,11 @@ TEXT = BODY.decode()
         " ".join(TEXT.split()),
         TEXT.replace("NORTHWIND      *260305", "NORTHWIND         *260305"),
         TEXT.replace("          *", "*"),
+        # A line that an editor broke behind the blanks of a name.
+        TEXT.replace("NORTHWIND      *", "NORTHWIND      \n*"),
+        TEXT.replace("EXLA           *ZZ", "EXLA           \r\n*ZZ"),
+        # Midnight as the end of its day.
+        TEXT.replace("*1407*U", "*2400*U"),
         # One character as repetition and as component.
         TEXT.replace("*U*00401*", "*>*00501*"),
     ],
@@ -52,6 +57,20 @@ def test_what_translators_leave_otherwise_is_read(text: str) -> None:
     (again,) = envelopes.read(text.encode()).interchanges
     if again.header == whole.header and again.delimiters == whole.delimiters:
         assert receiving.digest(again) == receiving.digest(whole)
+
+
+def test_a_set_may_be_numbered_with_small_letters() -> None:
+    """Proves that a number of a set in letters of either case, which are in the standard's extended
+    characters, is one."""
+    body = TEXT.replace("ST*214*0001", "ST*214*a00B").replace("SE*7*0001", "SE*7*a00B").encode()
+    assert (only_set(body).codes, only_set(body).control_number) == ((), "a00B")
+
+
+def test_a_file_of_a_day_is_read() -> None:
+    """Proves that a file with an interchange for each of two thousand statuses, as a VAN puts them
+    together, is read."""
+    read = envelopes.read(BODY * 2000)
+    assert len(read.interchanges) == 2000 and envelopes.write(read) == BODY * 2000
 
 
 def test_a_group_number_may_be_filled_up() -> None:

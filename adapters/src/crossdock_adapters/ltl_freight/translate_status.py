@@ -34,6 +34,7 @@ from crossdock_adapters.sdk.x12.segments import (
     MISSING,
     SHORT_DATE,
     Segment,
+    SegmentError,
 )
 
 SET_ID: Final = "214"
@@ -392,7 +393,11 @@ def _written(group: Group) -> types_pb2.SourceTime:
     day = group.header.date(4)
     if day is None:
         raise group.header.error("is missing", MISSING, 4)
-    clock = group.header.time(5)
+    try:
+        clock = group.header.time(5)
+    except SegmentError:
+        # Such as 2400: the day is told, and no scan of the group is lost for its hour.
+        clock = None
     local = datetime.combine(day, clock or time())
     precision = "seconds" if clock is not None and clock.second else "minutes"
     written = local.isoformat(timespec=precision) if clock is not None else day.isoformat()

@@ -21,7 +21,7 @@ from typing import Final
 
 from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.x12 import records
-from crossdock_adapters.sdk.x12.isa import PRODUCTION, isa, take_isa
+from crossdock_adapters.sdk.x12.isa import FILLED_WITH, PRODUCTION, isa, take_isa
 from crossdock_adapters.sdk.x12.segments import (
     BLANKS,
     FILLING,
@@ -35,7 +35,9 @@ from crossdock_adapters.sdk.x12.segments import (
     written,
 )
 
-MAX_INTERCHANGES: Final = 200
+# VANs put what came in a day into one file. One of a single status has eight segments, so that the
+# segments of a payload end first.
+MAX_INTERCHANGES: Final = 5_000
 MAX_GROUPS: Final = 1_000
 MAX_SETS: Final = 10_000
 # From this release on days are written with their century.
@@ -52,7 +54,7 @@ GROUP_TRAILER_MISSING, GROUP_NUMBERS_DIFFER, GROUP_COUNT_WRONG = "3", "4", "5"
 
 _FUNCTIONAL_ID = re.compile(r"[A-Za-z0-9]{2}")
 _SET_ID = re.compile(r"\d{3}", re.ASCII)
-_SET_NUMBER = re.compile(r"[A-Z0-9]{4,9}")
+_SET_NUMBER = re.compile(r"[A-Za-z0-9]{4,9}")
 _GROUP_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
 
@@ -129,12 +131,12 @@ class Interchange:
     @property
     def sender(self) -> tuple[str, str]:
         """Qualifier and id of who sent it."""
-        return self.header.raw(5).strip(" "), self.header.raw(6).strip(" ")
+        return self.header.raw(5).strip(" "), self.header.raw(6).strip(FILLED_WITH)
 
     @property
     def receiver(self) -> tuple[str, str]:
         """Qualifier and id of whom it is for."""
-        return self.header.raw(7).strip(" "), self.header.raw(8).strip(" ")
+        return self.header.raw(7).strip(" "), self.header.raw(8).strip(FILLED_WITH)
 
     @property
     def control_number(self) -> int:

@@ -11,12 +11,14 @@ from datetime import datetime
 from typing import Final
 
 from crossdock_adapters.sdk.places import Unreadable
-from crossdock_adapters.sdk.x12.segments import BLANKS, Delimiters, Segment, skip
+from crossdock_adapters.sdk.x12.segments import BLANKS, LINE_BREAKS, Delimiters, Segment, skip
 
 WIDTHS: Final = (2, 10, 2, 10, 2, 15, 2, 15, 6, 4, 1, 5, 9, 1, 1, 1)
 LENGTH: Final = 106
 # Texts, which blanks fill up to their width.
 FILLED_UP: Final = frozenset({2, 4, 6, 8})
+# Editors break the line behind such blanks.
+FILLED_WITH: Final = " " + LINE_BREAKS
 # As long as a header may get by more blanks than there should be.
 MAX_LENGTH: Final = 200
 # From this version on ISA11 is the repetition separator; before, the standard's identifier (U).
@@ -27,7 +29,8 @@ PRODUCTION, TEST = "P", "T"
 
 _FORMS: Final = {
     9: (re.compile(r"\d{6}", re.ASCII), "is no date (YYMMDD)"),
-    10: (re.compile(r"([01]\d|2[0-3])[0-5]\d", re.ASCII), "is no time (HHMM)"),
+    # Some write the midnight at the end of their day so; nobody reads it.
+    10: (re.compile(r"([01]\d|2[0-3])[0-5]\d|2400", re.ASCII), "is no time (HHMM)"),
     12: (re.compile(r"\d{5}", re.ASCII), "is no version (five digits)"),
     13: (re.compile(r"\d{9}", re.ASCII), "is no control number (nine digits)"),
     14: (re.compile(r"[01]"), "is neither 0 nor 1"),
@@ -112,7 +115,7 @@ def _filled_up_otherwise(head: str) -> tuple[str, ...]:
         return ()
     elements = (*parts[:-1], parts[-1][0])
     for position, (width, found) in enumerate(zip(WIDTHS, elements, strict=True), start=1):
-        text = found.strip(" ") if position in FILLED_UP else found
+        text = found.strip(FILLED_WITH) if position in FILLED_UP else found
         if len(text) > width or (position not in FILLED_UP and len(text) < width):
             return ()
     return elements
