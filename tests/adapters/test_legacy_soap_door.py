@@ -11,7 +11,7 @@ from crossdock.order.v1 import order_events_pb2
 from crossdock_adapters.legacy_soap import adapter
 from crossdock_adapters.sdk import soap
 from crossdock_adapters.sdk.conformance.erp_order import order
-from crossdock_adapters.sdk.outcomes import NeedsPerson, Retry
+from crossdock_adapters.sdk.outcomes import NeedsPerson, OutcomeUnknown, Retry
 from legacy_soap_world import running
 
 CREATE = "create_sales_order"
@@ -60,6 +60,33 @@ async def test_a_message_is_addressed_or_refused(
         assert desk.asked() == []
         monkeypatch.undo()
         await desk.do(CREATE, SOLD)
+
+
+@pytest.mark.parametrize("version", soap.VERSIONS)
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        ("UnsupportedAlgorithm", NeedsPerson),
+        ("FailedCheck", NeedsPerson),
+        ("SecurityTokenUnavailable", Retry),
+        ("InvalidCardinality", NeedsPerson),
+        ("ActionMismatch", NeedsPerson),
+        ("DestinationUnreachable", NeedsPerson),
+        ("EndpointUnavailable", Retry),
+        ("DuplicateMessageID", OutcomeUnknown),
+    ],
+)
+async def test_faults_of_the_headers_are_the_standards(
+    tmp_path: Path, version: str, code: str, word: type[Exception]
+) -> None:
+    """Proves of what WS-Security and WS-Addressing refuse a message for, under SOAP 1.1 as the
+    faultcode itself, that nothing was done by it, and of a message id that the service had that it
+    may have been done before."""
+    async with running(tmp_path, soap_version=version) as desk:
+        refusal = soap.fault("", "no", blames=code, version=version)
+        desk.sandbox.show("sales-orders", refusal, 500)
+        with pytest.raises(word, match=code):
+            await desk.do(CREATE, SOLD)
 
 
 @pytest.mark.parametrize("name", ["created", "expires"])

@@ -64,6 +64,20 @@ def test_each_documented_error_means_one_thing(
 
 
 @pytest.mark.parametrize(
+    ("name", "expected"),
+    [("error_duplicate_external_id", DuplicateRecord), ("error_not_found", RecordMissing)],
+)
+def test_an_error_may_stand_in_no_list(name: str, expected: type[Exception]) -> None:
+    """Proves that one error as an object in place of the list, or by itself, means the same."""
+    body = json.loads(recorded(name).body)
+    (detail,) = body.pop("o:errorDetails")
+    for shape in ({**body, "o:errorDetails": detail}, {**body, **detail}):
+        said = Answer(recorded(name).status, {}, json.dumps(shape).encode())
+        with pytest.raises(expected):
+            judge(said, effect=True, earlier_effect=False)
+
+
+@pytest.mark.parametrize(
     "name", ["error_concurrency_429", "error_unexpected", "error_invalid_login"]
 )
 def test_after_an_effect_nothing_is_called_unprocessed(name: str) -> None:

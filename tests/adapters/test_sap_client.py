@@ -189,6 +189,44 @@ def test_details_that_are_no_list_keep_their_codes(shape: str) -> None:
     assert [each.code for each in told] == ["V1/311", "M7/021"]
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "text", "word"),
+    [
+        (404, "/IWFND/MED/170", "No service found", "person"),
+        (400, "VL/046", "Lieferung in Arbeit", "retry"),
+        (422, "M7/053", "Periode zu", "person"),
+    ],
+)
+@pytest.mark.parametrize("head", ["", "\ufeff<?xml version='1.0' encoding='utf-8'?>\n"])
+def test_an_error_in_xml_says_the_same(
+    status: int, code: str, text: str, word: str, head: str
+) -> None:
+    """Proves of an error as XML, which SAP Gateway writes of a service that is not active whatever
+    is accepted, that its code and those of its details are read: it is not taken for a document
+    that is not there, nor a lock for a person's. What is XML and no error is told as it is."""
+    namespace = "http://schemas.microsoft.com/ado/2007/08/dataservices/metadata"
+    said = f"<code>{{}}</code><message xml:lang='de'>{text}</message>"
+    detail = f"<errordetail>{said.format(code)}<severity>error</severity></errordetail>"
+    for own, details in ((code, ""), ("SY/530", f"<errordetails>{detail}</errordetails>")):
+        inner = f"<innererror><transactionid>7</transactionid>{details}</innererror>"
+        body = f"{head}<error xmlns='{namespace}'>{said.format(own)}{inner}</error>".encode()
+        problem = client.problem_of(Answer(status, CIMultiDict(), body))
+        assert (ANSWERS.verdict(problem).word, problem.code) == (word, code)
+        assert text in str(problem) and "<" not in str(problem)
+    feed = client.problem_of(Answer(status, CIMultiDict(), b"<feed><code>V1/1</code></feed>"))
+    assert (feed.code, str(feed)) == ("", f"{status} no code: <feed><code>V1/1</code></feed>")
+
+
+def test_a_detail_may_say_its_language() -> None:
+    """Proves that the text of a detail which stands beside its language, as that of the head does,
+    is that text."""
+    told = {"lang": "en", "value": "Material is locked by user B"}
+    detail = {"code": "400", "message": told, "severity": "error"}
+    error = {"code": "400", "message": told, "innererror": {"errordetails": [detail]}}
+    problem = client.problem_of(Answer(400, CIMultiDict(), vendor_json.dumps({"error": error})))
+    assert (ANSWERS.verdict(problem).word, str(problem)) == ("retry", f"400 400: {told['value']}")
+
+
 def test_null_is_no_word_of_a_message() -> None:
     """Proves that what SAP leaves null of an error, its details, a header or a report is empty, and
     that a detail without a severity counts as the error that it stands in."""

@@ -240,7 +240,10 @@ def eid(external_id: str) -> str:
 def problem_of(answer: Answer) -> Problem:
     """NetSuite's explanation, whatever shape came back."""
     try:
-        details = answer.json()["o:errorDetails"][:MAX_DETAILS]
+        body = answer.json()
+        # One error may stand for itself, in no list.
+        listed = body.get("o:errorDetails", body if "o:errorCode" in body else None)
+        details = ([listed] if isinstance(listed, dict) else listed)[:MAX_DETAILS]
         said = tuple(
             Said(str(each.get("o:errorCode") or ""), str(each.get("detail") or ""))
             for each in details

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from crossdock_adapters.sap import odata
 from crossdock_adapters.sap.answers import MESSAGE_TYPE, Answers, Message, Problem, Row
-from crossdock_adapters.sdk import exchange, vendor_json
+from crossdock_adapters.sdk import exchange, vendor_json, vendor_xml
 from crossdock_adapters.sdk.http import Answer, ClientCertificate, VendorHttp
 from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
@@ -28,6 +28,7 @@ from crossdock_adapters.sdk.outcomes import (
     Retry,
     Throttled,
 )
+from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.settings import Settings, SettingsError
 
 TOKEN: Final = "X-CSRF-Token"
@@ -38,6 +39,8 @@ UNREADABLE_PAUSE_SECONDS: Final = 5.0
 MAX_PAGES: Final = 200
 MAX_MESSAGES: Final = 50
 MAX_RAW_CHARACTERS: Final = 200
+# What may stand before the first tag: the mark of UTF-8, and blanks.
+XML_BEGINS: Final = b"\xef\xbb\xbf \t\r\n"
 
 
 class Stale(Exception):
@@ -321,16 +324,36 @@ def _outcome(row: Row, problem: Problem, said: str, pause: float, *, effect: boo
 def problem_of(answer: Answer) -> Problem:
     """SAP's explanation, whatever shape came back; the cause is usually in its details."""
     try:
-        error = answer.json()["error"]
-        text = error.get("message")
-        head = odata.said(text if isinstance(text, Mapping) else {"value": text}, "value")
-        messages = [Message(odata.said(error, "code"), head, "error")]
+        error = _error_in(answer)
+        messages = [Message(odata.said(error, "code"), _words(error), "error")]
         inner = error.get("innererror")
         listed = inner.get("errordetails") if isinstance(inner, Mapping) else None
         messages += _details(listed or error.get("details"))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         messages = [Message("", answer.text()[:MAX_RAW_CHARACTERS], "error")]
     return Problem(answer.status, tuple(messages))
+
+
+def _error_in(answer: Answer) -> Any:
+    """The error of a body. SAP Gateway writes it as XML where it has not looked at what we accept
+    yet, as of a service that is not active; its properties are named the same (OData 2.0)."""
+    if not answer.body.lstrip(XML_BEGINS).startswith(b"<"):
+        return answer.json()["error"]
+    root = vendor_xml.loads(answer.body)
+    if root.name != "error":
+        raise Unreadable("is no error of OData", root.place)
+    details = [_properties(each) for each in root.all("innererror/errordetails/errordetail")]
+    return {**_properties(root), "innererror": {"errordetails": details}}
+
+
+def _properties(element: vendor_xml.Element) -> dict[str, str]:
+    return {child.name: child.text.strip() for child in element.children if not child.children}
+
+
+def _words(told: Mapping[str, Any]) -> str:
+    """The text of an error or a detail, which may stand with its language."""
+    text = told.get("message")
+    return odata.said(text if isinstance(text, Mapping) else {"value": text}, "value")
 
 
 def told_in(answer: Answer) -> tuple[Message, ...]:
@@ -369,7 +392,7 @@ def _details(told: Any) -> list[Message]:
 def _message(raw: Mapping[str, Any]) -> Message:
     return Message(
         odata.said(raw, "code"),
-        odata.said(raw, "message"),
+        _words(raw),
         odata.said(raw, "severity").lower(),
         str(raw.get("target") or raw.get("propertyref") or ""),
     )
