@@ -34,11 +34,11 @@ role = "CARRIER"
 concurrency = 4
 [operations.book]
 class = "searchable"
-timeout_seconds = 2
+timeout_seconds = 6
 settle_after_seconds = 1
 [operations.ship]
 class = "two_step"
-timeout_seconds = 2
+timeout_seconds = 6
 [operations.numbers]
 class = "natural"
 [operations.misbehave]
@@ -71,7 +71,8 @@ class TinyVendor:
     """The vendor client; `pages` is what the poll sees."""
 
     def __init__(self, settings: Settings, secrets: Secrets) -> None:
-        self.http = VendorHttp(settings.text("base_url"), timeout_seconds=5)
+        # It waits as long as any operation may: what ends a call is the runner, or its lease.
+        self.http = VendorHttp(settings.text("base_url"), timeout_seconds=20)
         self.secrets = secrets
         self.pages: list[str] = []
         self.tests = 0
