@@ -165,7 +165,7 @@ async def test_nothing_is_lost_and_no_object_turned_around(
             return len(await ids_on(own_nats_server.address, stream)) >= len(stored)
 
         try:
-            await eventually(all_there, "the last message", within_seconds=5)
+            await eventually(all_there, "the last message")
         except AssertionError:
             on_bus = set(await ids_on(own_nats_server.address, stream))
             missing = sum(1 for each in stored if each not in on_bus)
