@@ -9,7 +9,7 @@ from story import Story, request_id
 
 WAIT_SECONDS = 60.0
 # Until the first look-up: time enough for the warehouse to void the shipment before it.
-SETTLE_SECONDS = 2.0
+SETTLE_SECONDS = 4.0
 IN_DOUBT = frozenset({"UNKNOWN", "RESOLVING"})
 
 
