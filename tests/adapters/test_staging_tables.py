@@ -371,7 +371,7 @@ async def test_a_statement_that_takes_too_long_is_undone(tmp_path: Path) -> None
     """Proves on PostgreSQL that a writer which waits for somebody's lock gives up within its time,
     has written nothing, and may try again."""
     house = House(session_server(), tmp_path)
-    patient, hasty = house.database(), house.database(statement_seconds=0.3)
+    patient, hasty = house.database(), house.database(statement_seconds=2.0)
     locked, free = asyncio.Event(), asyncio.Event()
 
     async def hold(connection: AsyncConnection) -> None:
