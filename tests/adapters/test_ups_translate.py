@@ -109,7 +109,7 @@ def test_kilograms_from_the_us_become_pounds_rounded_up() -> None:
     shipment.packages[0].length.CopyFrom(types_pb2.Quantity(value="30", unit="CMT"))
     parcel = shipment_of(translate.ship_request(shipment, PACKAGE_ID, REFERENCE, RULES))["Package"]
     assert parcel[0]["PackageWeight"]["Weight"] == "4.3"
-    assert parcel[0]["Dimensions"]["Length"] == "11.82"
+    assert parcel[0]["Dimensions"]["Length"] == "12"
     assert parcel[0]["Dimensions"]["UnitOfMeasurement"]["Code"] == "IN"
 
 

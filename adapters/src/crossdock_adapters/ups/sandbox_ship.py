@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -12,11 +13,18 @@ from crossdock_adapters.sdk.sandbox_parcels import Place, place_of
 
 MAX_PACKAGES = 200
 MAX_POUNDS, MAX_KILOGRAMS = Decimal(150), Decimal(70)
-MAX_WEIGHT_CHARACTERS = 6
+MAX_WEIGHT_CHARACTERS = 5
 MAX_REFERENCE_CHARACTERS = 35
 MAX_NAME_CHARACTERS = 35
 ONE_SYSTEM = {"LBS": "IN", "OZS": "IN", "KGS": "CM"}
 DOMESTIC = ("US", "PR")
+POSTAL_CODES = {
+    "US": re.compile(r"\d{5}(\d{4})?"),
+    "PR": re.compile(r"\d{5}(\d{4})?"),
+    "CA": re.compile(r"([A-Z]\d){3}"),
+}
+NEXT_DAY_AIR_EARLY = "14"
+MAX_SIDE_CHARACTERS = 3
 CENT = Decimal("0.01")
 # The carrier's code of a label format, and what is drawn for it.
 FORMATS = {"GIF": "GIF", "ZPL": "ZPL", "EPL": "EPL", "SPL": "EPL"}
@@ -107,8 +115,12 @@ def read_ship_request(body: Any, accounts: Sequence[str]) -> ShipOrder:
     service = _text(_object(shipment, "Service", "120500", "Missing or invalid service"), "Code")
     if service not in TARIFF:
         raise VendorRefusal(400, "121210", "The requested service is unavailable between these")
+    if origin.country != destination.country or service == NEXT_DAY_AIR_EARLY:
+        for who, role, family in ((shipper, "shipper", "1201"), (ship_to, "ship to", "1202")):
+            if not 1 <= len(_text(who, "AttentionName")) <= MAX_NAME_CHARACTERS:
+                raise VendorRefusal(400, f"{family}04", f"Missing or invalid {role} attention name")
     _payment(shipment, account)
-    domestic = origin.country in DOMESTIC and destination.country in DOMESTIC
+    domestic = origin.country == destination.country and origin.country in DOMESTIC
     references = _references(shipment)
     if references and domestic:
         raise VendorRefusal(400, "120541", "Shipment reference numbers are not allowed for US-US")
@@ -177,11 +189,14 @@ def _party(party: Mapping[str, Any], role: str, family: str) -> None:
         raise VendorRefusal(400, f"{family}03", f"Missing or invalid {role} address line")
     if not 1 <= len(_text(address, "City")) <= 30:
         raise VendorRefusal(400, f"{family}05", f"Missing or invalid {role} city")
-    if len(_text(address, "CountryCode")) != 2:
+    country, postal_code = _text(address, "CountryCode"), _text(address, "PostalCode")
+    if len(country) != 2:
         raise VendorRefusal(400, f"{family}08", f"Missing or invalid {role} country code")
-    if _text(address, "CountryCode") in DOMESTIC and not _text(address, "PostalCode")[:5].isdigit():
+    known_form = POSTAL_CODES.get(country)
+    if known_form is not None and not known_form.fullmatch(postal_code):
         raise VendorRefusal(400, f"{family}06", f"Missing or invalid {role} postal code")
-    if len(_text(address, "PostalCode")) > 9 or len(_text(address, "StateProvinceCode")) > 5:
+    codes = (("PostalCode", 9), ("StateProvinceCode", 5))
+    if any(name in address and not 1 <= len(_text(address, name)) <= most for name, most in codes):
         raise VendorRefusal(400, f"{family}07", f"Invalid {role} state or postal code")
 
 
@@ -247,7 +262,9 @@ def _dimensions(dimensions: Mapping[str, Any], weight_unit: str) -> None:
     if unit != ONE_SYSTEM[weight_unit]:
         raise VendorRefusal(400, "120621", "Weight and dimensions use different systems")
     for side in ("Length", "Width", "Height"):
-        if _decimal(_text(dimensions, side), "120622", f"Missing or invalid {side}") <= 0:
+        text = _text(dimensions, side)
+        value = _decimal(text, "120622", f"Missing or invalid {side}")
+        if value <= 0 or len(text) > MAX_SIDE_CHARACTERS:
             raise VendorRefusal(400, "120622", f"Missing or invalid {side}")
 
 

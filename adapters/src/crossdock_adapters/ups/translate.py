@@ -24,6 +24,11 @@ from crossdock_adapters.sdk.outcomes import Untranslatable
 # What `crossdock map` calls the endpoint.
 KIND = "ups"
 DOMESTIC = frozenset({"US", "PR"})
+# Whose phone numbers UPS takes as area code, seven digits and an extension, without a country code.
+NORTH_AMERICAN = frozenset({"US", "PR", "CA", "VI"})
+NORTH_AMERICAN_CODE, NORTH_AMERICAN_DIGITS = "1", 10
+# The service within a country that needs somebody to ask for, as everything abroad does.
+NEXT_DAY_AIR_EARLY = "14"
 # Where a service has another code than from the US: types of the service rows in mappings.toml.
 ABROAD, UNION = "INTL", "EU"
 SERVICE_TABLES = ("CA", "PL", UNION, ABROAD)
@@ -43,7 +48,8 @@ MAX_STATE = 5
 MAX_POSTAL_CODE = 9
 MAX_PHONE = 15
 WEIGHT_STEP = Decimal("0.1")
-LENGTH_STEP = Decimal("0.01")
+# Three characters for a side.
+LENGTH_STEP = Decimal(1)
 SERVICE_CODE = re.compile(r"[0-9A-Z][0-9]")
 ORDERED_FORMATS = ("GIF", "ZPL", "EPL")
 FORMATS = {
@@ -93,7 +99,6 @@ def ship_request(
     package = find_package(shipment, package_id)
     origin = shipment.ship_from.address.country_code
     destination = shipment.ship_to.address.country_code
-    domestic = origin in DOMESTIC and destination in DOMESTIC
     account = rules.account_for(shipment.ship_from_location_number)
     if not account:
         raise Untranslatable("no UPS account number is set for this location")
@@ -106,22 +111,22 @@ def ship_request(
     if dimensions:
         parcel["Dimensions"] = dimensions
     bill = {"Type": "01", "BillShipper": {"AccountNumber": account}}
+    service = service_code(shipment.service_code, origin, rules.services, rules.service_choices)
+    asks_for = _asks_for_somebody(shipment, service)
     body: dict[str, Any] = {
         "Description": "Merchandise",
-        "Shipper": {**_party(shipment.ship_from, "ship from"), "ShipperNumber": account},
-        "ShipTo": _ship_to(shipment),
+        "Shipper": {**_party(shipment.ship_from, "ship from", asks_for), "ShipperNumber": account},
+        "ShipTo": _ship_to(shipment, asks_for),
         "PaymentInformation": {"ShipmentCharge": [bill]},
-        "Service": {
-            "Code": service_code(
-                shipment.service_code, origin, rules.services, rules.service_choices
-            )
-        },
+        "Service": {"Code": service},
         # Present means true: without entitlement UPS answers with published rates only.
         "ShipmentRatingOptions": {"NegotiatedRatesIndicator": ""},
         "Package": [parcel],
     }
-    # UPS takes references on the package for US and PR, on the shipment everywhere else.
-    (parcel if domestic else body)["ReferenceNumber"] = references
+    # UPS takes references on the package within the US or PR, on the shipment everywhere else,
+    # from one of them to the other, too.
+    within = origin == destination and origin in DOMESTIC
+    (parcel if within else body)["ReferenceNumber"] = references
     return {
         "ShipmentRequest": {
             "Request": {
@@ -143,10 +148,12 @@ def return_request(
     request = ship_request(shipment, shipment.packages[0].id, reference, rules)
     body = request["ShipmentRequest"]["Shipment"]
     account = body["Shipper"]["ShipperNumber"]
-    body["Shipper"] = {**_party(shipment.ship_to, "ship to"), "ShipperNumber": account}
-    body["ShipFrom"] = _party(shipment.ship_from, "ship from")
+    asks_for = _asks_for_somebody(shipment, body["Service"]["Code"])
     # A warehouse is no home, by whichever service it is sent to.
-    body["ShipTo"] = _party(shipment.ship_to, "ship to")
+    warehouse = _party(shipment.ship_to, "ship to", asks_for)
+    body["Shipper"] = {**warehouse, "ShipperNumber": account}
+    body["ShipFrom"] = _party(shipment.ship_from, "ship from", asks_for)
+    body["ShipTo"] = warehouse
     body["ReturnService"] = {"Code": PRINT_RETURN_LABEL}
     body["Description"] = f"Return {shipment.number}"[:MAX_DESCRIPTION]
     # UPS takes a description of the contents of each package of a return.
@@ -214,41 +221,48 @@ def _references(reference: str, order_number: str) -> list[dict[str, str]]:
 
 
 def _label_specification(label_format: str) -> dict[str, Any]:
-    specification: dict[str, Any] = {
-        "LabelImageFormat": {"Code": label_format},
-        "LabelStockSize": {"Height": "6", "Width": "4"},
-    }
+    specification: dict[str, Any] = {"LabelImageFormat": {"Code": label_format}}
     if label_format == "GIF":
         specification["HTTPUserAgent"] = "Mozilla/4.5"
+    else:
+        specification["LabelStockSize"] = {"Height": "6", "Width": "4"}
     return specification
 
 
-def _ship_to(shipment: shipment_pb2.Shipment) -> dict[str, Any]:
+def _asks_for_somebody(shipment: shipment_pb2.Shipment, service: str) -> bool:
+    """Whether UPS wants to know whom to ask for at both ends: abroad, and early in the morning."""
+    countries = {party.address.country_code for party in (shipment.ship_from, shipment.ship_to)}
+    return len(countries) > 1 or service == NEXT_DAY_AIR_EARLY
+
+
+def _ship_to(shipment: shipment_pb2.Shipment, asks_for: bool) -> dict[str, Any]:
     """Where to; a home where the address says so, or the service that was ordered."""
-    found = _party(shipment.ship_to, "ship to")
+    found = _party(shipment.ship_to, "ship to", asks_for)
     if shipment.service_code.strip().upper() == RESIDENTIAL_GROUND:
         found["Address"]["ResidentialAddressIndicator"] = ""
     return found
 
 
-def _party(party: types_pb2.Party, role: str) -> dict[str, Any]:
+def _party(party: types_pb2.Party, role: str, asks_for: bool) -> dict[str, Any]:
+    """A party as UPS takes it; asks_for: with whom to ask for there, whoever is known."""
     address = party.address
     if len(address.city) > MAX_CITY or len(address.state) > MAX_STATE:
         raise Untranslatable(f"{role}: city or state is longer than UPS takes")
+    # Not every country has states, or postal codes: UPS takes no empty ones.
+    codes = {"StateProvinceCode": address.state, "PostalCode": _postal_code(address)}
     found: dict[str, Any] = {
         # The company is the addressee where there is one; names print cut at 30 anyway.
         "Name": (party.company or party.name)[:MAX_TEXT],
         "Address": {
             "AddressLine": address_lines(address.lines, role, MAX_TEXT, MAX_LINES),
             "City": address.city,
-            "StateProvinceCode": address.state,
-            "PostalCode": _postal_code(address),
+            **{name: code for name, code in codes.items() if code},
             "CountryCode": address.country_code,
         },
     }
-    if party.company and party.name:
-        found["AttentionName"] = party.name[:MAX_TEXT]
-    phone = "".join(character for character in party.phone if character.isdigit())
+    if asks_for or (party.company and party.name):
+        found["AttentionName"] = (party.name or party.company)[:MAX_TEXT]
+    phone = _phone(party)
     if phone:
         found["Phone"] = {"Number": phone[:MAX_PHONE]}
     if party.email and len(party.email) <= 50:
@@ -260,11 +274,20 @@ def _party(party: types_pb2.Party, role: str) -> dict[str, Any]:
 
 def _postal_code(address: types_pb2.Address) -> str:
     code = address.postal_code.strip()
-    if address.country_code in DOMESTIC:
-        code = code.replace("-", "").replace(" ", "")
+    if address.country_code in NORTH_AMERICAN:
+        code = code.replace("-", "").replace(" ", "").upper()
     if len(code) > MAX_POSTAL_CODE:
         raise Untranslatable(f"postal code {code!r} is longer than UPS takes")
     return code
+
+
+def _phone(party: types_pb2.Party) -> str:
+    """The digits of a phone number, without the country code where UPS does not take it."""
+    digits = "".join(character for character in party.phone if character.isdigit())
+    if party.address.country_code not in NORTH_AMERICAN:
+        return digits
+    is_long = len(digits) > NORTH_AMERICAN_DIGITS
+    return digits.removeprefix(NORTH_AMERICAN_CODE) if is_long else digits
 
 
 def _imperial(origin_country: str) -> bool:
@@ -285,18 +308,18 @@ def _weight(
 def _dimensions(
     package: shipment_pb2.Package, origin_country: str, units: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """Inches or centimetres, in the same system as the weight; None unless all are given."""
+    """Whole inches or centimetres, in the same system as the weight, the longest side as length;
+    None unless all are given."""
     if not all(package.HasField(side) for side in ("length", "width", "height")):
         return None
     unit = "INH" if _imperial(origin_country) else "CMT"
     code = measures.word_of(unit, units, KIND)
 
-    def side(quantity: types_pb2.Quantity) -> str:
-        return measures.plain(measures.length_in(quantity, unit, LENGTH_STEP))
-
-    return {
-        "UnitOfMeasurement": {"Code": code},
-        "Length": side(package.length),
-        "Width": side(package.width),
-        "Height": side(package.height),
-    }
+    sides = [
+        measures.length_in(quantity, unit, LENGTH_STEP)
+        for quantity in (package.length, package.width, package.height)
+    ]
+    longest = sides.index(max(sides))
+    sides[0], sides[longest] = sides[longest], sides[0]
+    length, width, height = map(measures.plain, sides)
+    return {"UnitOfMeasurement": {"Code": code}, "Length": length, "Width": width, "Height": height}
