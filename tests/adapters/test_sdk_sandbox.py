@@ -239,13 +239,15 @@ class Receiver:
     def __init__(self) -> None:
         self.bodies: list[Any] = []
         self.refuse_first = 0
+        self.statuses = [200]
 
     async def receive(self, request: Request) -> Response:
         if self.refuse_first:
             self.refuse_first -= 1
             return Response(status_code=503)
         self.bodies.append(await request.json())
-        return Response(status_code=204)
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        return Response(status_code=status)
 
 
 @pytest.fixture
@@ -277,6 +279,24 @@ async def test_webhooks_keep_the_order_of_their_key(
     assert [b["number"] for b in target.bodies] == list(range(10))
     log = (await control(session, tiny, "/webhooks"))["webhooks"]
     assert log[0]["attempts"] == 3
+
+
+@pytest.mark.parametrize(("status", "comes_again"), [(200, 0), (202, 0), (204, 1), (400, 0)])
+async def test_a_webhook_is_taken_by_what_vendors_call_a_success(
+    tiny: TinySandbox,
+    session: aiohttp.ClientSession,
+    receiver: tuple[Receiver, str],
+    status: int,
+    comes_again: int,
+) -> None:
+    """Proves that a simulated vendor repeats what was answered 204, as FedEx does, which counts
+    200 and 202 alone; what is refused for good does not come again."""
+    target, url = receiver
+    target.statuses = [status, 200]
+    await notify(session, tiny, url, 2)
+    await until(lambda: len(target.bodies) == 2 + comes_again)
+    numbers = [each["number"] for each in target.bodies]
+    assert numbers == [0] * comes_again + [0, 1]
 
 
 async def test_duplicate_and_late_webhooks(

@@ -21,6 +21,9 @@ MAX_ATTEMPTS = 60
 FIRST_PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 2.0
 ANSWER_TIMEOUT_SECONDS = 10.0
+# What vendors call a success; another 2xx is a failure to them, and comes again.
+TAKEN = frozenset({200, 202})
+REFUSED, TOO_MANY, FAILED = 400, 429, 500
 
 
 @dataclass(slots=True)
@@ -135,7 +138,7 @@ class WebhookSender:
         while record.attempts < MAX_ATTEMPTS:
             record.attempts += 1
             record.status = await self._post(record.url, parcel)
-            if record.status is not None and record.status < 500 and record.status != 429:
+            if record.status is not None and _is_done(record.status):
                 record.answered = datetime.now(UTC)
                 return
             await asyncio.sleep(pause)
@@ -152,3 +155,8 @@ class WebhookSender:
                 return response.status
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
+
+
+def _is_done(status: int) -> bool:
+    """Whether a webhook that was answered so does not come again: taken, or refused for good."""
+    return status in TAKEN or (REFUSED <= status < FAILED and status != TOO_MANY)
