@@ -189,12 +189,16 @@ async def poll_tracking(poll: Poll, vendor: UpsClient) -> None:
 
 @ADAPTER.poll("renew_subscriptions")
 async def renew_subscriptions(poll: Poll, vendor: UpsClient) -> None:
-    """Package subscriptions end after 14 days: parcels still under way are subscribed again."""
+    """Package subscriptions end after 14 days: parcels still under way are subscribed again.
+
+    Reject: UPS refused some of them, which is told once all others are asked for.
+    """
     if poll.settings.text("subscription") == BY_ACCOUNT:
         return
     age = timedelta(days=poll.settings.integer("renew_subscriptions_after_days"))
     bought_before = datetime.now(UTC) - age
     token = ""
+    refused: Reject | None = None
     for _ in range(MAX_RENEWAL_PAGES):
         labels, token = await carrier_reports.moving_labels(
             poll.hub, poll.settings.text("carrier_code"), MAX_SUBSCRIBED_NUMBERS, token
@@ -204,10 +208,15 @@ async def renew_subscriptions(poll: Poll, vendor: UpsClient) -> None:
             for label in labels
             if label.create_time.ToDatetime(tzinfo=UTC) <= bought_before
         ]
-        if old:
-            await vendor.subscribe(old)
+        try:
+            if old:
+                await vendor.subscribe(old)
+        except Reject as told:
+            refused = refused or told
         if not token:
-            return
+            break
+    if refused is not None:
+        raise refused
 
 
 def _services() -> dict[str, str]:

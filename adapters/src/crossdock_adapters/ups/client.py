@@ -319,7 +319,8 @@ def read_recovery(body: Mapping[str, Any]) -> list[LabelImage]:
     """The labels of a recovery reply, in UPS's order, at most MAX_LABELS_PER_REFERENCE.
 
     Of several in PDF UPS shows one image, with the first; the others are empty here. So are the
-    candidates that it names, without their labels, where several parcels have a reference.
+    candidates that it names, without their labels, where several parcels have a reference, and
+    what cannot be read of an image: it costs no other label, nor its own number.
     """
     response = body["LabelRecoveryResponse"]
     found = []
@@ -328,9 +329,11 @@ def read_recovery(body: Mapping[str, Any]) -> list[LabelImage]:
         if shown is None:
             found.append(LabelImage(number, "", b""))
             continue
-        form = str(shown["LabelImageFormat"]["Code"]).upper()
-        image = _image(shown["GraphicImage"])
-        found.append(LabelImage(number, form, image))
+        try:
+            form = str(shown["LabelImageFormat"]["Code"]).upper()
+            found.append(LabelImage(number, form, _image(shown["GraphicImage"])))
+        except (KeyError, TypeError, ValueError):
+            found.append(LabelImage(number, "", b""))
     shown = {label.tracking_number for label in found}
     named = [str(entry["TrackingNumber"]) for entry in as_list(response.get("TrackingCandidate"))]
     found += [LabelImage(number, "", b"") for number in named if number not in shown]

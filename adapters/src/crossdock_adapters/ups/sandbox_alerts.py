@@ -34,6 +34,8 @@ class Subscriptions:
             raise VendorRefusal(400, "VSS130", "Unknown event preference")
         valid = [n for n in numbers if isinstance(n, str) and tracking_number.is_valid(n)]
         invalid = [str(n) for n in numbers if n not in valid]
+        if not valid:
+            raise VendorRefusal(400, "VSS115", "No tracking number is valid")
         until = now + timedelta(days=LIFE_DAYS)
         for number in valid:
             self._packages[number] = (until, wanted if enhanced else KINDS)
