@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from crossdock_adapters.sdk.auth import Token, TokenCache
-from crossdock_adapters.sdk.carrier_labels import LabelImage
+from crossdock_adapters.sdk.carrier_labels import LabelImage, number_in
 from crossdock_adapters.sdk.error_table import ErrorTable, Word
 from crossdock_adapters.sdk.http import Answer, VendorHttp
 from crossdock_adapters.sdk.outcomes import (
@@ -391,7 +391,7 @@ def read_booking(output: Mapping[str, Any]) -> Booking:
         for alert in noted
         if isinstance(alert, dict)
     )
-    return Booking(str(shipment["masterTrackingNumber"]), pieces, alerts)
+    return Booking(number_in(shipment["masterTrackingNumber"]), pieces, alerts)
 
 
 def as_list(found: Any) -> list[Any]:
@@ -410,7 +410,9 @@ def _piece(entry: Mapping[str, Any], position: int, total: Decimal | None, curre
     # Other papers of a package come in the same list.
     document = next((each for each in documents if each.get("contentType") == LABEL), documents[0])
     label = LabelImage(
-        str(entry["trackingNumber"]), str(document["docType"]), _image(document["encodedLabel"])
+        number_in(entry["trackingNumber"]),
+        str(document["docType"]),
+        _image(document["encodedLabel"]),
     )
     price = _price(entry.get("netChargeAmount")) or total
     sequence = entry.get("packageSequenceNumber") or position

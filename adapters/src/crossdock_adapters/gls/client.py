@@ -17,7 +17,7 @@ from urllib.parse import quote
 from crossdock_adapters.gls.quota import TrackingQuota
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
-from crossdock_adapters.sdk.carrier_labels import LabelImage
+from crossdock_adapters.sdk.carrier_labels import LabelImage, number_in
 from crossdock_adapters.sdk.cursors import Cursors
 from crossdock_adapters.sdk.error_table import ErrorTable
 from crossdock_adapters.sdk.http import Answer, VendorHttp
@@ -164,7 +164,7 @@ class GlsClient:
                 said = str(parcel.get("errorMessage", ""))
                 raise ERRORS.meaning(0, code, said, effect=False)
             try:
-                number = _text(parcel.get("unitno"))
+                number = number_in(parcel.get("unitno"))
             except ValueError as error:
                 said = f"the search for {reference} lists a parcel without unitno"
                 raise OutcomeUnknown(said) from error
@@ -260,7 +260,7 @@ def read_created(body: Mapping[str, Any]) -> list[Parcel]:
     created = body["createdshipment"]
     told = as_list(created["parceldata"])
     printed = [
-        (_decoded(data), str(sheet.get("labelformat", "")))
+        (_decoded(data), _said(sheet.get("labelformat")))
         for sheet in as_list(created.get("printdata"))
         for data in as_list(sheet["data"])
     ]
@@ -268,11 +268,11 @@ def read_created(body: Mapping[str, Any]) -> list[Parcel]:
     parcels = []
     for position, parcel in enumerate(told):
         image, image_format = sheets[position] if position < len(sheets) else (b"", "")
-        track_id = _text(parcel["trackid"])
+        track_id = number_in(parcel["trackid"])
         parcels.append(
             Parcel(
                 track_id,
-                str(parcel.get("parcelnumber", "")),
+                _said(parcel.get("parcelnumber")),
                 tuple(map(str, as_list(parcel.get("shipmentunitreference")))),
                 LabelImage(track_id, image_format, image),
                 tuple(map(str, as_list(created.get("shipmentreference")))),
@@ -290,18 +290,14 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _text(value: Any) -> str:
-    """A text; a number counts as one."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str) or not value:
-        raise ValueError("no text")
-    return value
+def _said(value: Any) -> str:
+    """A text that need not be there, "" where it is left out or null; a number counts as one."""
+    return "" if value is None or value == "" else number_in(value)
 
 
 def _decoded(data: Any) -> bytes:
     """A sheet in base64, in one line or in many."""
-    return base64.b64decode("".join(_text(data).split()), validate=True)
+    return base64.b64decode("".join(number_in(data).split()), validate=True)
 
 
 def _in_small_letters(value: Any) -> Any:

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from crossdock.client import request_id
 from crossdock.label.v1 import label_pb2, label_service_pb2
@@ -46,6 +47,16 @@ class Purchase:
     amount: Decimal | None
     currency: str
     bought_at: types_pb2.SourceTime | None
+
+
+def number_in(value: Any) -> str:
+    """A number that a carrier gave, as text. ValueError: it gave none, or null, or something else,
+    which as text would look like a number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"a number is {type(value).__name__} where text is expected")
+    return value.strip()
 
 
 def find_package(shipment: shipment_pb2.Shipment, package_id: str) -> shipment_pb2.Package:

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from crossdock_adapters.sdk.auth import Token, TokenCache, basic_credentials
-from crossdock_adapters.sdk.carrier_labels import LabelImage
+from crossdock_adapters.sdk.carrier_labels import LabelImage, number_in
 from crossdock_adapters.sdk.error_table import ErrorTable, Word
 from crossdock_adapters.sdk.http import Answer, VendorHttp
 from crossdock_adapters.sdk.outcomes import OutcomeUnknown, Retry, VendorOutcome
@@ -87,7 +87,7 @@ class UpsClient:
         body = self._checked(answer, effect=True)
         try:
             return read_void(body)
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise OutcomeUnknown(f"void: the answer cannot be read ({error})") from error
 
     async def recover_by_reference(
@@ -282,7 +282,7 @@ def read_booking(body: Mapping[str, Any]) -> Booking:
     results = response["ShipmentResults"]
     labels = tuple(
         LabelImage(
-            str(entry["TrackingNumber"]),
+            number_in(entry["TrackingNumber"]),
             str(entry["ShippingLabel"]["ImageFormat"]["Code"]).upper(),
             _image(entry["ShippingLabel"]["GraphicImage"]),
         )
@@ -298,8 +298,9 @@ def read_booking(body: Mapping[str, Any]) -> Booking:
         for alert in as_list(response["Response"].get("Alert"))
         if isinstance(alert, dict)
     )
-    number = str(results["ShipmentIdentificationNumber"])
-    return Booking(number, labels, amount, currency, alerts)
+    # Optional, and otherwise the number of the first package.
+    number = results.get("ShipmentIdentificationNumber") or labels[0].tracking_number
+    return Booking(number_in(number), labels, amount, currency, alerts)
 
 
 def read_void(body: Mapping[str, Any]) -> VoidResult:
@@ -309,7 +310,7 @@ def read_void(body: Mapping[str, Any]) -> VoidResult:
     listed = as_list(response.get("PackageLevelResults") or response.get("PackageLevelResult"))
     if listed:
         return VoidResult(
-            {str(e["TrackingNumber"]): str(e["Status"]["Code"]) == "1" for e in listed}
+            {number_in(e["TrackingNumber"]): str(e["Status"]["Code"]) == "1" for e in listed}
         )
     summary = str(response["SummaryResult"]["Status"]["Code"]) == "1"
     return VoidResult({"": summary})
@@ -325,7 +326,7 @@ def read_recovery(body: Mapping[str, Any]) -> list[LabelImage]:
     response = body["LabelRecoveryResponse"]
     found = []
     for entry in as_list(response.get("LabelResults")):
-        number, shown = str(entry["TrackingNumber"]), entry.get("LabelImage")
+        number, shown = number_in(entry["TrackingNumber"]), entry.get("LabelImage")
         if shown is None:
             found.append(LabelImage(number, "", b""))
             continue
@@ -335,7 +336,8 @@ def read_recovery(body: Mapping[str, Any]) -> list[LabelImage]:
         except (KeyError, TypeError, ValueError):
             found.append(LabelImage(number, "", b""))
     shown = {label.tracking_number for label in found}
-    named = [str(entry["TrackingNumber"]) for entry in as_list(response.get("TrackingCandidate"))]
+    candidates = as_list(response.get("TrackingCandidate"))
+    named = [number_in(entry["TrackingNumber"]) for entry in candidates]
     found += [LabelImage(number, "", b"") for number in named if number not in shown]
     return found[:MAX_LABELS_PER_REFERENCE]
 
