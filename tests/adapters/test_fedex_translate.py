@@ -95,6 +95,18 @@ def test_a_shipment_in_fedexs_words() -> None:
     assert b'"value":4.2' in vendor_json.dumps(line["weight"])
 
 
+def test_an_address_says_nothing_empty_or_too_long() -> None:
+    """Proves that a country without states or postal codes has neither in the request, and that an
+    e-mail address of more than 80 characters, which FedEx refuses, is left out."""
+    shipment = conformance.shipment()
+    for party in (shipment.ship_from, shipment.ship_to):
+        party.address.country_code, party.address.state, party.address.postal_code = "IE", "", ""
+    shipment.ship_to.email = f"{'a' * 70}@mail.example"
+    (recipient,) = request(shipment)["recipients"]
+    assert sorted(recipient["address"]) == ["city", "countryCode", "residential", "streetLines"]
+    assert "emailAddress" not in recipient["contact"]
+
+
 def test_a_shipment_has_the_packaging_of_its_container_types() -> None:
     """Proves that packaging goes by the container type and the rows, the setting for those not
     named, that packages of two kinds are no one shipment, and that a word without a row and a unit

@@ -35,6 +35,7 @@ MAX_TEXT = 35
 MAX_LINES = 3
 MAX_PERSON = 70
 MAX_POSTAL_CODE = 10
+MAX_EMAIL = 80
 MIN_PHONE, MAX_PHONE = 10, 15
 MAX_REFERENCE = 40
 WEIGHT_STEP = Decimal("0.1")
@@ -261,15 +262,16 @@ def _party(party: types_pb2.Party, role: str, rules: ShipRules) -> dict[str, Any
         contact["personName"] = party.name[:MAX_PERSON]
     if party.company:
         contact["companyName"] = party.company[:MAX_TEXT]
-    if party.email:
+    if party.email and len(party.email) <= MAX_EMAIL:
         contact["emailAddress"] = party.email
+    # Not every country has states, or postal codes: those are left out, not sent empty.
+    codes = {"stateOrProvinceCode": address.state, "postalCode": address.postal_code}
     return {
         "contact": contact,
         "address": {
             "streetLines": address_lines(address.lines, role, MAX_TEXT, MAX_LINES),
             "city": address.city,
-            "stateOrProvinceCode": address.state,
-            "postalCode": address.postal_code,
+            **{name: code for name, code in codes.items() if code},
             "countryCode": address.country_code,
             "residential": party.residential,
         },
