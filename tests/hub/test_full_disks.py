@@ -73,10 +73,10 @@ async def test_the_volume_of_the_bus_is_full(unstarted_hub: RunningHub, bus_volu
         await eventually(lambda: bus_serves(oms), "a healthy bus")
         bus_volume.fill()
         filled = time.monotonic()
-        while await bus_serves(oms):
+        # The connection may be given up before the disk was looked at.
+        while await bus_serves(oms) or "is full" not in hub.log():
             assert time.monotonic() - filled < NAMED_SECONDS_MAX, hub.log(tail=True)
             await approved(oms)
-        assert "is full" in hub.log()
         for _ in range(20):
             await approved(oms)
         bus_volume.free()
