@@ -217,6 +217,19 @@ async def test_a_refusal_in_the_messages_is_read(client: Any, status: int) -> No
     assert refused.value.code == "DOM::7"
 
 
+@pytest.mark.parametrize("name", ["exceptions", "errors"])
+async def test_one_exception_may_stand_in_no_list(client: Any, name: str) -> None:
+    """Proves that a single exception in place of a list is read, and that an empty one, or none,
+    is no refusal."""
+    body = vendor_json.dumps({"success": False, name: told("ERROR")})
+    with pytest.raises(Reject, match=r"Order is on a wave"):
+        client._checked(Answer(400, {}, body), effect=True)
+    empty: list[Any] = [{}, None, []]
+    for nothing in empty:
+        body = vendor_json.dumps({"success": True, name: nothing, "data": None})
+        assert client._checked(Answer(200, {}, body), effect=True)["success"] is True
+
+
 SAVED = {"Code": "ORD::100", "Description": "Order saved"}
 FROZEN = told("ERROR", "ORDER_FROZEN", "Past its freeze status.")
 

@@ -276,6 +276,9 @@ def test_the_first_part_that_failed_says_why() -> None:
     assert error_of([outer]) == error_of(outer) == ("INVALID_STATUS", "Closed.")
     assert error_of([{"errorCode": "NOT_FOUND", "output": None}])[0] == "NOT_FOUND"
     assert error_of(None) == ("", "")
+    alone = {"success": False, "errors": {"statusCode": "DUPLICATE_VALUE", "message": "There."}}
+    assert error_of(alone) == ("DUPLICATE_VALUE", "There.")
+    assert error_of({**alone, "errors": {}}) == ("", "")
 
 
 IS_IDLE = Stages(ADAPTER.mappings).is_idle

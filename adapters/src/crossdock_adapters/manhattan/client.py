@@ -280,8 +280,8 @@ def refusal(
     """
     told: list[Refusal] = []
     for name in ("exceptions", "errors"):
-        entries = body.get(name)
-        listed = entries if isinstance(entries, list) else []
+        entries = body.get(name) or []
+        listed = entries if isinstance(entries, list) else [entries]
         told += [_refusal_of(each, is_exception=True) for each in listed]
     messages = body.get("messages")
     entries = messages.get("Message") if isinstance(messages, Mapping) else None
@@ -334,7 +334,8 @@ def read_bulk(body: Mapping[str, Any], key: str, sent: Sequence[str]) -> dict[st
     for record in failed if isinstance(failed, list) else ():
         if isinstance(record, Mapping):
             messages = record.get("Messages")
-            told = refusal({"exceptions": messages, "messages": messages})
+            shape = "exceptions" if isinstance(messages, list) else "messages"
+            told = refusal({shape: messages})
             refused[str(record.get(key, ""))] = told.text or "refused without a reason"
     if not isinstance(data, Mapping) or data.get("SuccessCount") != len(sent) - len(refused):
         raise Retry(0.0, "the bulk import's answer does not account for every record")

@@ -17,8 +17,10 @@ def error_of(content: Any) -> tuple[str, str]:
     if not isinstance(content, dict):
         return "", ""
     inner = content.get("errors")
-    if isinstance(inner, list) and any(isinstance(each, dict) for each in inner):
-        return error_of(inner)
+    # One may stand for itself.
+    listed = inner if isinstance(inner, list) else [inner]
+    if any(isinstance(each, dict) and each for each in listed):
+        return error_of(listed)
     code = content.get("errorCode") or content.get("statusCode") or content.get("code") or ""
     said = content.get("message") or content.get("detail") or ""
     return str(code)[:64], str(said)[:MAX_SAID]
