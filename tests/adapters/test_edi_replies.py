@@ -128,7 +128,7 @@ def test_a_refused_group_is_no_accepted_tender() -> None:
     found = acknowledgments.build(said, "0001", USUAL)
     asyncio.run(edi_replies.note_acknowledgement(poll, found, "SM"))
     (sent,) = edi_replies.decode(cursors.raw)
-    with pytest.raises(NeedsPerson, match="997 says R"):
+    with pytest.raises(NeedsPerson, match="997 or TA1 says R"):
         edi_replies.check_syntax(sent)
     assert not sent.open and sent.may_go(NOW + KEPT_OVER) and not sent.may_go(NOW)
 

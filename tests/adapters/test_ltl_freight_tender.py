@@ -184,7 +184,7 @@ async def test_a_tender_that_cannot_be_read_parks(tmp_path: Path) -> None:
     async with running(tmp_path, booking="tender") as world:
         await world.command("misbehave", kind="unreadable")
         await tendered(world)
-        with pytest.raises(NeedsPerson, match=r"could not read interchange 000000001 \(997 says R"):
+        with pytest.raises(NeedsPerson, match=r"interchange 000000001 \(997 or TA1 says R"):
             await world.buy(pallets(2))
 
 

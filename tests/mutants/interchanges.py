@@ -134,9 +134,9 @@ INTERCHANGE_MUTANTS: Final[list[Mutant]] = [
             "if decision.verdict is None:",
         ),
         a_number_is_kept_before_it_is_told=(
-            "        told = await _told(interchange, tell)\n        for payload",
+            "        told = await _told(interchange, tell, refused)\n        for payload",
             "        await poll.cursors.put_cursor(RECORD, bytes(), version)\n"
-            "        told = await _told(interchange, tell)\n        for payload",
+            "        told = await _told(interchange, tell, refused)\n        for payload",
         ),
         a_fault_in_reading_stops_the_mailbox=(
             "    except Exception as fault:\n",

@@ -287,14 +287,16 @@ async def _cancel(work: Work, bols: BolClient, pro: str) -> None:
 async def tell_held(poll: Poll, held: HeldPayload, vendor: Carrier) -> None:
     """A file that was held; scans that are known already, the hub knows again."""
     if vendor.mailbox is not None:
-        await vendor.mailbox.tell_again(poll, held.payload, partial(_tell, poll))
+        await vendor.mailbox.tell_again(
+            poll, held.payload, partial(_tell, poll), partial(_refused, poll)
+        )
 
 
 @ADAPTER.poll("mailbox", translate_held=tell_held)
 async def read_mailbox(poll: Poll, vendor: Carrier) -> None:
     """What the carrier sent by X12, each interchange once."""
     if vendor.mailbox is not None:
-        await vendor.mailbox.take(poll, partial(_tell, poll))
+        await vendor.mailbox.take(poll, partial(_tell, poll), partial(_refused, poll))
 
 
 def bol_rules(settings: Settings) -> BolRules:
@@ -398,6 +400,11 @@ async def _tell(poll: Poll, found: TransactionSet, group: Group) -> Read:
         case acknowledgments.SET_ID | acknowledgments.IMPLEMENTATION_SET_ID:
             return await edi_replies.note_acknowledgement(poll, found, translate_tender.TENDERS)
     return unsupported(found)
+
+
+async def _refused(poll: Poll, number: int, note: str) -> str:
+    """An interchange of ours that the carrier did not take: its tender is parked for that."""
+    return await edi_replies.note_refusal(poll, translate_tender.TENDERS, number, note)
 
 
 async def _tell_invoice(poll: Poll, found: TransactionSet, group: Group) -> Read:

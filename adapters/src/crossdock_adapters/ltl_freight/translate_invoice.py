@@ -31,6 +31,8 @@ from crossdock_adapters.sdk.x12.segments import (
 INVOICE_ID: Final = "210"
 US_DOLLARS: Final = "USD"
 CENTS: Final = 2
+# Of an L1.
+CHARGE, ADVANCE = 4, 5
 # What the contract has room for; the standard's own lengths are shorter.
 MAX_NUMBER: Final = 64
 MAX_CODE: Final = 16
@@ -123,7 +125,7 @@ def invoice(found: TransactionSet, scacs: Sequence[str] = ()) -> Invoice:
     day = head.date(6)
     if net is None or day is None:
         raise head.error("is missing", MISSING, 7 if net is None else 6)
-    charges = tuple(_charges(found))
+    charges = _billed(_charges(found), net)
     total = next((each for each in found.body if each.id == "L3"), None)
     _add_up(head, total, net, charges)
     scac = _short(head, 11, MAX_CODE)
@@ -160,22 +162,34 @@ def _currency(named: Segment | None) -> str:
     return code
 
 
-def _charges(found: TransactionSet) -> list[Charge]:
-    """Each L1 that has an amount (element 4); its special charge is element 8, in words 12."""
-    listed: list[Charge] = []
+def _charges(found: TransactionSet) -> list[tuple[Charge, bool]]:
+    """Each amount of an L1, and whether it is an advance: the charge (element 4) and what the
+    carrier laid out (element 5); their special charge is element 8, in words 12."""
+    listed: list[tuple[Charge, bool]] = []
     for each in found.body:
-        amount = each.implied(4, CENTS) if each.id == "L1" else None
-        if amount is None:
-            continue
-        if len(listed) == MAX_CHARGES:
-            raise each.error(
-                f"is charge {MAX_CHARGES + 1}: that many are not read", SEGMENT_REPEATED
-            )
-        code = each.text(8)
-        if len(code) > MAX_CODE:
-            raise each.error(f"has more than {MAX_CODE} characters", TOO_LONG, 8)
-        listed.append(Charge(amount, code, each.text(12)[:MAX_DESCRIPTION]))
+        for element in (CHARGE, ADVANCE):
+            amount = each.implied(element, CENTS) if each.id == "L1" else None
+            if amount is None:
+                continue
+            if len(listed) == MAX_CHARGES:
+                raise each.error(
+                    f"is charge {MAX_CHARGES + 1}: that many are not read", SEGMENT_REPEATED
+                )
+            code = each.text(8)
+            if len(code) > MAX_CODE:
+                raise each.error(f"has more than {MAX_CODE} characters", TOO_LONG, 8)
+            charge = Charge(amount, code, each.text(12)[:MAX_DESCRIPTION])
+            listed.append((charge, element == ADVANCE))
     return listed
+
+
+def _billed(listed: Sequence[tuple[Charge, bool]], net: Decimal) -> tuple[Charge, ...]:
+    """What the net amount is the sum of: advances are in it, or only told beside the charges. An L1
+    has one of both at least (R040506), so that one may have an advance alone."""
+    every = tuple(charge for charge, _ in listed)
+    charges = tuple(charge for charge, is_advance in listed if not is_advance)
+    is_all = sum((each.amount for each in every), Decimal(0)) == net
+    return every if is_all or not charges else charges
 
 
 def _add_up(

@@ -59,8 +59,8 @@ MISSING: Final = "interchanges_missing"
 SUFFIX_CHARACTERS: Final = 16
 # Words of the hub, of the partner's place and of the ways to both: no fault of a file.
 WORDS: Final = (VendorOutcome, CrossdockError, HubAway, HubRefused, CursorMoved, OSError)
-# TA104: the interchange was taken.
-ACCEPTED: Final = "A"
+# TA104: the interchange was taken, or was and has errors; else it was not.
+ACCEPTED, WITH_ERRORS = "A", "E"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,9 @@ class Read:
 
 
 Tell = Callable[[Set, Group], Awaitable[Read]]
+# What is done with the number of an interchange of ours that a TA1 refuses, and its note; what a
+# person has to look at, "" when nothing is.
+Refused = Callable[[int, str], Awaitable[str]]
 
 
 @dataclass(slots=True)
@@ -135,7 +138,7 @@ class EdiMailbox:
         """Close the connection."""
         await self._folder.close()
 
-    async def take(self, poll: Poll, tell: Tell) -> None:
+    async def take(self, poll: Poll, tell: Tell, refused: Refused | None = None) -> None:
         """One round: every file that is there, by name. `tell` is given one set at a time.
 
         CursorMoved: another process takes the same files; the next round sees what it left.
@@ -146,16 +149,18 @@ class EdiMailbox:
             if not each.name.endswith(self.way.temporary)
         ]
         for fact in sorted(facts, key=lambda each: each.name)[:MAX_FILES_AT_ONCE]:
-            await self._take_file(poll, tell, fact)
+            await self._take_file(poll, tell, refused, fact)
         await self._tell_missing(poll)
 
-    async def tell_again(self, poll: Poll, payload: bytes, tell: Tell) -> None:
+    async def tell_again(
+        self, poll: Poll, payload: bytes, tell: Tell, refused: Refused | None = None
+    ) -> None:
         """A payload that was held: told without a word to the partner, who was answered before."""
         problems: list[str] = []
         try:
             read = envelopes.read(payload, self.way.encoding)
             for interchange in read.interchanges:
-                told = await _told(interchange, tell)
+                told = await _told(interchange, tell, refused)
                 problems += [*told.problems, *(reason for _, reason in told.alone)]
         except Unreadable as error:
             problems = [str(error)]
@@ -213,7 +218,9 @@ class EdiMailbox:
         """What was sent for this key is noted where it has to be."""
         await sequences.close(NUMBERS, key)
 
-    async def _take_file(self, poll: Poll, tell: Tell, fact: FileFact) -> None:
+    async def _take_file(
+        self, poll: Poll, tell: Tell, refused: Refused | None, fact: FileFact
+    ) -> None:
         try:
             body = await self._folder.read(f"{self.way.inbound}/{fact.name}", MAX_BYTES)
         except FileMissing:
@@ -228,12 +235,12 @@ class EdiMailbox:
             problems = []
             await poll.catch_up()
             for interchange in read.interchanges:
-                problems += await self._take_interchange(poll, tell, interchange)
+                problems += await self._take_interchange(poll, tell, refused, interchange)
         await _hold(poll, body, problems)
         await self._put_away(fact.name, body)
 
     async def _take_interchange(
-        self, poll: Poll, tell: Tell, interchange: Interchange
+        self, poll: Poll, tell: Tell, refused: Refused | None, interchange: Interchange
     ) -> list[str]:
         """Tell what is new, acknowledge it, and keep its number; what a person has to look at."""
         stranger = self._stranger(interchange)
@@ -252,7 +259,7 @@ class EdiMailbox:
             raise NeedsPerson(f"{interchange.header.place(13)}: {full}") from full
         if decision.verdict is Verdict.CONFLICT:
             return [f"{interchange.header.place(13)}: came before with other content"]
-        told = await _told(interchange, tell)
+        told = await _told(interchange, tell, refused)
         for payload, reason in told.alone:
             await _hold(poll, envelopes.write(payload, self.way.encoding), [reason])
         await self._acknowledge(poll, interchange, told.answers, f"{number}:{content}")
@@ -384,13 +391,10 @@ def unsupported(found: Set) -> Read:
     return Read(codes=(envelopes.SET_NOT_SUPPORTED,), problems=(f"{place}: no such set here",))
 
 
-async def _told(interchange: Interchange, tell: Tell) -> Told:
+async def _told(interchange: Interchange, tell: Tell, refused: Refused | None) -> Told:
     told = Told()
-    told.problems += [
-        f"{each.place(4)}: the partner did not take an interchange of ours, note {each.raw(5)}"
-        for each in interchange.others
-        if each.raw(4).strip() != ACCEPTED
-    ]
+    for each in interchange.others:
+        told.problems += await _of_ours(each, refused)
     for group in interchange.groups:
         own = []
         for found in group.sets:
@@ -409,6 +413,21 @@ async def _told(interchange: Interchange, tell: Tell) -> Told:
             told.problems.append(f"{group.header.place()}: a group without a set")
         told.answers.append(own)
     return told
+
+
+async def _of_ours(found: Segment, refused: Refused | None) -> list[str]:
+    """What a person has to look at of a TA1, which answers an interchange of ours."""
+    said, number, note = (found.raw(each).strip() for each in (4, 1, 5))
+    if said == ACCEPTED:
+        return []
+    which = f"interchange {number} of ours"
+    if said == WITH_ERRORS:
+        return [f"{found.place(4)}: the partner took {which} with errors, note {note}"]
+    wrong = f"the partner did not take {which}, note {note}"
+    if refused is None or not (number.isascii() and number.isdigit() and len(number) <= 9):
+        return [f"{found.place(4)}: {wrong}"]
+    more = await refused(int(number), note)
+    return [f"{found.place(4)}: {wrong}: {more}"] if more else []
 
 
 async def _tried(tell: Tell, found: Set, group: Group) -> Read:

@@ -332,11 +332,29 @@ async def note_acknowledgement(poll: Poll, found: TransactionSet, functional_id:
     return Read(problems=(f"{found.header.place()}: {wrong}",) if wrong else ())
 
 
+async def note_refusal(poll: Poll, functional_id: str, number: int, note: str) -> str:
+    """A TA1 that refuses an interchange of ours: noted with the set of this functional id that went
+    out in it, whose delivery says so to a person. Why a person has to see the TA1 itself; "" when
+    that is all."""
+    assert poll.cursors is not None
+    wrong = ""
+
+    def decide(state: State) -> State:
+        nonlocal wrong
+        after, wrong = acknowledged(state, number, Status.REJECTED)
+        return after
+
+    await _change(poll.cursors, functional_id, decide)
+    if not wrong:
+        log.warning("the partner refused interchange %09d of ours, note %s", number, note)
+    return wrong
+
+
 def check_syntax(found: Sent) -> None:
     """NeedsPerson: the partner could not read it."""
     if found.syntax and not Status(found.syntax).accepted:
         raise NeedsPerson(
-            f"the partner could not read interchange {found.number:09d} (997 says "
+            f"the partner could not read interchange {found.number:09d} (997 or TA1 says "
             f"{found.syntax}): mend what its guide wants, then resubmit this delivery"
         )
 
