@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from crossdock_adapters.ltl_freight import conformance, translate_invoice
+from crossdock_adapters.ltl_freight.adapter import ADAPTER
 from crossdock_adapters.sdk.outcomes import AnswerLater, NeedsPerson
+from crossdock_adapters.sdk.x12 import envelopes
 from crossdock_adapters.sdk.x12.segments import SegmentError
 from ltl_freight_world import World, pallets, running
 from test_ltl_freight_standard import received
@@ -65,6 +67,43 @@ async def test_what_a_ta1_says_of_nothing_known_is_held(
         assert len(reasons) == bool(told) and told in "".join(reasons)
         with pytest.raises(AnswerLater):
             await world.buy(pallets(1))
+
+
+STATUS = conformance.status(1, "X1", "1350").decode()
+ACKNOWLEDGED = (
+    STATUS[: STATUS.index("ST*")].replace("GS*QM", "GS*FA")
+    + "ST*997*0001~AK1*PO*9~AK9*A*1*1*1~SE*4*0001~"
+    + STATUS[STATUS.index("GE*") :]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "sets"),
+    [
+        (STATUS, "1", ["997"]),
+        (STATUS, "0", ["997"]),
+        (ACKNOWLEDGED, "1", []),
+        (ACKNOWLEDGED, "0", None),
+    ],
+)
+async def test_who_asks_for_a_ta1_gets_one(
+    tmp_path: Path, text: str, wanted: str, sets: list[str] | None
+) -> None:
+    """Proves that an interchange whose ISA14 wants it is answered by a TA1 with its number, day and
+    time, before the 997 if there is one, again on a repeat, and that another one is not."""
+    body = f"{text[:100]}{wanted}{text[101:]}".encode()
+    async with running(tmp_path) as world:
+        for name in ("a.edi", "again.edi"):
+            world.put(name, body)
+            await ADAPTER.polls["mailbox"].pull(world.poll(), world.vendor)
+        names = world.names("to_carrier")
+        assert len(names) == (0 if sets is None else 2)
+        for name in names:
+            file = (world.folder("to_carrier") / name).read_bytes()
+            (interchange,) = envelopes.read(file).interchanges
+            told = (text[90:99], text[70:76], text[77:81], "A", "000")
+            assert [each.elements for each in interchange.others] == ([told] * int(wanted))
+            assert [each.id for group in interchange.groups for each in group.sets] == sets
 
 
 HEAD = "B3**77-1*S-2001*PP**20260305*51240****EXLA"

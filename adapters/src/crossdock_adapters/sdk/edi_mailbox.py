@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -172,15 +172,17 @@ class EdiMailbox:
         key: str,
         functional_id: str,
         sets: Callable[[datetime], Sequence[Set]],
+        others: Sequence[Segment] = (),
     ) -> Taken:
         """Publish sets as one interchange, once for each key; its control number and time.
 
-        sets: makes them, given that time. Whoever comes again with the key before it is closed
-        publishes the same bytes under the same name: where the first file is still there nothing
-        changes, and where it was taken the partner knows the number. `sent` closes the key.
+        sets: makes them, given that time; others: what stands before them, as a TA1. Whoever comes
+        again with the key before it is closed publishes the same bytes under the same name: where
+        the first file is still there nothing changes, and where it was taken the partner knows the
+        number. `sent` closes the key.
         """
         taken = await self.number(sequences, key)
-        await self.publish(functional_id, taken, sets)
+        await self.publish(functional_id, taken, sets, others)
         return taken
 
     async def number(self, sequences: Sequences, key: str) -> Taken:
@@ -194,18 +196,25 @@ class EdiMailbox:
         functional_id: str,
         taken: Taken,
         sets: Callable[[datetime], Sequence[Set]],
+        others: Sequence[Segment] = (),
     ) -> None:
         """Publish sets as the interchange with this number; the same again changes nothing."""
-        body = self.rendered(functional_id, taken, sets(taken.time))
+        body = self.rendered(functional_id, taken, sets(taken.time), others)
         await self._publish(name_of(functional_id, taken.number), body)
 
-    def rendered(self, functional_id: str, taken: Taken, sets: Sequence[Set]) -> bytes:
+    def rendered(
+        self,
+        functional_id: str,
+        taken: Taken,
+        sets: Sequence[Set],
+        others: Sequence[Segment] = (),
+    ) -> bytes:
         """The file of these sets. Untranslatable: the encoding does not have a character."""
         how, encoding = self.way.envelope, self.way.encoding
-        group = how.group(functional_id, taken.number, taken.time, sets)
-        made = Payload((how.interchange(taken.number, taken.time, [group]),))
+        groups = [how.group(functional_id, taken.number, taken.time, sets)] if sets else []
+        made = how.interchange(taken.number, taken.time, groups)
         try:
-            return envelopes.write(made, encoding)
+            return envelopes.write(Payload((replace(made, others=tuple(others)),)), encoding)
         except UnicodeEncodeError as error:
             before, character = error.object[: error.start], error.object[error.start]
             parts = before.rpartition(how.delimiters.terminator)[2].split(how.delimiters.element)
@@ -328,9 +337,10 @@ class EdiMailbox:
             for group, own in pairs
             if group.functional_id != FUNCTIONAL_ID
         ]
-        if not said or not self.way.acknowledges:
-            return
         marks = self.way.envelope.delimiters
+        others = acknowledgments.of_interchange(interchange, marks)
+        if not (said or others) or not self.way.acknowledges:
+            return
 
         def sets(_: datetime) -> list[Set]:
             return [
@@ -340,7 +350,7 @@ class EdiMailbox:
 
         assert poll.sequences is not None
         key = f"{FUNCTIONAL_ID}:{key}"
-        await self.send(poll.sequences, key, FUNCTIONAL_ID, sets)
+        await self.send(poll.sequences, key, FUNCTIONAL_ID, sets, others)
         await self.sent(poll.sequences, key)
 
     def _is_young(self, fact: FileFact) -> bool:

@@ -1,5 +1,7 @@
 """The functional acknowledgement (997): what we say about a group, and what is said about ours.
 
+Of an interchange that wants it a TA1 says that it came.
+
 It acknowledges syntax, nothing of what a set asks for, and no 997 is ever acknowledged itself. What
 partners of later releases send instead (999) is read as well: its segments say the same by other
 names, and where an error is found (CTX).
@@ -16,6 +18,7 @@ from crossdock_adapters.sdk.places import Unreadable
 from crossdock_adapters.sdk.x12.envelopes import (
     SET_SEGMENTS_IN_ERROR,
     Group,
+    Interchange,
     TransactionSet,
     transaction_set,
 )
@@ -35,6 +38,8 @@ SET_IDS: Final = (SET_ID, IMPLEMENTATION_SET_ID)
 NAMES: Final = {"IK3": "AK3", "IK4": "AK4", "IK5": "AK5"}
 CONTEXT: Final = "CTX"
 FUNCTIONAL_ID: Final = "FA"
+# ISA14, and the note of a TA1 that has nothing to say (data element I18).
+WANTED, NO_ERROR = "1", "000"
 # A set with more than this is told to be in error; nobody reads the rest.
 MAX_FAULTS_TOLD: Final = 50
 MAX_CODES: Final = 5
@@ -97,6 +102,15 @@ class GroupAnswer:
             return self.status
         said = (each.status for each in self.sets if each.control_number == control_number)
         return next(said, self.status)
+
+
+def of_interchange(interchange: Interchange, delimiters: Delimiters) -> tuple[Segment, ...]:
+    """The TA1 that says that an interchange was taken; none where it asks for none (ISA14)."""
+    header = interchange.header
+    if header.raw(14) != WANTED:
+        return ()
+    told = (header.raw(each) for each in (13, 9, 10))
+    return (segment(delimiters, "TA1", *told, str(Status.ACCEPTED), NO_ERROR),)
 
 
 def judged(found: TransactionSet, faults: Sequence[Fault] = (), *codes: str) -> SetAnswer:
