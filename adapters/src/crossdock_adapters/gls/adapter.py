@@ -20,7 +20,7 @@ from crossdock.shipment.v1 import shipment_pb2
 from crossdock.types.v1 import types_pb2
 from google.protobuf.message import Message
 
-from crossdock_adapters.gls import cancelling, translate
+from crossdock_adapters.gls import cancelling, finding, translate
 from crossdock_adapters.gls.client import (
     CONFLICT,
     MAX_TRACKED_AT_ONCE,
@@ -119,7 +119,8 @@ async def buy_label(work: Work, vendor: GlsClient) -> Confirmed:
 
 @ADAPTER.look_up("buy_label")
 async def find_label(work: Work, vendor: GlsClient) -> Confirmed | NotFound:
-    """Looks for parcels under our reference, in tracking; each is printed once more.
+    """Looks for parcels under our reference, in tracking, where it shows none in ShipIT; each is
+    printed once more.
 
     Of each package the parcel with the lowest number is adopted, so that every look-up adopts the
     same. What is over was made by a second call, and is a duplicate that the hub raises.
@@ -129,10 +130,17 @@ async def find_label(work: Work, vendor: GlsClient) -> Confirmed | NotFound:
         if label is None:
             return NotFound("it is bought with the first package of its shipment: not yet")
         return _with_first(label.tracking_number)
-    listed = await _found(work, vendor)
+    try:
+        listed = await _found(work, vendor)
+    except (OutcomeUnknown, NeedsPerson):
+        printed = await _in_shipit(work, vendor)
+        if printed is None:
+            raise
+        return printed
     valid = [each for each in listed if not translate.is_voided(each, ADAPTER.mappings)]
     if not valid:
-        return NotFound(f"GLS knows no valid parcel with reference {work.reference}")
+        printed = None if listed else await _in_shipit(work, vendor)
+        return printed or NotFound(f"GLS knows no valid parcel with reference {work.reference}")
     booked = len(work.event.shipment.packages)
     if len(valid) < booked:
         raise _too_few(work, [str(each["unitno"]) for each in valid], booked)
@@ -311,6 +319,18 @@ async def _all_printed_again(
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
     return [task.result() for task in asked]
+
+
+async def _in_shipit(work: Work, vendor: GlsClient) -> Confirmed | None:
+    """The parcels of all packages as ShipIT has them under our references; None: it shows none."""
+    labels = ship_rules(work.settings, work.event.shipment).labels
+    days = finding.days_of(work, _now(work.settings).date())
+    parcels = await finding.printed_by_unit(vendor, _units(work), days, labels)
+    if not parcels:
+        return None
+    notes = [f"ShipIT has {work.reference}, which tracking does not show"]
+    shown = any(work.reference in parcel.shipment for parcel in parcels)
+    return replace(_bought(work, parcels, None, notes), found_by=work.reference if shown else None)
 
 
 async def _found(work: Work, vendor: GlsClient) -> list[dict[str, Any]]:

@@ -98,19 +98,19 @@ class GlsClient:
         may be another one where the parcel carries exactly one of our references, of its shipment
         or of one of its parcels. OutcomeUnknown: GLS does not show it."""
         is_track_id = len(number) == TRACK_ID_CHARACTERS or not number.isdecimal()
-        request = {
-            ("TrackID" if is_track_id else "ParcelNumber"): number,
-            "CreationDate": created_on,
-            "PrintingOptions": {"ReturnLabels": labels},
-        }
-        body = await self._shipit("/reprintparcel", request, effect=False)
-        try:
-            (parcel,) = read_created(body)
-        except (KeyError, TypeError, ValueError) as error:
-            raise OutcomeUnknown(f"reprint: the answer does not show {number}") from error
+        name = "TrackID" if is_track_id else "ParcelNumber"
+        parcel = await self._printed_again(name, number, created_on, labels)
         ours = not {*parcel.units, *parcel.shipment}.isdisjoint(references)
         if number not in (parcel.track_id, parcel.number) and not ours:
             raise OutcomeUnknown(f"reprint: GLS answers with parcel {parcel.track_id}")
+        return parcel
+
+    async def reprint_unit(self, unit: str, created_on: str, labels: Mapping[str, str]) -> Parcel:
+        """The same by the reference of a unit, which the answer has to repeat. OutcomeUnknown: GLS
+        does not show it, which says nothing of whether it is there."""
+        parcel = await self._printed_again("ShipmentUnitReference", unit, created_on, labels)
+        if unit not in parcel.units:
+            raise OutcomeUnknown(f"reprint: GLS answers {unit} with parcel {parcel.track_id}")
         return parcel
 
     async def cancel(self, track_id: str) -> str:
@@ -187,6 +187,19 @@ class GlsClient:
                 raise PageFailed(told.after_seconds, told.reason)
             raise told
         return answer.body
+
+    async def _printed_again(
+        self, name: str, value: str, created_on: str, labels: Mapping[str, str]
+    ) -> Parcel:
+        """The one parcel that has this value under this name."""
+        options = {"ReturnLabels": labels}
+        request = {name: value, "CreationDate": created_on, "PrintingOptions": options}
+        body = await self._shipit("/reprintparcel", request, effect=False)
+        try:
+            (parcel,) = read_created(body)
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutcomeUnknown(f"reprint: the answer does not show {value}") from error
+        return parcel
 
     async def _track(
         self, what: str, wanted: str, counted: AbstractAsyncContextManager[None]

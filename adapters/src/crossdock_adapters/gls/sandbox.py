@@ -218,8 +218,9 @@ class GlsSandbox(Misbehaving):
 
     async def _reprint(self, request: Request, call: Call) -> Response:
         body = await self._shipit(request)
-        call.key = str(body.get("TrackID") or body.get("ParcelNumber") or "")
-        parcel = self._books.parcel(call.key)
+        unit = str(body.get("ShipmentUnitReference") or "")
+        call.key = str(body.get("TrackID") or body.get("ParcelNumber") or unit)
+        parcel = self._books.of_unit(unit) if call.key == unit else self._books.parcel(call.key)
         _, label_format = read_printing(body, REPRINT_TEMPLATES)
         if parcel is None or parcel.cancelled or self.misbehaves("no_reprint"):
             said = f"No shipment unit found for parcel identifier(s) {call.key}"

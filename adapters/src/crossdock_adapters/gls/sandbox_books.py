@@ -202,6 +202,14 @@ class Books:
         """The parcel of a track id or a parcel number."""
         return self._parcels.get(number) or self._by_number.get(number)
 
+    def of_unit(self, reference: str) -> Parcel | None:
+        """The one valid parcel that carries this reference itself; None: several, or none."""
+        found = [
+            each for each in self._parcels.values()
+            if reference in each.unit.references and not each.cancelled
+        ]  # fmt: skip
+        return found[0] if reference and len(found) == 1 else None
+
     def search(self, reference: str) -> list[Parcel]:
         """The parcels of every shipment with this reference, and those that carry it themselves."""
         return [
