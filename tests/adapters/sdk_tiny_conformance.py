@@ -57,7 +57,10 @@ CODES = {"L": shipment_pb2.MILESTONE_IN_TRANSIT, "D": shipment_pb2.MILESTONE_DEL
 UNKNOWN, UNKNOWN_ELSEWHERE = "Q9", "D-Q9"
 GREEDY_BYTES = 96 * 1024 * 1024
 # What conforms, and could make a check find what it looks for where it is not.
-HABITS = {"looks_first": "asks, before it books, for what is not there"}
+HABITS = {
+    "looks_first": "asks, before it books, for what is not there",
+    "first_at_work": "asks for its token when it has something to do, not when it starts",
+}
 FAULTS = {
     "posts_twice": "books twice in one operation",
     "two_numbers": "confirms one booking under two numbers of one type",
@@ -71,6 +74,7 @@ FAULTS = {
     "own_pause": "waits its own time, whatever the vendor wishes",
     "down_is_rejected": "takes an outage for a refusal",
     "one_token": "never renews its token",
+    "one_token_at_work": "asks for its token at its first work, and never renews it",
     "no_trace": "drops the trace before it calls",
     "eats_poison": "books without looking at what it was asked for",
     "wrong_class": "declares natural what books twice",
@@ -106,15 +110,17 @@ FAULTS = {
 class TinyClient:
     """The vendor client; it keeps what only faulty variants keep."""
 
-    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+    def __init__(self, settings: Settings, secrets: Secrets, *, late: bool = False) -> None:
         self.http = VendorHttp(settings.text("base_url"), timeout_seconds=5)
+        self.late = late
         self.secrets = secrets
         self.tokens = TokenCache(self._token)
         self.newest = ""
         self.only_token = ""
 
     async def test(self) -> None:
-        self.only_token = await self.tokens.get()
+        if not self.late:
+            self.only_token = await self.tokens.get()
 
     async def close(self) -> None:
         await self.http.close()
@@ -135,7 +141,7 @@ def tiny(fault: str = "", not_applicable: str = "", *, parks: bool = False) -> S
         if fault == "dies":
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _say_too_much(fault, secrets.text("credential"))
-        return TinyClient(settings, secrets)
+        return TinyClient(settings, secrets, late=fault.endswith("_at_work"))
 
     _operations(adapter, fault)
     if not parks:
@@ -276,7 +282,9 @@ async def _booked(vendor: TinyClient, body: Any, fault: str) -> Any:
 async def _call(vendor: TinyClient, path: str, body: Any, fault: str) -> Any:
     """One call with an effect, and what its answer means."""
     token = trace_context.attach(trace_context.Context()) if fault == "no_trace" else None
-    auth = None if fault == "one_token" else vendor.tokens
+    auth = None if fault.startswith("one_token") else vendor.tokens
+    if auth is None and not vendor.only_token:
+        vendor.only_token = await vendor.tokens.get()
     if fault == "chatty_of_tokens":
         log.debug("asking with %s", await vendor.tokens.get())
     headers = {"Authorization": f"Bearer {vendor.only_token}"} if auth is None else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from crossdock_adapters.sdk.proving import SILENT_FAULTS, Trial, class_problems,
 from crossdock_adapters.sdk.sequences import Sequences
 from crossdock_adapters.sdk.work import Work
 
+Expire = Callable[[Any], Awaitable[Any]]
 # Long enough for a vendor's answer that takes its calls one after another, short enough to wait.
 GIVE_UP_SECONDS = 1.5
 COMMIT_AFTER_SECONDS = 2.2
@@ -195,6 +196,24 @@ async def expired_token(bench: Bench, case: Case) -> None:
     expire = bench.subject.expire
     if expire is None:
         raise NotGiven("give `expire`: what makes the vendor forget the tokens that it gave")
+    missed = await _forgotten_before(bench, case, expire)
+    if not missed:
+        missed = await _forgotten_between(bench, case, expire)
+    bench.token_missed |= missed
+    # Whoever is excused is not asked, so it is not the last to say so.
+    excused = bench.subject.reasons.get("expired_token", {})
+    asked = [each for each in bench.subject.cases if each.operation not in excused]
+    is_last = case is asked[-1] if asked else False
+    said = "no call of any operation was refused for a forgotten token: nothing is proved"
+    require(bench.token_missed or not is_last, said)
+    # An operation may need no token, or ask for one before each call.
+    if not missed:
+        raise Inapplicable("no call was refused for a forgotten token: nothing is proved of it")
+
+
+async def _forgotten_before(bench: Bench, case: Case, expire: Expire) -> bool:
+    """Whether a call of the operation was refused because the vendor forgot what it had given until
+    then; it has to be confirmed all the same."""
     async with bench.outward() as stage:
         before = await _ready(stage, case)
         await expire(stage.sandbox)
@@ -203,20 +222,36 @@ async def expired_token(bench: Bench, case: Case) -> None:
         await stage.settle(delivery)
         require(delivery.straight, told(delivery))
         _one_effect(stage, case, delivery, before)
-        missed = any(
-            call.outcome != ANSWERED and call.status not in ABOUT_THE_WORK
-            for call in stage.sandbox.calls[seen:]
-        )
-        bench.token_missed |= missed
-        # Whoever is excused is not asked, so it is not the last to say so.
-        excused = bench.subject.reasons.get("expired_token", {})
-        asked = [each for each in bench.subject.cases if each.operation not in excused]
-        is_last = case is asked[-1] if asked else False
-        said = "no call of any operation was refused for a forgotten token: nothing is proved"
-        require(bench.token_missed or not is_last, said)
-        # An operation may be the first that needs a token: then there was none to forget.
-        if not missed:
-            raise Inapplicable("no call was refused for a forgotten token: nothing is proved of it")
+        return _missed(stage, seen)
+
+
+async def _forgotten_between(bench: Bench, case: Case, expire: Expire) -> bool:
+    """The same of an operation that is the first to need its token: a throttled attempt of its own
+    gets one, which the vendor forgets before the next."""
+    strikes = await bench.strikes(case)
+    async with bench.outward() as stage:
+        before = await _ready(stage, case)
+        delivery = stage.new(case)
+        many = {"kind": "throttle", "count": 1, "retry_after_seconds": RETRY_AFTER_SECONDS}
+        with _faulty(stage, many | {"operation": strikes}):
+            stage.ask(delivery)
+            if await stage.outcome(delivery) != "THROTTLED":
+                return False
+        await expire(stage.sandbox)
+        seen = len(stage.sandbox.calls)
+        await stage.settle(delivery)
+        later = [each for each in delivery.outcomes[1:] if each != ANSWER_LATER]
+        require(later == ["CONFIRMED"], f"{told(delivery)}, once its token was forgotten")
+        _one_effect(stage, case, delivery, before)
+        return _missed(stage, seen)
+
+
+def _missed(stage: Stage, seen: int) -> bool:
+    """Whether the vendor refused a call since then for who asks."""
+    return any(
+        call.outcome != ANSWERED and call.status not in ABOUT_THE_WORK
+        for call in stage.sandbox.calls[seen:]
+    )
 
 
 @check(Scope.OPERATION)
