@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 import uuid
 from typing import Any
 
 import pytest
 from crossdock.cli import app
+from crossdock.cli.progress import ProgressLine
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.types.v1 import types_pb2
 from crossdock_adapters.sdk.mapping_sync import MappingSync
@@ -145,6 +147,51 @@ def test_what_is_set_is_what_was_shown(
         assert "type the same again if you still mean it" in said
     done = command("reset", *row, *REASON)
     assert "OUT_FOR_DELIVERY" in done.stderr and "no meaning" in done.stdout
+
+
+async def _many_held(hub: RunningHub, lane: Lane, kind: str, count: int) -> None:
+    """So many scans of parcels, each with a code that nobody understands."""
+    async with Story(hub, lane) as story:
+        await _register(story, kind)
+        events = []
+        for number in range(count):
+            event = scan(unique("1Z"), "UNKNOWN", time.time() - 60)
+            event.native_codes.append(types_pb2.NativeCode(type="I", code=f"QZ{number}"))
+            events.append(event)
+        await story.carrier.tracking.ReportTrackingEvents(scans(*events))
+
+
+def test_a_long_backfill_says_how_far_it_is(
+    hub: RunningHub, lane: Lane, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a backfill of several pages tells on standard error how many of how many it has
+    looked at, not to a program, and ends with the counts."""
+    kind = unique("kind").lower().replace("-", "_")
+    asyncio.run(_many_held(hub, lane, kind, 5))
+    monkeypatch.setattr("crossdock.cli.backfilling.PAGE", 2)
+    monkeypatch.setattr("crossdock.cli.progress.PIPED_SECONDS", 0.0)
+    done = command("backfill", kind, *REASON)
+    assert "2 of 5 looked at" in done.stderr and "4 of 5 looked at" in done.stderr
+    assert done.stdout.startswith("5 looked at: 0 written")
+    assert "5 without a row still" in done.stdout
+    asked = command("backfill", kind, *REASON, "--json")
+    assert asked.stderr == "" and json.loads(asked.stdout)["examined"] == 5
+
+
+def test_an_interrupted_backfill_says_what_was_done(
+    hub: RunningHub, lane: Lane, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that Ctrl-C ends a backfill with the counts until then and says that it may be typed
+    again, which then takes all."""
+    kind = unique("kind").lower().replace("-", "_")
+    asyncio.run(_many_held(hub, lane, kind, 5))
+    with monkeypatch.context() as patched:
+        patched.setattr("crossdock.cli.backfilling.PAGE", 2)
+        patched.setattr(ProgressLine, "show", lambda *_: signal.raise_signal(signal.SIGINT))
+        done = command("backfill", kind, *REASON, code=130)
+    assert "interrupted: 2 looked at: 0 written" in done.stderr
+    assert "the same command again goes on" in done.stderr and done.stdout == ""
+    assert command.json("backfill", kind, *REASON)["examined"] == 5
 
 
 def test_all_rows_of_an_adapter_are_listed(hub: RunningHub, lane: Lane, command: Command) -> None:

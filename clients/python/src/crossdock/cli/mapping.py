@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from crossdock.cli.backfilling import backfilled, sentence
 from crossdock.cli.delivery import Reason, word_line
 from crossdock.cli.hub_access import Data, Json, Place, Yes, confirm, find_place, open_hub
 from crossdock.cli.output import age, cell, message_json, print_json, print_table
@@ -23,7 +24,6 @@ from crossdock.types.v1 import types_pb2
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What vendors' codes mean.")
 
 PAGE = 500
-BACKFILL_PAGE = 200
 PREFIX = "MAPPING_TOPIC_"
 TOPICS = [
     name.removeprefix(PREFIX)
@@ -36,7 +36,6 @@ READ_BY_NOBODY = f"{UNKNOWN_KIND}: nothing is read by this row. {KINDS_ARE}. Tak
     "crossdock map reset"
 )
 NOTHING_KNOWN = f"{UNKNOWN_KIND}. {KINDS_ARE}"
-COUNTS = ("examined", "applied", "asked_again", "sent_again", "unmapped", "held")
 COLUMNS = ("KIND", "TOPIC", "TYPE", "CODE", "MEANS", "WHY", "SAID BY", "REVISION", "SOURCE")
 COVERAGE_COLUMNS = ("KIND", "TOPIC", "ENDPOINT", "CODES", "WAITING", "FIRST", "LAST", "NOW")
 
@@ -207,12 +206,19 @@ def backfill(
     What waits for a code goes on by itself when the code is mapped; this waits for it and says
     what became of each. What was written by a row for one of its codes stays as it is: a row for a
     more telling code, or another meaning, that comes later decides nothing of it again.
+    Standard error shows how far it is; Ctrl-C ends it with what was done, and the same again goes
+    on.
     """
     place = find_place(data)
     value = _topic(topic) if topic else mapping_pb2.MAPPING_TOPIC_UNSPECIFIED
     confirm(place, f"decide what is quarantined for codes of {kind} again", yes)
-    found, known = asyncio.run(_backfill(place, kind, value, reason))
+    asked = mapping_service_pb2.GetMappingCoverageRequest(endpoint_kind=kind)
+    covered, known = asyncio.run(_covered(place, asked))
     _say_unknown(kind, known)
+    request = mapping_service_pb2.BackfillMappingsRequest(
+        endpoint_kind=kind, topic=value, reason=reason
+    )
+    found = backfilled(place, request, covered, as_json)
     if as_json:
         print_json(found)
         return
@@ -220,11 +226,7 @@ def backfill(
         about = f"{kind} {_name(value)}" if topic else kind
         typer.echo(f"nothing waits for codes of {about}")
         return
-    typer.echo(
-        f"{found['examined']} looked at: {found['applied']} written, {found['asked_again']} given "
-        f"to their adapters again, {found['sent_again']} deliveries sent again, "
-        f"{found['unmapped']} without a row still, {found['held']} wait for something else"
-    )
+    typer.echo(sentence(found))
 
 
 async def _call(place: Place, method: str, request: Any) -> Any:
@@ -332,34 +334,6 @@ def waits_elsewhere(
 
 def _alike(code: str) -> str:
     return code.strip().casefold().lstrip("0")
-
-
-async def _backfill(
-    place: Place, kind: str, topic: mapping_pb2.MappingTopic.ValueType, reason: str
-) -> tuple[dict[str, int], bool]:
-    """What became of what waited, and whether there is such a kind."""
-    found = dict.fromkeys(COUNTS, 0)
-    token = ""
-    async with open_hub(place) as hub:
-        while True:
-            request = mapping_service_pb2.BackfillMappingsRequest(
-                request_id=str(uuid.uuid4()),
-                endpoint_kind=kind,
-                topic=topic,
-                page_size=BACKFILL_PAGE,
-                page_token=token,
-                reason=reason,
-            )
-            answer = await hub.mappings.BackfillMappings(request)
-            for name in COUNTS:
-                found[name] += getattr(answer, name)
-            token = answer.next_page_token
-            if not token:
-                break
-    if found["examined"]:
-        return found, True
-    asked = mapping_service_pb2.GetMappingCoverageRequest(endpoint_kind=kind)
-    return found, (await _covered(place, asked))[1]
 
 
 def _say_unknown(kind: str, known: bool) -> None:

@@ -22,12 +22,15 @@ def bar(share: float) -> str:
 class ProgressLine:
     """`show` as often as you like; `end` before anything else is printed."""
 
-    def __init__(self, quiet: bool = False, *, beside_result: bool = False) -> None:
+    def __init__(
+        self, quiet: bool = False, *, beside_result: bool = False, piped: bool = False
+    ) -> None:
         """quiet: never shown. beside_result: on standard error, and on a terminal only, because
-        standard output is for the result."""
+        standard output is for the result; with piped also where that is no terminal, for what may
+        take long."""
         self._stream = sys.stderr if beside_result else sys.stdout
         self._terminal = self._stream.isatty()
-        self._quiet = quiet or (beside_result and not self._terminal)
+        self._quiet = quiet or (beside_result and not piped and not self._terminal)
         self._shown_at = -1000.0
         self._text = ""
         self._open = False
