@@ -87,8 +87,55 @@ def test_what_nothing_converts_is_held_as_it_is_told(said: list[Any]) -> None:
     pack(flow, request, "A", "1", "CS")
     held = confirmed(flow, ("12", "EA"))
     assert outcome(held) == "HELD"
-    assert "12 EA left in packages that hold 0" in held.held_because.message
+    for words in ("line 1 (SKU-1) left in EA and is packed in CS", "UpsertUnitConversions"):
+        assert words in held.held_because.message
     assert gone(flow) == []
+
+
+@pytest.mark.parametrize("item", ["SKU-1", "*"])
+def test_a_confirm_that_lacked_a_conversion_goes_on_by_itself(item: str) -> None:
+    """Proves that a held confirm is written once the conversion of its item, or one that holds for
+    every item, is told, without another confirm; one for another item moves nothing."""
+    flow, request = asked("1", "CS")
+    flow.learn_item("SKU-2")
+    pack(flow, request, "A", "1", "CS")
+    assert outcome(confirmed(flow, ("12", "EA"))) == "HELD"
+    learn(flow, conversion("CS", "12", item="SKU-2"))
+    flow.drive()
+    assert gone(flow) == [] and len(flow.held()) == 1
+    learn(flow, conversion("CS", "12", item=item))
+    flow.drive()
+    assert gone(flow) == [("1", "CS")] and not flow.held()
+    assert states(flow) == ("SHIPPED", "SHIPPED")
+
+
+def test_a_corrected_pack_frees_a_confirm_that_lacked_a_conversion() -> None:
+    """Proves that packages which are corrected to the unit of the confirm settle it as well, as
+    they settle any other contradiction."""
+    flow, request = asked("12")
+    pack(flow, request, "A", "1", "CS")
+    assert outcome(confirmed(flow, ("12", "EA"))) == "HELD"
+    (made,) = flow.all("shipment")
+    after = shipment_pb2.Shipment()
+    after.CopyFrom(made)
+    after.packages[0].contents[0].quantity.value = "12"
+    after.packages[0].contents[0].quantity.unit = "EA"
+    change = shipment_service_pb2.UpdateShipmentRequest(request_id=request_id(), shipment=after)
+    change.update_mask.paths.append("packages")
+    flow.call(f"{SHIPMENTS}/UpdateShipment", change, WMS)
+    flow.drive()
+    assert gone(flow) == [("12", "EA")] and not flow.held()
+
+
+def test_a_confirm_of_too_much_waits_for_no_conversion() -> None:
+    """Proves that a confirm whose units are all known waits for the pack, as before: no conversion
+    that comes later decides it again."""
+    flow, request = asked("1", "CS")
+    learn(flow, *SAID)
+    pack(flow, request, "A", "1", "CS")
+    assert outcome(confirmed(flow, ("18", "EA"))) == "HELD"
+    (fact,) = flow.held()
+    assert fact.awaits.startswith("packages:")
 
 
 def test_a_carton_that_is_cancelled_in_pieces_does_not_leave() -> None:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
+from crossdock.errors import Violation
 from crossdock.quantities import (
     Contradiction,
     NotConvertible,
@@ -21,6 +22,9 @@ from crossdock.quantities import (
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 
 from crossdock_hub.objects import unit_rules
+from crossdock_hub.objects.received_units import awaited_conversion
+from crossdock_hub.refusals import invalid
+from crossdock_hub.unit import NotYet
 
 Report = shipment_service_pb2.ManifestShipmentRequest
 
@@ -49,6 +53,32 @@ def in_packed_units(
         if exact is not None:
             row.quantity.value, row.quantity.unit = plain(exact), unit
     return found
+
+
+def held_for(
+    shipment: shipment_pb2.Shipment, report: Report, conversions: Iterable[object], why: NotYet
+) -> NotYet:
+    """Why a confirm is held, and what it waits for: where what it says has left only lacks a unit
+    conversion, that one. report: in the units of the pack, as far as those are said."""
+    if any(each.field != "shipped" for each in why.refusal.violations):
+        return why
+    conversions, lines = list(conversions), {row.line_number for row in report.shipped}
+    for row, unit, item in _others(shipment, report):
+        try:
+            conversion(row.quantity.unit, unit, unit_rules.rules(conversions, item))
+        except (NotConvertible, Contradiction) as lack:
+            if row.line_number not in lines:
+                continue
+            words = (
+                f"line {row.line_number} ({item}) left in {row.quantity.unit} and is packed in "
+                f"{unit}: {lack}; once the ERP tells it, or corrects it (UpsertUnitConversions), "
+                "this is written by itself; else correct the packages with UpdateShipment, or "
+                f"confirm again in {unit}"
+            )
+            return NotYet(
+                invalid([Violation("shipped", words, "packed")]).refusal, awaited_conversion(item)
+            )
+    return why
 
 
 def _others(

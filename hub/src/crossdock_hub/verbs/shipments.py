@@ -19,9 +19,10 @@ from crossdock_hub.objects import (
     shortages,
     unit_rules,
 )
+from crossdock_hub.objects.received_units import awaited_conversion
 from crossdock_hub.records import ObjectRecord, ParcelRecord
 from crossdock_hub.refusals import stale, transition
-from crossdock_hub.unit import Key, Unit
+from crossdock_hub.unit import Key, NotYet, Unit
 from crossdock_hub.verbs.orders import derive_progress
 from crossdock_hub.verbs.registering import ALREADY_KNOWN, APPLIED, decides, expected
 from crossdock_hub.verbs.scan_meanings import milestone_name
@@ -51,12 +52,21 @@ def update_shipment(
         prefix="shipment",
     )
     if "packages" in mask:
-        unit.satisfy(departures.awaited_correction(after.id))
+        _try_confirms(unit, after, known or after)
     if "packages" in changed:
         # What is in them may have been all that its request waited for.
         settle_request(unit, getattr(after.message, "fulfillment_request_id", ""))
         derive_progress(unit, after.root_id)
     return shipment_service_pb2.UpdateShipmentResponse(shipment=after.message)
+
+
+def _try_confirms(unit: Unit, after: ObjectRecord, before: ObjectRecord) -> None:
+    """Decide confirms again that contradicted the pack, or lacked a conversion to its units."""
+    unit.satisfy(departures.awaited_correction(after.id))
+    packed: list[Any] = [before.message, after.message]
+    packages = [package for message in packed for package in message.packages]
+    for item in sorted({row.item_number for package in packages for row in package.contents}):
+        unit.satisfy(awaited_conversion(item))
 
 
 def _keep_package_ids(known: ObjectRecord, patch: shipment_pb2.Shipment) -> None:
@@ -90,7 +100,10 @@ def manifest_shipment(
     message: Any = record.message
     said = unit_rules.said_of(unit, confirmed_units.converted_items(message, request))
     request = confirmed_units.in_packed_units(message, request, said)
-    leaving = departures.next_departure(message, request)
+    try:
+        leaving = departures.next_departure(message, request)
+    except NotYet as why:
+        raise confirmed_units.held_for(message, request, said, why) from None
     if leaving is None:
         return _cancel_the_rest(unit, record, request)
     if record.state == "VOIDED":
