@@ -224,7 +224,8 @@ async def test_a_fault_of_an_operation_that_nobody_calls_is_refused(
         assert answer.status == 400
         said = vendor_json.loads(await answer.read())["error"]
     assert said == (
-        "there is no operation 'boook'; there are: book, confirm, draft, find, large, token"
+        "there is no operation 'boook'; there are: book, confirm, draft, find, inflating, large, "
+        "token"
     )
     assert tiny.faults.active() == []
     async with session.get(f"{tiny.control_url}/calls?operation=boook") as answer:
