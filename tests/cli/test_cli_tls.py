@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
+from crossdock.cli import tls_mismatch
 from crossdock.cli.hub_access import CA_VARIABLE, Place, find_place, open_hub
 from crossdock.cli.problems import CommandError
 from crossdock.cli.tls_mismatch import what_to_change
@@ -98,10 +100,48 @@ async def test_a_hub_that_is_away_is_still_called_that(
     assert error.next_step == "crossdock doctor; or start one: crossdock dev"
 
 
-@pytest.mark.parametrize("address", ["unix:///run/hub.sock", "nowhere", "127.0.0.1:http", ""])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("unix:///run/hub.sock", "nowhere", "127.0.0.1:http", "", ":50051"),
+        *("127.0.0.1:\u00b2", "127.0.0.1:99999", "hub..example:50051", f"{'x' * 64}.example:50051"),
+    ],
+)
 def test_other_addresses_are_left_alone(address: str) -> None:
-    """Proves that an address which is no host and port is no fault of the hint."""
+    """Proves that an address which is no host and port, or none that there can be, is no fault of
+    the hint: what a mistyped one gets is the command's own words."""
     assert what_to_change(address, None, CA_VARIABLE) == ""
+
+
+async def test_a_hub_at_an_address_of_ipv6_is_looked_at_too(authority: Authority) -> None:
+    """Proves that the brackets of such an address are no part of the name that is connected to."""
+    pair = (authority.key.read_bytes(), authority.certificate.read_bytes())
+    server = grpc.aio.server()
+    port = server.add_secure_port("[::1]:0", grpc.ssl_server_credentials([pair]))
+    await server.start()
+    told = await asyncio.to_thread(what_to_change, f"[::1]:{port}", None, CA_VARIABLE)
+    await server.stop(None)
+    assert told.startswith("it speaks TLS")
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["ends the connection", "is silent"])
+async def test_who_does_not_answer_is_not_said_to_speak_no_tls(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """Proves that a hub which hangs, or a proxy whose hub is away, makes nobody take TLS away: by
+    the advice to unset the variable the next call would send its token in clear."""
+    monkeypatch.setattr(tls_mismatch, "HANDSHAKE_SECONDS", 0.2)
+
+    async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not ends:
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(met, "127.0.0.1", 0) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        tls = Tls(ca_file=authority.ca)
+        assert await asyncio.to_thread(what_to_change, address, tls, CA_VARIABLE) == ""
 
 
 async def test_what_is_right_needs_no_word(over_tls: str, authority: Authority) -> None:
