@@ -51,6 +51,9 @@ async def test_a_tender_in_a_refused_interchange_is_for_a_person(tmp_path: Path)
         ("00000000X", "R", "did not take interchange 00000000X of ours, note 006"),
         ("000000001", "E", "took interchange 000000001 of ours with errors, note 006"),
         ("000000001", "A", ""),
+        # What no code says of it refuses nothing.
+        ("000000001", "r", "'r' of interchange 000000001 of ours is none of A, E and R"),
+        ("000000001", "", "'' of interchange 000000001 of ours is none of A, E and R"),
     ],
 )
 async def test_what_a_ta1_says_of_nothing_known_is_held(
@@ -67,6 +70,30 @@ async def test_what_a_ta1_says_of_nothing_known_is_held(
         assert len(reasons) == bool(told) and told in "".join(reasons)
         with pytest.raises(AnswerLater):
             await world.buy(pallets(1))
+
+
+async def test_a_number_that_came_before_refuses_no_tender(tmp_path: Path) -> None:
+    """Proves that a TA1 which refuses an interchange because its number came before (note 025), as
+    of a file that was published again after a death, is held: the tender in the first one stands,
+    and parked it would be offered a second time."""
+    async with running(tmp_path, booking="tender") as world:
+        await tendered(world)
+        world.put("ta1.edi", answer("000000001", "R", "025"))
+        await world.look()
+        (held,) = [reason for _, reason in world.hub.held]
+        assert "TA1), element 5: the partner had interchange 000000001 of ours before" in held
+        with pytest.raises(AnswerLater):
+            await world.buy(pallets(1))
+
+
+async def test_a_ta1_is_answered_by_none(tmp_path: Path) -> None:
+    """Proves that an interchange that holds nothing but a TA1 gets no TA1, also where its ISA14
+    asks for one: two sides that always ask would write to each other for ever."""
+    said = answer("000000001", "A").decode()
+    async with running(tmp_path) as world:
+        world.put("ta1.edi", f"{said[:100]}1{said[101:]}".encode())
+        await ADAPTER.polls["mailbox"].pull(world.poll(), world.vendor)
+        assert world.names("to_carrier") == [] and "ta1.edi" in world.names("archive")
 
 
 STATUS = conformance.status(1, "X1", "1350").decode()

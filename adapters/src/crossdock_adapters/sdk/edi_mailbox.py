@@ -59,8 +59,11 @@ MISSING: Final = "interchanges_missing"
 SUFFIX_CHARACTERS: Final = 16
 # Words of the hub, of the partner's place and of the ways to both: no fault of a file.
 WORDS: Final = (VendorOutcome, CrossdockError, HubAway, HubRefused, CursorMoved, OSError)
-# TA104: the interchange was taken, or was and has errors; else it was not.
-ACCEPTED, WITH_ERRORS = "A", "E"
+# TA104: the interchange was taken, or was and has errors, or was not.
+ACCEPTED, WITH_ERRORS, REFUSED = "A", "E", "R"
+# TA105: its number came before. That is no word about the first one, which may well be taken: who
+# died behind a file publishes it again.
+CAME_BEFORE = "025"
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,6 +436,10 @@ async def _of_ours(found: Segment, refused: Refused | None) -> list[str]:
     which = f"interchange {number} of ours"
     if said == WITH_ERRORS:
         return [f"{found.place(4)}: the partner took {which} with errors, note {note}"]
+    if said != REFUSED:
+        return [f"{found.place(4)}: {said!r} of {which} is none of A, E and R, note {note}"]
+    if note == CAME_BEFORE:
+        return [f"{found.place(5)}: the partner had {which} before: ask it whether it took that"]
     wrong = f"the partner did not take {which}, note {note}"
     if refused is None or not (number.isascii() and number.isdigit() and len(number) <= 9):
         return [f"{found.place(4)}: {wrong}"]

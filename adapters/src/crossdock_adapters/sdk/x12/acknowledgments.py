@@ -105,9 +105,10 @@ class GroupAnswer:
 
 
 def of_interchange(interchange: Interchange, delimiters: Delimiters) -> tuple[Segment, ...]:
-    """The TA1 that says that an interchange was taken; none where it asks for none (ISA14)."""
+    """The TA1 that says that an interchange was taken; none where it asks for none (ISA14), nor to
+    one that holds nothing but TA1s: two sides that always ask would answer each other for ever."""
     header = interchange.header
-    if header.raw(14) != WANTED:
+    if header.raw(14) != WANTED or not interchange.groups:
         return ()
     told = (header.raw(each) for each in (13, 9, 10))
     return (segment(delimiters, "TA1", *told, str(Status.ACCEPTED), NO_ERROR),)
