@@ -9,7 +9,7 @@ from crossdock.returns.v1 import return_events_pb2, return_pb2, return_service_p
 from crossdock_hub.archive.records import key_of
 from crossdock_hub.delivery.emission import emit
 from crossdock_hub.objects import lifecycle, receipts, received_units, resources, unit_rules
-from crossdock_hub.objects.returnable import check_returnable
+from crossdock_hub.objects.returnable import check_returnable, mixed_items
 from crossdock_hub.records import ObjectRecord
 from crossdock_hub.refusals import archived, stale, transition, unknown_reference
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
@@ -66,7 +66,8 @@ def _returned_order(unit: Unit, wanted: return_pb2.Return) -> ObjectRecord:
     message: Any = order.message
     others: list[Any] = [other.message for other in unit.children(KIND, order_id)]
     shipments: list[Any] = [each.message for each in unit.children("shipment", order_id)]
-    check_returnable(message, shipments, others, wanted)
+    said = unit_rules.said_of(unit, mixed_items(shipments, wanted))
+    check_returnable(message, shipments, others, wanted, said)
     return order
 
 
