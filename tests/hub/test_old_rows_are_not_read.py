@@ -36,7 +36,7 @@ from crossdock_hub.store.writing import (
     awaited_page,
     dispatch_state,
     pending,
-    pending_lane,
+    pending_lanes,
     restart_leases,
     write,
 )
@@ -174,7 +174,7 @@ async def test_a_pick_does_not_read_deliveries_that_are_done(library: Library) -
     what was done there before."""
 
     async def pick(connection: AsyncConnection) -> list[DeliveryRecord]:
-        of_a_lane = await pending_lane(connection, ENDPOINT, 0, HOT)
+        of_a_lane = await pending_lanes(connection, ENDPOINT, [0, 1], HOT)
         return [*await pending(connection, ENDPOINT, HOT), *of_a_lane]
 
     costs = []

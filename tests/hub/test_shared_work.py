@@ -56,7 +56,7 @@ async def test_work_of_a_locked_flow_is_passed_over(stores: list[Store]) -> None
         async with picking.write() as ours:
             found = await shared_work.pending(ours, "netsuite", 10)
             assert [each.id for each in found] == [free.id]
-            lane = await shared_work.pending_lane(ours, "netsuite", free.priority, 10)
+            lane = await shared_work.pending_lanes(ours, "netsuite", [free.priority], 10)
             assert [each.id for each in lane] == [free.id]
     async with picking.write() as ours:
         found = await shared_work.pending(ours, "netsuite", 10)

@@ -72,14 +72,16 @@ class MemoryWork:
             self.note(record)
         return found
 
-    async def pending_lane(
-        self, _: Any, endpoint: str, lane: int, most: int
+    async def pending_lanes(
+        self, _: Any, endpoint: str, lanes: Sequence[int], most: int
     ) -> list[DeliveryRecord]:
-        if lane not in self._lanes:
+        if not self._lanes.intersection(lanes):
             return []
         rows = [r for key, r in self._rows().items() if key[0] == "delivery"]
-        ready = [r for r in rows if r.pending and (r.endpoint, r.priority) == (endpoint, lane)]
-        return sorted(ready, key=lambda r: r.sequence)[:most]
+        ready = sorted(
+            (r for r in rows if r.pending and r.endpoint == endpoint), key=lambda r: r.sequence
+        )
+        return [r for lane in lanes for r in [r for r in ready if r.priority == lane][:most]]
 
     async def write_deliveries(self, _: Any, records: Sequence[DeliveryRecord]) -> None:
         for record in records:

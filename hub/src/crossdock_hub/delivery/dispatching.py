@@ -108,8 +108,8 @@ class StoredWork(Protocol):
         self, connection: Transaction, endpoint: str, most: int
     ) -> list[DeliveryRecord]: ...
 
-    async def pending_lane(
-        self, connection: Transaction, endpoint: str, lane: int, most: int
+    async def pending_lanes(
+        self, connection: Transaction, endpoint: str, lanes: Sequence[int], most: int
     ) -> list[DeliveryRecord]: ...
 
     async def write_deliveries(
@@ -376,9 +376,8 @@ class Picker:
         served = self._lane_served.get(endpoint, urgent)
         lanes = [lane for lane in LANES if lane > urgent]
         lanes.sort(key=lambda lane: (lane <= served, lane))
-        waiting = [
-            await self._stored.pending_lane(connection, endpoint, lane, most) for lane in lanes
-        ]
+        oldest = await self._stored.pending_lanes(connection, endpoint, lanes, most)
+        waiting = ([each for each in oldest if each.priority == lane] for lane in lanes)
         turns = chain.from_iterable(zip_longest(*waiting))
         found = [record for record in turns if record is not None][:most]
         if found:

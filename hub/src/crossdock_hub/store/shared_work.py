@@ -31,11 +31,11 @@ async def pending(connection: AsyncConnection, endpoint: str, most: int) -> list
     return await _kept(connection, await writing.pending(connection, endpoint, most))
 
 
-async def pending_lane(
-    connection: AsyncConnection, endpoint: str, lane: int, most: int
+async def pending_lanes(
+    connection: AsyncConnection, endpoint: str, lanes: Sequence[int], most: int
 ) -> list[DeliveryRecord]:
-    """As `writing.pending_lane`; nobody else changes what is returned before this commits."""
-    return await _kept(connection, await writing.pending_lane(connection, endpoint, lane, most))
+    """As `writing.pending_lanes`; nobody else changes what is returned before this commits."""
+    return await _kept(connection, await writing.pending_lanes(connection, endpoint, lanes, most))
 
 
 async def _kept(

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, case, delete, exists, func, or_, select, text, update
+from sqlalchemy import (
+    CompoundSelect,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    union_all,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.config import Limits
@@ -154,24 +168,34 @@ async def pending(connection: AsyncConnection, endpoint: str, most: int) -> list
     return [rows.delivery_record(row) for row in result.mappings()]
 
 
-_LANE = (
-    select(t.deliveries)
-    .where(
-        t.deliveries.c.endpoint == bindparam("endpoint"),
-        t.deliveries.c.priority == bindparam("lane"),
-        _WAITS_FOR_A_SLOT,
-    )
-    .order_by(t.deliveries.c.sequence)
-    .limit(bindparam("most"))
-)
+@cache
+def _of_lanes(count: int) -> CompoundSelect[Any]:
+    """The same of each of so many lanes, which is one question instead of one each."""
+    lanes = [
+        select(t.deliveries)
+        .where(
+            t.deliveries.c.endpoint == bindparam("endpoint"),
+            t.deliveries.c.priority == bindparam(f"lane_{number}"),
+            _WAITS_FOR_A_SLOT,
+        )
+        .order_by(t.deliveries.c.sequence)
+        .limit(bindparam("most"))
+        .subquery()
+        for number in range(count)
+    ]
+    return union_all(*(select(lane) for lane in lanes))
 
 
-async def pending_lane(
-    connection: AsyncConnection, endpoint: str, lane: int, most: int
+async def pending_lanes(
+    connection: AsyncConnection, endpoint: str, lanes: Sequence[int], most: int
 ) -> list[DeliveryRecord]:
-    """The oldest deliveries of one lane of an endpoint that wait to be dispatched."""
-    wanted = {"endpoint": endpoint, "lane": lane, "most": most}
-    result = await connection.execute(_LANE, wanted)
+    """The oldest `most` deliveries of each of some lanes of an endpoint that wait to be dispatched,
+    those of a lane in their order."""
+    if not lanes:
+        return []
+    wanted: dict[str, Any] = {f"lane_{number}": lane for number, lane in enumerate(lanes)}
+    wanted |= {"endpoint": endpoint, "most": most}
+    result = await connection.execute(_of_lanes(len(lanes)), wanted)
     return [rows.delivery_record(row) for row in result.mappings()]
 
 
