@@ -145,6 +145,8 @@ HEAD = "B3**77-1*S-2001*PP**20260305*51240****EXLA"
         (["L1*1****51240***LUM"], [("512.40", "LUM")]),
         # One that is told beside the charges is none.
         (["L1*1***51240*1240"], [("512.40", "")]),
+        # A field that is filled up with zeros is none, either.
+        (["L1*1***50000*0", "L1*2***1240*000***LUM"], [("500.00", ""), ("12.40", "LUM")]),
     ],
 )
 def test_advances_are_billed_where_they_are_in_the_amount(

@@ -32,6 +32,9 @@ def scan(*changes: tuple[str, str]) -> tracking_pb2.TrackingEvent:
         ("AT7*X4*NS***260305*20*1350~", "2026-03-05T21:50:00Z"),
         ("AT7*X4*NS***260305*20~", ""),
         ("AT7*X4*NS***260305*1350*PS~", "2026-03-05T21:50:00Z"),
+        # A zone without a time, in words or as an offset, is no time.
+        ("AT7*X4*NS***260305**LT~", ""),
+        ("AT7*X4*NS***260305**08~", ""),
     ],
 )
 def test_a_century_may_stand_before_the_time(status: str, instant: str) -> None:
@@ -40,6 +43,15 @@ def test_a_century_may_stand_before_the_time(status: str, instant: str) -> None:
     when = scan((AT7, status)).event_time
     assert (when.instant.ToJsonString() if when.HasField("instant") else "") == instant
     assert bool(instant) or when.local == "2026-03-05T00:00:00"
+
+
+@pytest.mark.parametrize("wrong", ["13", "9", "135"])
+def test_what_is_no_century_is_no_time(wrong: str) -> None:
+    """Proves that an hour alone, or another time that is none, is told as wrong in its place, and
+    not taken for a century, behind which the day would stand without its hour."""
+    (found,) = told(BODY.replace(AT7, f"AT7*X4*NS***260305*{wrong}~").encode())
+    (error,) = found.errors
+    assert "element 6: is no time" in str(error) and not found.events
 
 
 @pytest.mark.parametrize(

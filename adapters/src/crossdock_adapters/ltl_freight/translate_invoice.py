@@ -169,7 +169,8 @@ def _charges(found: TransactionSet) -> list[tuple[Charge, bool]]:
     for each in found.body:
         for element in (CHARGE, ADVANCE):
             amount = each.implied(element, CENTS) if each.id == "L1" else None
-            if amount is None:
+            # Fields that are filled up with zeros make no second charge of each.
+            if amount is None or (element == ADVANCE and not amount):
                 continue
             if len(listed) == MAX_CHARGES:
                 raise each.error(

@@ -64,6 +64,7 @@ _DEGREES: Final = re.compile(r"(\d{3})(\d{2})(\d{2}(?:\.\d{1,2})?)", re.ASCII)
 _DEGREE_PLACES: Final = Decimal("0.00001")
 # Where AT7 has its time, before its code: release 003070 has the century in front of it.
 CLOCK, CLOCK_BEHIND_CENTURY = 6, 7
+CENTURIES: Final = ("19", "20")
 END_OF_DAY: Final = re.compile(r"24(00){1,3}|24000", re.ASCII)
 COUNTRIES: Final[Mapping[str, str]] = {"USA": "US", "CAN": "CA", "MEX": "MX"}
 # Of a place whose country is left out its state or province says it; no code is of both. With the
@@ -366,9 +367,12 @@ def _time(status: Segment, zone: str, *, ends_days: bool) -> types_pb2.SourceTim
 
 def _clock_of(status: Segment) -> int:
     """Which element is the time. A day without its century is of a release before 004010, and there
-    the century may stand before the time: it has two characters, a time four at least."""
-    is_short = len(status.text(5)) == SHORT_DATE and len(status.text(CLOCK)) <= len("19")
-    return CLOCK_BEHIND_CENTURY if is_short else CLOCK
+    the century may stand before the time, or its empty place: behind that is a time only what has
+    four characters at least, for it may be a zone that was given without a time."""
+    said, behind = status.text(CLOCK), status.text(CLOCK_BEHIND_CENTURY)
+    is_moved = said in CENTURIES or (not said and len(behind) >= len("HHMM"))
+    is_short = len(status.text(5)) == SHORT_DATE
+    return CLOCK_BEHIND_CENTURY if is_short and is_moved else CLOCK
 
 
 def _estimate(
