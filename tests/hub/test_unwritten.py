@@ -139,6 +139,35 @@ def test_what_a_voided_shipment_was_told_is_over() -> None:
     assert found.verdict == "UNDER_WAY" and "ManifestShipment" not in found.sentence
 
 
+@pytest.mark.parametrize("voided_first", [True, False])
+def test_what_a_voided_shipment_was_told_in_other_units_is_over(voided_first: bool) -> None:
+    """Proves the same of a departure that lacks a unit conversion, whether it was told before the
+    shipment was voided or after it: it waits for the conversion no longer, which would not write
+    it, and says so."""
+    flow = Flow()
+    shipment = flow.labelled()
+    departure = shipment_service_pb2.ManifestShipmentRequest(
+        request_id=request_id(), shipment_number="SHP-1"
+    )
+    row = departure.shipped.add(line_number=1)
+    row.quantity.value, row.quantity.unit = "1", "CS"
+    if voided_first:
+        flow.void(shipment.id)
+    assert outcome(flow.call(f"{SHIPMENTS}/ManifestShipment", departure, WMS).receipt) == "HELD"
+    if not voided_first:
+        flow.void(shipment.id)
+        flow.drive()
+    (request,) = flow.all("fulfillment_request")
+    flow.pack(request.id, number="SHP-2")
+    flow.manifest("SHP-2")
+    settle_all(flow)
+    (fact,) = flow.held()
+    refusal = types_pb2.Refusal.FromString(fact.refusal)
+    assert "was voided before this confirm" in refusal.message
+    found = verdict(flow, shipment.order_id, 3 * DAY)
+    assert found.verdict == "UNDER_WAY" and "ManifestShipment" not in found.sentence
+
+
 def test_a_departure_that_is_not_written_counts_after_the_delivery() -> None:
     """Proves that an order which has arrived and whose departure is held says so, and does not say
     that the warehouse told nothing: no ERP books it before."""

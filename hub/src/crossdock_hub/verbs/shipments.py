@@ -103,6 +103,9 @@ def manifest_shipment(
     try:
         leaving = departures.next_departure(message, request)
     except NotYet as why:
+        if record.state == "VOIDED":
+            # Neither a correction nor a conversion would write it.
+            raise departures.voided(message) from None
         raise confirmed_units.held_for(message, request, said, why) from None
     if leaving is None:
         return _cancel_the_rest(unit, record, request)
@@ -255,6 +258,8 @@ def void_shipment(
     message: Any = after.message
     event = shipment_events_pb2.ShipmentVoided(shipment=message)
     emit(unit, event, after, event_time=unit.now)
+    # What is held of it waits for nothing that can still come: a person has to look.
+    _try_confirms(unit, after, after)
     settle_request(unit, message.fulfillment_request_id)
     derive_progress(unit, after.root_id)
     return shipment_service_pb2.VoidShipmentResponse(shipment=message)
