@@ -138,6 +138,24 @@ def test_a_confirm_of_too_much_waits_for_no_conversion() -> None:
     assert fact.awaits.startswith("packages:")
 
 
+@pytest.mark.parametrize(
+    ("shipped", "words"),
+    [
+        (("2", "CS"), "2 CS left in packages that hold 1"),
+        (("0", "EA"), "nothing of any line left; if none of it will, void the shipment"),
+    ],
+)
+def test_a_contradiction_that_no_conversion_ends_waits_for_none(shipped: Told, words: str) -> None:
+    """Proves that where only what stays behind, or nothing at all, is told in a unit that nothing
+    converts, the confirm says what is wrong with what left, and waits for the pack."""
+    flow, request = asked("3", "CS")
+    pack(flow, request, "A", "1", "CS")
+    held = confirmed(flow, shipped, ("12", "EA"))
+    assert words in held.held_because.message
+    (fact,) = flow.held()
+    assert fact.awaits.startswith("packages:")
+
+
 def test_a_carton_that_is_cancelled_in_pieces_does_not_leave() -> None:
     """Proves that of two cases, of which one left, the other stays behind for good when a confirm
     cancels its twelve pieces: it was told as left, and its goods were posted."""

@@ -31,7 +31,7 @@ Report = shipment_service_pb2.ManifestShipmentRequest
 
 def converted_items(shipment: shipment_pb2.Shipment, report: Report) -> frozenset[str]:
     """Items of which a confirm tells in another unit than they were packed in; most often none."""
-    return frozenset(item for _, _, item in _others(shipment, report))
+    return frozenset(item for _, _, item in _others(shipment, _rows(report)))
 
 
 def in_packed_units(
@@ -44,7 +44,7 @@ def in_packed_units(
     conversions = list(conversions)
     found = Report()
     found.CopyFrom(report)
-    for row, unit, item in _others(shipment, found):
+    for row, unit, item in _others(shipment, _rows(found)):
         try:
             way = conversion(row.quantity.unit, unit, unit_rules.rules(conversions, item))
         except (NotConvertible, Contradiction):
@@ -62,13 +62,13 @@ def held_for(
     conversion, that one. report: in the units of the pack, as far as those are said."""
     if any(each.field != "shipped" for each in why.refusal.violations):
         return why
-    conversions, lines = list(conversions), {row.line_number for row in report.shipped}
-    for row, unit, item in _others(shipment, report):
+    conversions = list(conversions)
+    # Nothing is nothing in any unit.
+    gone = (row for row in report.shipped if Decimal(row.quantity.value))
+    for row, unit, item in _others(shipment, gone):
         try:
             conversion(row.quantity.unit, unit, unit_rules.rules(conversions, item))
         except (NotConvertible, Contradiction) as lack:
-            if row.line_number not in lines:
-                continue
             words = (
                 f"line {row.line_number} ({item}) left in {row.quantity.unit} and is packed in "
                 f"{unit}: {lack}; once the ERP tells it, or corrects it (UpsertUnitConversions), "
@@ -81,16 +81,19 @@ def held_for(
     return why
 
 
+def _rows(report: Report) -> list[shipment_pb2.LineQuantity]:
+    return [*report.shipped, *report.cancelled]
+
+
 def _others(
-    shipment: shipment_pb2.Shipment, report: Report
+    shipment: shipment_pb2.Shipment, rows: Iterable[shipment_pb2.LineQuantity]
 ) -> Iterator[tuple[shipment_pb2.LineQuantity, str, str]]:
-    """The rows of a confirm in another unit than their line is packed in: that unit, and the
-    item."""
+    """Those of these rows in another unit than their line is packed in: that unit, and the item."""
     packed: dict[int, dict[str, str]] = defaultdict(dict)
     for package in shipment.packages:
         for content in package.contents:
             packed[content.line_number][content.quantity.unit] = content.item_number
-    for row in [*report.shipped, *report.cancelled]:
+    for row in rows:
         units = packed.get(row.line_number, {})
         if len(units) == 1 and row.quantity.unit not in units:
             ((unit, item),) = units.items()
