@@ -304,7 +304,8 @@ class Sandbox:
         key: str = "",
         operation: str = "webhook",
     ) -> None:
-        """Queue a webhook: sent in order per `key`, repeated until 2xx or the vendor gives up.
+        """Queue a webhook: sent in order per `key`, repeated until it is taken (200, 202) or
+        refused (4xx but 429), or the vendor gives up.
 
         The faults duplicate_webhooks and late_webhooks apply here. Returns at once.
         """

@@ -35,8 +35,8 @@ from crossdock_adapters.sdk.x12.segments import (
     written,
 )
 
-# VANs put what came in a day into one file. One of a single status has eight segments, so that the
-# segments of a payload end first.
+# VANs put what came in a day into one file. So many of a single status, of nine segments at least,
+# are 45,000 of the 50,000 segments that a payload may have.
 MAX_INTERCHANGES: Final = 5_000
 MAX_GROUPS: Final = 1_000
 MAX_SETS: Final = 10_000
