@@ -281,6 +281,14 @@ def test_the_first_part_that_failed_says_why() -> None:
     assert error_of({**alone, "errors": {}}) == ("", "")
 
 
+@pytest.mark.parametrize("inner", [{"Name": ["is empty"]}, [{"Name": "is empty"}], "is empty", []])
+def test_errors_that_name_no_code_hide_none(inner: Any) -> None:
+    """Proves that what stands beside errors which name fields, and no code, is read all the same: a
+    call of which nothing is known is another thing than one that was refused."""
+    told = {"errorCode": "INVALID_FIELD", "message": "No such field.", "errors": inner}
+    assert error_of(told) == error_of([told]) == ("INVALID_FIELD", "No such field.")
+
+
 IS_IDLE = Stages(ADAPTER.mappings).is_idle
 ORDER_ID = "0a35f9000000001AAA"
 

@@ -19,8 +19,10 @@ def error_of(content: Any) -> tuple[str, str]:
     inner = content.get("errors")
     # One may stand for itself.
     listed = inner if isinstance(inner, list) else [inner]
-    if any(isinstance(each, dict) and each for each in listed):
-        return error_of(listed)
+    found = [each for each in listed if isinstance(each, dict) and each]
+    # Errors that name fields alone hide no code beside them.
+    if found and any(told := error_of(found)):
+        return told
     code = content.get("errorCode") or content.get("statusCode") or content.get("code") or ""
     said = content.get("message") or content.get("detail") or ""
     return str(code)[:64], str(said)[:MAX_SAID]
