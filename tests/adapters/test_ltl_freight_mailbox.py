@@ -322,3 +322,47 @@ async def test_no_file_is_lost_by_its_name(tmp_path: Path) -> None:
             await world.look()
         first, *others = world.names("archive")
         assert first == "a.edi" and len(others) == 2 and len(set(others)) == 2
+
+
+async def test_a_long_file_is_gone_on_with_where_it_was_left(tmp_path: Path) -> None:
+    """Proves of a file with more interchanges than there are digests of numbers that a round which
+    is ended in its middle costs nothing: the next one goes on, holds no interchange as one that
+    came before, and holds the file for what the first one found wrong in it. Put back, the file is
+    told anew."""
+    first, last = 2, 460
+    wrong = status(1, "AF", "2505")
+    whole = wrong + b"".join(status(number, "AF", "0905") for number in range(first, last + 1))
+    async with running(tmp_path) as world:
+        world.put("day.edi", whole)
+        kept = world.cursors.put_cursor
+
+        async def ends(name: str, value: bytes, expected_version: int) -> int:
+            version = await kept(name, value, expected_version)
+            if name == RECORD and version == last - 1:
+                raise ConnectionError("the round is over")
+            return version
+
+        world.cursors.put_cursor = ends  # type: ignore[method-assign]
+        with pytest.raises(ConnectionError):
+            await ADAPTER.polls["mailbox"].pull(world.poll(), world.vendor)
+        assert world.names("from_carrier") == ["day.edi"] and not world.hub.held
+        world.cursors.put_cursor = kept  # type: ignore[method-assign]
+        await ADAPTER.polls["mailbox"].pull(world.poll(), world.vendor)
+        ((_, reason),) = world.hub.held
+        assert "no time" in reason and "came before" not in reason
+        assert world.names("archive") == ["day.edi"]
+        world.put("day.edi", whole)
+        await ADAPTER.polls["mailbox"].pull(world.poll(), world.vendor)
+        assert "came before" in world.hub.held[-1][1]
+
+
+async def test_a_round_lists_the_folder_of_what_is_out_once(tmp_path: Path) -> None:
+    """Proves that a round which answers many interchanges looks once for the highest number that is
+    out: the folder fills with its answers, and listing it for each would take their square."""
+    async with running(tmp_path) as world:
+        mailbox = world.vendor.mailbox
+        assert mailbox is not None
+        world.put("day.edi", b"".join(status(number, "AF", "0905") for number in range(1, 21)))
+        with patch.object(mailbox, "_highest", wraps=mailbox._highest) as asked:
+            await ADAPTER.polls["mailbox"].pull(world.poll(), world.vendor)
+        assert asked.await_count == 1 and len(world.names("to_carrier")) == 20

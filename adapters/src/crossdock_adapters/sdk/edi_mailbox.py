@@ -28,6 +28,7 @@ from crossdock_adapters.sdk.drop_folder import (
     names_in,
     publish_whole,
 )
+from crossdock_adapters.sdk.edi_progress import STEP, Progress
 from crossdock_adapters.sdk.outcomes import (
     NeedsPerson,
     Unreachable,
@@ -131,6 +132,7 @@ class EdiMailbox:
     def __init__(self, folder: DropFolder, way: Way) -> None:
         self.way = way
         self._folder = folder
+        self._highest_out = 0
 
     async def test(self) -> None:
         """Prove that the folders are there and may be listed."""
@@ -151,6 +153,8 @@ class EdiMailbox:
             for each in await self._names(self.way.inbound)
             if not each.name.endswith(self.way.temporary)
         ]
+        # Once for all that is answered in this round: a day's answers fill the folder.
+        self._highest_out = await self._highest()
         for fact in sorted(facts, key=lambda each: each.name)[:MAX_FILES_AT_ONCE]:
             await self._take_file(poll, tell, refused, fact)
         await self._tell_missing(poll)
@@ -169,30 +173,9 @@ class EdiMailbox:
             problems = [str(error)]
         await _hold(poll, payload, problems)
 
-    async def send(
-        self,
-        sequences: Sequences,
-        key: str,
-        functional_id: str,
-        sets: Callable[[datetime], Sequence[Set]],
-        others: Sequence[Segment] = (),
-    ) -> Taken:
-        """Publish sets as one interchange, once for each key; its control number and time.
-
-        sets: makes them, given that time; others: what stands before them, as a TA1. Whoever comes
-        again with the key before it is closed publishes the same bytes under the same name: where
-        the first file is still there nothing changes, and where it was taken the partner knows the
-        number. `sent` closes the key.
-        """
-        taken = await self.number(sequences, key)
-        await self.publish(functional_id, taken, sets, others)
-        return taken
-
     async def number(self, sequences: Sequences, key: str) -> Taken:
         """The control number of what is sent for this key, and its time."""
-        names = [each.name for each in await self._names(self.way.outbound)]
-        seen = max((number for name in names if (number := number_of(name))), default=0)
-        return await sequences.take(NUMBERS, key, seen + 1)
+        return await sequences.take(NUMBERS, key, await self._highest() + 1)
 
     async def publish(
         self,
@@ -201,7 +184,13 @@ class EdiMailbox:
         sets: Callable[[datetime], Sequence[Set]],
         others: Sequence[Segment] = (),
     ) -> None:
-        """Publish sets as the interchange with this number; the same again changes nothing."""
+        """Publish sets as the interchange with this number.
+
+        sets: makes them, given its time; others: what stands before them, as a TA1. Whoever comes
+        again with the number's key before `sent` closes it publishes the same bytes under the same
+        name: where the first file is still there nothing changes, and where it was taken the
+        partner knows the number.
+        """
         body = self.rendered(functional_id, taken, sets(taken.time), others)
         await self._publish(name_of(functional_id, taken.number), body)
 
@@ -242,14 +231,28 @@ class EdiMailbox:
         except Unreadable as error:
             if self._is_young(fact):
                 return
-            problems = [str(error)]
+            await _hold(poll, body, [str(error)])
         else:
-            problems = []
-            await poll.catch_up()
-            for interchange in read.interchanges:
-                problems += await self._take_interchange(poll, tell, refused, interchange)
-        await _hold(poll, body, problems)
+            await self._take_payload(poll, tell, refused, body, read)
         await self._put_away(fact.name, body)
+
+    async def _take_payload(
+        self, poll: Poll, tell: Tell, refused: Refused | None, body: bytes, read: Payload
+    ) -> None:
+        """Each interchange of a file, from where somebody left it who did not come to its end."""
+        assert poll.cursors is not None
+        await poll.catch_up()
+        progress = Progress(poll.cursors, body, MAX_REASONS)
+        is_long = len(read.interchanges) > STEP
+        if is_long:
+            await progress.load()
+        problems = progress.problems
+        for place, interchange in enumerate(read.interchanges[progress.done :], progress.done + 1):
+            problems += await self._take_interchange(poll, tell, refused, interchange)
+            if is_long and place % STEP == 0:
+                await progress.note(place, problems)
+        await _hold(poll, body, problems)
+        await progress.end()
 
     async def _take_interchange(
         self, poll: Poll, tell: Tell, refused: Refused | None, interchange: Interchange
@@ -353,7 +356,8 @@ class EdiMailbox:
 
         assert poll.sequences is not None
         key = f"{FUNCTIONAL_ID}:{key}"
-        await self.send(poll.sequences, key, FUNCTIONAL_ID, sets, others)
+        taken = await poll.sequences.take(NUMBERS, key, self._highest_out + 1)
+        await self.publish(FUNCTIONAL_ID, taken, sets, others)
         await self.sent(poll.sequences, key)
 
     def _is_young(self, fact: FileFact) -> bool:
@@ -381,6 +385,11 @@ class EdiMailbox:
         way = self.way
         path = f"{way.outbound}/{name}"
         await publish_whole(self._folder, path, body, f"{path}{way.temporary}")
+
+    async def _highest(self) -> int:
+        """The highest control number in the names of files that the partner has not taken yet."""
+        names = [each.name for each in await self._names(self.way.outbound)]
+        return max((number for name in names if (number := number_of(name))), default=0)
 
     async def _names(self, folder: str) -> list[FileFact]:
         return await names_in(self._folder, folder)
