@@ -19,6 +19,7 @@ from crossdock_adapters.ltl_freight.adapter import ADAPTER
 from crossdock_adapters.ltl_freight.conformance import status
 from crossdock_adapters.sdk.alerts import Alerts
 from crossdock_adapters.sdk.edi_mailbox import RECORD
+from crossdock_adapters.sdk.edi_progress import CURSOR, STEP
 from crossdock_adapters.sdk.outcomes import NeedsPerson
 from crossdock_adapters.sdk.work import HeldPayload
 from crossdock_adapters.sdk.x12 import receiving
@@ -354,6 +355,29 @@ async def test_a_long_file_is_gone_on_with_where_it_was_left(tmp_path: Path) -> 
         world.put("day.edi", whole)
         await ADAPTER.polls["mailbox"].pull(world.poll(), world.vendor)
         assert "came before" in world.hub.held[-1][1]
+
+
+async def test_a_long_file_that_cannot_be_put_away_is_not_begun_anew(tmp_path: Path) -> None:
+    """Proves that a long file which is taken and stays, because the mailbox is away just then, is
+    put away by the next round: it holds nothing of it as come before, and acknowledges again but
+    what follows the last note."""
+    count = 460
+    whole = b"".join(status(number, "AF", "0905") for number in range(1, count + 1))
+    async with running(tmp_path) as world:
+        mailbox = world.vendor.mailbox
+        assert mailbox is not None
+        world.put("day.edi", whole)
+        with (
+            patch.object(mailbox, "_put_away", side_effect=ConnectionError("away")),
+            pytest.raises(ConnectionError),
+        ):
+            await ADAPTER.polls["mailbox"].pull(world.poll(), world.vendor)
+        assert world.names("from_carrier") == ["day.edi"]
+        await ADAPTER.polls["mailbox"].pull(world.poll(), world.vendor)
+        assert world.names("archive") == ["day.edi"] and not world.hub.held
+        assert len(world.names("to_carrier")) == count + count % STEP
+        # It is ended now: put back it is told anew.
+        assert world.cursors.values[CURSOR][0] == b""
 
 
 async def test_a_round_lists_the_folder_of_what_is_out_once(tmp_path: Path) -> None:

@@ -232,14 +232,18 @@ class EdiMailbox:
             if self._is_young(fact):
                 return
             await _hold(poll, body, [str(error)])
-        else:
-            await self._take_payload(poll, tell, refused, body, read)
+            await self._put_away(fact.name, body)
+            return
+        progress = await self._take_payload(poll, tell, refused, body, read)
         await self._put_away(fact.name, body)
+        # Not before: a file that stays is gone on with.
+        await progress.end()
 
     async def _take_payload(
         self, poll: Poll, tell: Tell, refused: Refused | None, body: bytes, read: Payload
-    ) -> None:
-        """Each interchange of a file, from where somebody left it who did not come to its end."""
+    ) -> Progress:
+        """Each interchange of a file, from where somebody left it who did not come to its end; what
+        is noted of that."""
         assert poll.cursors is not None
         await poll.catch_up()
         progress = Progress(poll.cursors, body, MAX_REASONS)
@@ -252,7 +256,7 @@ class EdiMailbox:
             if is_long and place % STEP == 0:
                 await progress.note(place, problems)
         await _hold(poll, body, problems)
-        await progress.end()
+        return progress
 
     async def _take_interchange(
         self, poll: Poll, tell: Tell, refused: Refused | None, interchange: Interchange

@@ -59,7 +59,7 @@ class Progress:
         self._is_noted = True
 
     async def end(self) -> None:
-        """All of it is taken and held: the same file put back is told anew."""
+        """All of it is taken and put away: the same file put back is told anew."""
         if self._is_noted:
             await self._put(b"")
 
