@@ -7,6 +7,7 @@ import json
 import signal
 import time
 import uuid
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -192,6 +193,23 @@ def test_an_interrupted_backfill_says_what_was_done(
     assert "interrupted: 2 looked at: 0 written" in done.stderr
     assert "the same command again goes on" in done.stderr and done.stdout == ""
     assert command.json("backfill", kind, *REASON)["examined"] == 5
+
+
+def test_a_backfill_that_fails_in_its_middle_says_what_was_done(
+    hub: RunningHub, lane: Lane, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a page which the hub refuses, or does not answer, ends a backfill with the counts
+    of the pages before it, as Ctrl-C does, and with the hub's own words."""
+    kind = unique("kind").lower().replace("-", "_")
+    asyncio.run(_many_held(hub, lane, kind, 5))
+    with monkeypatch.context() as patched:
+        patched.setattr("crossdock.cli.backfilling.PAGE", 2)
+        nameless = SimpleNamespace(uuid4=lambda: "")
+        named = "crossdock.cli.backfilling.uuid"
+        patched.setattr(ProgressLine, "show", lambda *_: patched.setattr(named, nameless))
+        done = command("backfill", kind, *REASON, code=1)
+    assert "interrupted: 2 looked at: 0 written" in done.stderr
+    assert "request_id is missing" in str(done.exception)
 
 
 def test_all_rows_of_an_adapter_are_listed(hub: RunningHub, lane: Lane, command: Command) -> None:

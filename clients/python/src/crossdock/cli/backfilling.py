@@ -8,6 +8,7 @@ import uuid
 import typer
 
 from crossdock.cli.hub_access import Place, open_hub
+from crossdock.cli.problems import CommandError
 from crossdock.cli.progress import ProgressLine, bar
 from crossdock.mapping.v1 import mapping_pb2, mapping_service_pb2
 
@@ -23,22 +24,30 @@ def backfilled(
     as_json: bool,
 ) -> dict[str, int]:
     """What became of what waited. covered: of the kind, from before. Ctrl-C ends the command with
-    what was done until then."""
+    what was done until then, and so does CommandError, which is raised."""
     found = dict.fromkeys(COUNTS, 0)
     progress = ProgressLine(as_json, beside_result=True, piped=True)
     try:
         asyncio.run(_every_page(place, request, waiting(covered, request.topic), found, progress))
     except KeyboardInterrupt:
-        progress.end()
-        typer.echo(
-            f"interrupted: {sentence(found)}. What is decided stays, also of the page that was "
-            "under way; the same command again goes on with what still waits",
-            err=True,
-        )
+        _say_interrupted(found, progress)
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    except CommandError:
+        if found["examined"]:
+            _say_interrupted(found, progress)
+        raise
     finally:
         progress.end()
     return found
+
+
+def _say_interrupted(found: dict[str, int], progress: ProgressLine) -> None:
+    progress.end()
+    typer.echo(
+        f"interrupted: {sentence(found)}. What is decided stays, also of the page that was "
+        "under way; the same command again goes on with what still waits",
+        err=True,
+    )
 
 
 def waiting(
