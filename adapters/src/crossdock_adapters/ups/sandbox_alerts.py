@@ -35,7 +35,7 @@ class Subscriptions:
         valid = [n for n in numbers if isinstance(n, str) and tracking_number.is_valid(n)]
         invalid = [str(n) for n in numbers if n not in valid]
         if not valid:
-            raise VendorRefusal(400, "VSS115", "No tracking number is valid")
+            raise VendorRefusal(400, "VSS210", "At least one tracking number has to be valid")
         until = now + timedelta(days=LIFE_DAYS)
         for number in valid:
             self._packages[number] = (until, wanted if enhanced else KINDS)
