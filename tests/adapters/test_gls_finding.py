@@ -3,11 +3,12 @@ for it, as its OpenAPI description has it, by the reference of its unit and the 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
 from crossdock_adapters.gls import adapter, finding
-from crossdock_adapters.sdk.outcomes import Confirmed, NotFound, OutcomeUnknown
+from crossdock_adapters.sdk.outcomes import Confirmed, NeedsPerson, NotFound, OutcomeUnknown
 from gls_world import REFERENCE, World, labels_of, running
 
 # Longer than any test: tracking never knows the parcels.
@@ -34,17 +35,32 @@ async def made_of(world: World, packages: int) -> None:
     await adapter.buy_label(world.packed(packages), world.client)
 
 
-@pytest.mark.parametrize("made", ["nothing", "one of two", "twice", "no units"])
-async def test_what_shipit_does_not_show_whole_proves_nothing(made: str) -> None:
-    """Proves that the look-up says what tracking said where ShipIT has no parcel, not one for each
-    package, several of one reference, or does not repeat the reference that it was asked for."""
-    async with running(UNTRACKED, not_found_codes=[]) as world:
-        if made != "nothing":
-            await made_of(world, 1 if made == "one of two" else 2)
-        if made == "twice":
-            await made_of(world, 2)
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [("one of two", "shows 1 parcels for 2 packages"), ("no units", "with parcel")],
+)
+async def test_what_shipit_shows_in_part_is_not_bought_again(made: str, said: str) -> None:
+    """Proves that a parcel for some of the packages, and one that does not repeat the reference
+    that was asked for, are neither adopted nor taken for nothing, whatever tracking's "not found"
+    is taken for, and are for a person in the end."""
+    async with running(UNTRACKED, not_found_codes=["E_404_01"]) as world:
+        await made_of(world, 1 if made == "one of two" else 2)
         if made == "no units":
             await world.misbehave("no_units")
+        with pytest.raises(OutcomeUnknown, match=said):
+            await adapter.find_label(world.packed(2), world.client)
+        last = replace(world.packed(2), attempt=adapter.ATTEMPTS_FOR_LABEL)
+        with pytest.raises(NeedsPerson, match=f"{said}.*see at GLS"):
+            await adapter.find_label(last, world.client)
+
+
+@pytest.mark.parametrize("made", ["nothing", "twice"])
+async def test_what_shipit_does_not_show_proves_nothing(made: str) -> None:
+    """Proves that the look-up says what tracking said where ShipIT has no parcel, or refuses for
+    several of one reference."""
+    async with running(UNTRACKED, not_found_codes=[]) as world:
+        for _ in range(2 if made == "twice" else 0):
+            await made_of(world, 2)
         with pytest.raises(OutcomeUnknown, match="E_404_01"):
             await adapter.find_label(world.packed(2), world.client)
     async with running(UNTRACKED) as world:

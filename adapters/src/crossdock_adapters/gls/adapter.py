@@ -325,7 +325,8 @@ async def _in_shipit(work: Work, vendor: GlsClient) -> Confirmed | None:
     """The parcels of all packages as ShipIT has them under our references; None: it shows none."""
     labels = ship_rules(work.settings, work.event.shipment).labels
     days = finding.days_of(work, _now(work.settings).date())
-    parcels = await finding.printed_by_unit(vendor, _units(work), days, labels)
+    is_last = work.attempt >= ATTEMPTS_FOR_LABEL
+    parcels = await finding.printed_by_unit(vendor, _units(work), days, labels, is_last=is_last)
     if not parcels:
         return None
     notes = [f"ShipIT has {work.reference}, which tracking does not show"]
@@ -364,8 +365,7 @@ def _too_few(work: Work, numbers: Sequence[str], booked: int) -> OutcomeUnknown 
     if work.attempt < ATTEMPTS_FOR_LABEL:
         return OutcomeUnknown(f"tracking shows {said}, so far")
     return NeedsPerson(
-        f"tracking shows {said} under {work.reference} ({', '.join(numbers)}): see at GLS what is "
-        "valid of this shipment; cancel there what is, then say that nothing was found"
+        f"tracking shows {said} under {work.reference} ({', '.join(numbers)}): {finding.CLEAR_UP}"
     )
 
 

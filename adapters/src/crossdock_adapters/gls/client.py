@@ -60,6 +60,10 @@ class Parcel:
     shipment: tuple[str, ...] = ()
 
 
+class ShownOtherwise(OutcomeUnknown):
+    """GLS prints something again, and does not say that it is what was asked for."""
+
+
 class GlsClient:
     """One application at GLS, and the contact ids that it ships for."""
 
@@ -107,10 +111,11 @@ class GlsClient:
 
     async def reprint_unit(self, unit: str, created_on: str, labels: Mapping[str, str]) -> Parcel:
         """The same by the reference of a unit, which the answer has to repeat. OutcomeUnknown: GLS
-        does not show it, which says nothing of whether it is there."""
+        does not show it, which says nothing of whether it is there; ShownOtherwise: it shows
+        something."""
         parcel = await self._printed_again("ShipmentUnitReference", unit, created_on, labels)
         if unit not in parcel.units:
-            raise OutcomeUnknown(f"reprint: GLS answers {unit} with parcel {parcel.track_id}")
+            raise ShownOtherwise(f"reprint: GLS answers {unit} with parcel {parcel.track_id}")
         return parcel
 
     async def cancel(self, track_id: str) -> str:
@@ -198,7 +203,7 @@ class GlsClient:
         try:
             (parcel,) = read_created(body)
         except (KeyError, TypeError, ValueError) as error:
-            raise OutcomeUnknown(f"reprint: the answer does not show {value}") from error
+            raise ShownOtherwise(f"reprint: the answer does not show {value}") from error
         return parcel
 
     async def _track(
