@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from small_volume import take_away_left_behind
 
 # Tests start hundreds of Python processes. A shell that wants no bytecode beside the sources gets
 # none, and yet no process compiles some 700 modules anew, for most of a second.
@@ -39,6 +40,11 @@ settings.load_profile("repeatable")
 
 # Whole installations come first: begun last, one would keep a single worker busy at the end.
 FIRST = ("end_to_end", "faults", "docs", "abuse")
+
+
+def pytest_sessionstart() -> None:
+    """Take away what a killed run has left and this one could not delete."""
+    take_away_left_behind()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
