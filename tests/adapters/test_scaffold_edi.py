@@ -7,13 +7,15 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from carrier_hub import SmallHub, refusal
 from crossdock_adapters.sdk import carrier_scans, edi_replies
-from crossdock_adapters.sdk.edi_mailbox import Read
+from crossdock_adapters.sdk.edi_mailbox import EdiMailbox, Read
 from crossdock_adapters.sdk.edi_replies import Sent
+from crossdock_adapters.sdk.outcomes import NeedsPerson
 from crossdock_adapters.sdk.scaffold.creating import create
 from crossdock_adapters.sdk.testing import OUTSIDE_PREFIX
 from crossdock_adapters.sdk.work import Poll
@@ -41,14 +43,16 @@ class Skeleton:
         ((group,),) = [each.groups for each in envelopes.read(payload).interchanges]
         (found,) = group.sets
 
+        read = await self.adapter._tell(self.poll(), found, group)
+        return read, acknowledgments.judged(found, read.faults, *read.codes).status
+
+    def poll(self) -> Poll:
         async def put(raw: bytes) -> None: ...
 
         nobody: Any = None
-        poll = Poll(
+        return Poll(
             "mailbox", NAME, b"", nobody, self.hub, put, self.hub.hold, cursors=self.cursors
         )
-        read = await self.adapter._tell(poll, found, group)
-        return read, acknowledgments.judged(found, read.faults, *read.codes).status
 
     def status(self, more: str = "") -> bytes:
         """A file with a 214: one scan, and these segments behind it."""
@@ -115,3 +119,24 @@ async def test_a_second_number_for_one_tender_is_for_a_person(skeleton: Skeleton
     raw, _ = await skeleton.cursors.get_cursor(name)
     (kept,) = edi_replies.decode(raw)
     assert kept.reason == "PGN1"
+
+
+async def test_a_ta1_that_refuses_a_tender_parks_it(skeleton: Skeleton) -> None:
+    """Proves that a tender in an interchange which the partner did not take is for a person, as one
+    whose 997 rejects it is, and that the TA1 itself is held only where nothing is known of it."""
+    sent = edi_replies.noted((), Sent("S-1", 7, datetime(2026, 3, 5, tzinfo=UTC)))
+    name = f"{edi_replies.CURSOR_PREFIX}{skeleton.adapter.TENDERS}"
+    await skeleton.cursors.put_cursor(name, edi_replies.encode(sent), 0)
+    client: Any = importlib.import_module(f"{PACKAGE}.client")
+    nowhere: Any = None
+    mailbox = EdiMailbox(nowhere, client.way(60.0))
+    head = skeleton.status().decode()[:106]
+    for number in ("000000007", "000000008"):
+        said = f"{head}TA1*{number}*260305*1900*R*006~IEA*0*{head[90:99]}~".encode()
+        held: Any = SimpleNamespace(payload=said)
+        await skeleton.adapter.tell_held(skeleton.poll(), held, mailbox)
+    (kept,) = edi_replies.decode((await skeleton.cursors.get_cursor(name))[0])
+    with pytest.raises(NeedsPerson, match="could not read interchange 000000007"):
+        edi_replies.check_syntax(kept)
+    ((_, reason),) = skeleton.hub.held
+    assert "did not take interchange 000000008 of ours" in reason
