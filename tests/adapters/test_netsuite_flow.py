@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crossdock.customer.v1 import customer_service_pb2
@@ -45,7 +46,8 @@ async def test_lots_are_issued_and_given_back_although_answers_are_lost(
         settings = {**conformance.settings(sandbox, tmp_path), "external_id_prefix": "t-"}
         settings["master_data_interval_seconds"] = 3600
         async with hosted(hub, lane.erp, asking_soon(ADAPTER, 1.0), settings):
-            await eventually(lambda: is_pulled(story), "the master data", WAIT_SECONDS)
+            wanted = (DOCK, CUSTOMER, LOT_ITEM, SERIAL_ITEM)
+            await eventually(lambda: is_pulled(story, *wanted), "the master data", WAIT_SECONDS)
             assert await is_tracked(story, LOT_ITEM) == (True, False)
             assert await is_tracked(story, SERIAL_ITEM) == (False, True)
             sandbox.faults.add({"kind": "reply_lost", "operation": "transform", "count": 1})
@@ -75,17 +77,19 @@ async def test_lots_are_issued_and_given_back_although_answers_are_lost(
             assert "has no lot L-7 in NetSuite" in str(delivery)
 
 
-async def is_pulled(story: Story) -> bool:
-    """Whether the endpoint's own ids of what the orders name are at the hub."""
-    dock = location_service_pb2.GetLocationRequest(number=DOCK)
-    customer = customer_service_pb2.GetCustomerRequest(number=CUSTOMER)
-    item = item_service_pb2.GetItemRequest(number=SERIAL_ITEM)
+async def is_pulled(story: Story, dock: str, customer: str, *items: str) -> bool:
+    """Whether the endpoint's own ids of all that the orders name are at the hub: of the others they
+    say nothing, for each record is told by itself."""
+    at = location_service_pb2.GetLocationRequest(number=dock)
+    by = customer_service_pb2.GetCustomerRequest(number=customer)
     try:
-        found = (
-            (await story.erp.locations.GetLocation(dock)).location,
-            (await story.erp.customers.GetCustomer(customer)).customer,
-            (await story.erp.items.GetItem(item)).item,
-        )
+        found: list[Any] = [
+            (await story.erp.locations.GetLocation(at)).location,
+            (await story.erp.customers.GetCustomer(by)).customer,
+        ]
+        for number in items:
+            asked = item_service_pb2.GetItemRequest(number=number)
+            found.append((await story.erp.items.GetItem(asked)).item)
     except NotFoundError:
         return False
     return all(story.lane.erp in {each.system for each in of.references} for of in found)

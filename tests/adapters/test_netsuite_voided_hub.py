@@ -36,7 +36,9 @@ async def account(
         settings = {**conformance.settings(sandbox, folder), "external_id_prefix": "t-"}
         settings["master_data_interval_seconds"] = 3600
         async with hosted(hub, lane.erp, asking_soon(ADAPTER, SETTLE_SECONDS), settings):
-            await eventually(lambda: is_pulled(story), "the master data", WAIT_SECONDS)
+            await eventually(
+                lambda: is_pulled(story, DOCK, CUSTOMER, ITEM), "the master data", WAIT_SECONDS
+            )
             yield sandbox, story
 
 
