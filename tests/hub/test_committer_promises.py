@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,36 +10,20 @@ from crossdock.errors import Refusal
 from crossdock.tracking.v1 import tracking_service_pb2
 from crossdock_hub.commands import Command, Unread
 from crossdock_hub.committer import Committer
-from crossdock_hub.config import Limits
-from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import Caller
 from crossdock_hub.records import CursorRecord
 from crossdock_hub.store import Store
 from crossdock_hub.unit import Refused, Unit
-from databases import open_store
 from decisions import CONTRACT
+from own_committer import committer, store
 
 from tests.load.callers import order_request
+
+__all__ = ["committer", "store"]
 
 CREATE_ORDER = "/crossdock.order.v1.OrderService/CreateOrder"
 UPS, DHL = Caller("ups", "CARRIER"), Caller("dhl", "CARRIER")
 Answer = tracking_service_pb2.StreamTrackingEventsResponse
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await open_store(tmp_path)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def committer(store: Store) -> AsyncIterator[Committer]:
-    limits = Limits()
-    running = Committer(store, CONTRACT, limits, Picker(limits))
-    running.start([])
-    yield running
-    await running.stop()
 
 
 def command(caller: Caller, decide: Any, request_id: str = "", digest: bytes = b"1") -> Command:

@@ -6,8 +6,7 @@ from __future__ import annotations
 import gc
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,35 +15,19 @@ from crossdock.endpoint.v1 import endpoint_service_pb2
 from crossdock_hub.commands import Command, Unread
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import Limits
-from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.door.intake import Intake
 from crossdock_hub.door.services import Services
-from crossdock_hub.store import Store
 from crossdock_hub.store.loading import Loader
 from crossdock_hub.unit import Changes, Unit, View
-from databases import open_store
 from decisions import CONTRACT, ERP
+from own_committer import committer, store
+
+__all__ = ["committer", "store"]
 
 PUT_CURSOR = "/crossdock.endpoint.v1.EndpointService/PutCursor"
 CALLS = 20
 # Of the batch under way, and of the one that a frame of the committer still names.
 KEPT_MAX = 2
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await open_store(tmp_path)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def committer(store: Store) -> AsyncIterator[Committer]:
-    limits = Limits()
-    running = Committer(store, CONTRACT, limits, Picker(limits))
-    running.start([])
-    yield running
-    await running.stop()
 
 
 @pytest.fixture
