@@ -81,7 +81,7 @@ def test_every_table_of_a_flow_is_copied() -> None:
     """Proves that no table with rows of a flow is forgotten when a table is added."""
     others = {
         "scan_outbox", "endpoints", "cursors", "held_facts", "mappings", "mapping_kinds",
-        "bus_positions", "bus_consumers", "replays", "replay_items", "bus_tie", "bus_differences",
-        "archive_parts", "archived_ids", "dead_letter_groups",
+        "bus_positions", "bus_consumers", "replays", "replay_items", "bus_tie", "bus_tie_parts",
+        "bus_differences", "archive_parts", "archived_ids", "dead_letter_groups",
     }  # fmt: skip
     assert {table.name for table in copying.TABLES} == set(FLOW_TABLES) | others

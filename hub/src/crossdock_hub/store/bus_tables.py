@@ -32,6 +32,16 @@ bus_tie = Table(
     *(Column(name, BigInteger, nullable=False) for name in ("generation", "told")),
 )  # fmt: skip
 
+# The same of each further part of the ledger, where several hubs begin calls. One row would be a
+# lock that all of them wait for.
+bus_tie_parts = Table(
+    "bus_tie_parts",
+    METADATA,
+    Column("part", BigInteger, primary_key=True, autoincrement=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("told", BigInteger, nullable=False),
+)
+
 bus_differences = Table(
     "bus_differences",
     METADATA,
