@@ -42,8 +42,10 @@ class Command:
     request_id, digest: of a request that is answered once; "" for those fenced by
     tokens. encoded: the answer is the response's bytes, not the response. on_hold: answers a fact
     that does not fit yet, after keeping it; None for commands. weight: how much of a batch it
-    takes. leads: only the hub that leads the database decides it. keys: what it will most
-    likely read, so that most need one round. decide: its answer, or `Steps` to it when it is long.
+    takes. leads: only the office decides it, the hub that leads what there is only one of.
+    of_endpoint: only the hub that leads the system of this endpoint decides it; "": no endpoint's.
+    keys: what it will most likely read, so that most need one round. decide: its answer, or `Steps`
+    to it when it is long.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Command:
     weight: int = 1
     bulk: bool = False
     leads: bool = False
+    of_endpoint: str = ""
     keys: frozenset[Key] = field(default_factory=frozenset)
 
 

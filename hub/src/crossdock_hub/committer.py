@@ -192,6 +192,16 @@ class Committer:
     def _leads(self) -> bool:
         return self._may_lead and self._still_leads()
 
+    def _leads_endpoint(self, _endpoint: str) -> bool:
+        """Whether this hub leads the system of an endpoint; one hub leads all of them."""
+        return self._leads
+
+    def _is_led_elsewhere(self, command: Command) -> bool:
+        """Whether only a leader decides a command, and that is not this hub."""
+        if command.of_endpoint and not self._leads_endpoint(command.of_endpoint):
+            return True
+        return (command.leads or _is_of_the_office(command)) and not self._leads
+
     @property
     def backlog_waits(self) -> bool:
         """True while stored work waits for an endpoint's budget, rate or pause."""
@@ -419,7 +429,7 @@ class Committer:
 
     async def _decide(self, command: Command, view: View, now: int) -> Any:
         """One decision: its answer, or the refusal to raise. Raises NotLoaded."""
-        if not self._leads and (command.leads or _is_own(command)):
+        if self._is_led_elsewhere(command):
             return Refused(NO_LEADER)
         if command.request_id:
             known: RequestRecord | None = view.get(("request", command.request_id))
@@ -455,6 +465,6 @@ class Committer:
         return answer
 
 
-def _is_own(command: Command) -> bool:
-    """Whether a command is the hub's own, and so of its duties."""
-    return command.caller is HUB and command.name != FOLLOW
+def _is_of_the_office(command: Command) -> bool:
+    """Whether a command is a hub's own and about no endpoint: of the duties that one hub has."""
+    return command.caller is HUB and command.name != FOLLOW and not command.of_endpoint

@@ -288,7 +288,7 @@ class Hub:
             looks(queries),
             self.tails.follow,
             self._after_register,
-            lambda: self._led().tie,
+            lambda _endpoint: self._led().tie,
             self._sharing.forwarder if self._sharing is not None else None,
         )
         names = {method.service for method in self.contract.methods.values()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from functools import partial
 from importlib import resources
@@ -121,8 +121,9 @@ class Sharing:
         )
         store.on_deposed = self._elector.lose
         self.forwarder = Forwarder(
-            lambda: self.office.leads,
-            lambda: self._elector.leader,
+            lambda _endpoint: self.office.leads,
+            lambda _endpoint: self._elector.leader,
+            self._addresses,
             _credentials(settings),
             limits,
             holder,
@@ -142,6 +143,11 @@ class Sharing:
     def counts_on_lead(self) -> bool:
         """Whether no other hub can lead now."""
         return self._elector.leads
+
+    def _addresses(self) -> Collection[str]:
+        """Of the hubs that lead anything."""
+        leader = self._elector.leader
+        return () if leader is None else (leader.address,)
 
     def end_with(self, ending: AsyncExitStack) -> None:
         """Let go of the lead when what is pushed later has ended: every commit is done by then."""

@@ -202,6 +202,7 @@ class SilenceWatch:
             HUB,
             lambda unit: judge_silence(unit, endpoint_id, calls, heard_at, slots),
             asyncio.get_running_loop().create_future(),
+            of_endpoint=endpoint_id,
             keys=frozenset(keys | {("endpoint", endpoint_id)}),
         )
         try:

@@ -78,6 +78,19 @@ class Door:
             )
 
 
+def require_own(caller: Caller, endpoint: str) -> None:
+    """Refuse a call of an endpoint about another one's work. Raises Refused."""
+    if caller.endpoint != endpoint:
+        raise Refused(
+            Refusal(
+                "OUT_OF_SCOPE",
+                f"endpoint {endpoint!r} is not the caller {caller.endpoint!r}; "
+                "an endpoint works on its own deliveries only",
+                {"scope": "endpoint"},
+            )
+        )
+
+
 async def abort(context: Any, refusal: Refusal) -> NoReturn:
     """End the call with a google.rpc.Status that says why and what to do."""
     status = to_status(refusal)

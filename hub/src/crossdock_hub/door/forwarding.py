@@ -1,170 +1,171 @@
-"""Passes a call on to the hub that leads the database: the same bytes, metadata and deadline there,
-the same answer or refusal back.
-
-What is passed on is what a leader decides with what it holds in memory: whatever begins, ends or
-changes a delivery's attempts, what operators say of endpoints, deliveries, replays and held facts,
-and how endpoints and the bus are.
+"""Passes a call on to the hub that leads what it is about: the same bytes, metadata and
+deadline there, the same answer or refusal back. Which calls those are says `led_methods`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 import grpc
 
 from crossdock_hub.config import Limits
 from crossdock_hub.door.calls import DETAILS, abort
+from crossdock_hub.door.led_methods import Finding
 from crossdock_hub.leading.terms import Seen
 from crossdock_hub.refusals import NO_LEADER
 
-_LED_BY_SERVICE: Final[Mapping[str, Sequence[str]]] = {
-    "crossdock.delivery.v1.DeliveryService": ("BeginAttempts", "RenewLeases", "CompleteAttempts"),
-    "crossdock.delivery.v1.DeliveryOperationsService": (
-        "RetryDelivery",
-        "SkipDelivery",
-        "ResolveDelivery",
-        "ResubmitDelivery",
-    ),
-    "crossdock.endpoint.v1.EndpointService": (
-        "RegisterEndpoint",
-        "Heartbeat",
-        "PauseEndpoint",
-        "ResumeEndpoint",
-        "GetEndpoint",
-        "ListEndpoints",
-        "HoldPayload",
-        "ReportHeldPayload",
-    ),
-    "crossdock.replay.v1.ReplayService": (
-        "PlanReplay",
-        "ApproveReplay",
-        "StartReplay",
-        "PauseReplay",
-        "ResumeReplay",
-        "AbortReplay",
-    ),
-    "crossdock.dead_letter.v1.DeadLetterService": (
-        "AcknowledgeDeadLetters",
-        "DriveHeldFact",
-        "DiscardHeldFact",
-    ),
-    "crossdock.mapping.v1.MappingService": (
-        "PublishDefaultMappings",
-        "SetMapping",
-        "ResetMapping",
-        "BackfillMappings",
-    ),
-    "crossdock.hub.v1.HubService": ("GetHubStatus", "AcknowledgeDifference"),
-}
-LED: Final = frozenset(
-    f"/{service}/{name}" for service, names in _LED_BY_SERVICE.items() for name in names
-)
 # Says that a call was passed on already, and by whom: two hubs that each believe the other one
 # leads must not pass it to and fro.
 PASSED_ON_BY: Final = "crossdock-passed-on-by"
 # What a leader that is gone answers, or nobody in its stead.
 _GONE: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
+# How long a hub that asks another one for its caller waits: what it shows without is little less.
+ASK_SECONDS: Final = 2.0
+
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
 
 
-class Forwarder:
-    """The way to the hub that leads. Close it with `close`.
+@dataclass(slots=True)
+class _Way:
+    """To one hub. flying: calls that it has not answered; one that is cut is taken away first."""
 
-    leads: whether that is this hub. leader: who it is, as far as is known. credentials: of the
-    other hubs' servers; None: they serve in plaintext. holder: how this hub is named in the row.
+    channel: grpc.aio.Channel
+    flying: set[Any] = field(default_factory=set)
+
+
+class _Cut(Exception):
+    """The hub that was to answer a call leads nothing any more."""
+
+
+class Forwarder:
+    """The ways to the hubs that lead. Close them with `close`.
+
+    leads: whether this hub leads the system of an endpoint; the office, where that is "", and for
+    endpoints that no hub knows. leader: who does, as far as is known. addresses: of all hubs that
+    lead anything. credentials: of the other hubs' servers; None: they serve in plaintext. holder:
+    how this hub is named among those that lead.
     """
 
     def __init__(
         self,
-        leads: Callable[[], bool],
-        leader: Callable[[], Seen | None],
+        leads: Callable[[str], bool],
+        leader: Callable[[str], Seen | None],
+        addresses: Callable[[], Collection[str]],
         credentials: grpc.ChannelCredentials | None,
         limits: Limits,
         holder: str,
     ) -> None:
         self._leads = leads
         self._leader = leader
+        self._addresses = addresses
         self._credentials = credentials
         self._limits = limits
         self._holder = holder
-        self._address = ""
-        self._channel: grpc.aio.Channel | None = None
+        self._ways: dict[str, _Way] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._flying: set[Any] = set()
 
-    def around(self, method: str, handle: Handler) -> Handler:
-        """A handler that passes a call on while another hub leads."""
-        if method not in LED:
-            return handle
+    def around(self, method: str, handle: Handler, find: Finding) -> Handler:
+        """A handler that passes a call on while another hub leads what it is about."""
 
         async def handled(raw: bytes, context: Any) -> bytes:
-            if self._leads():
+            endpoint = find(raw, context)
+            if endpoint is None or self._leads(endpoint):
                 return await handle(raw, context)
-            return await self._pass_on(method, raw, context)
+            return await self._pass_on(endpoint, method, raw, context)
 
         return handled
 
     def look_again(self) -> None:
-        """Who leads may have changed: calls that a former leader has not answered are to be
-        repeated, which is harmless, and it may be stopped for longer than they wait."""
-        leader = self._leader()
-        if self._channel is None or (leader is not None and leader.address == self._address):
-            return
-        # A channel that is closed leaves calls of a server's handlers to their deadlines.
-        cut, self._flying = self._flying, set()
-        for call in cut:
-            call.cancel()
-        closing = asyncio.create_task(self._channel.close())
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
-        self._channel, self._address = None, ""
+        """Who leads what may have changed: calls that a former leader has not answered are to be
+        repeated, which is harmless, and it may be stopped for longer than they wait. Those to a hub
+        that still leads something go on; it refuses what it leads no more."""
+        kept = self._addresses()
+        for address in [each for each in self._ways if each not in kept]:
+            way = self._ways.pop(address)
+            # A channel that is closed leaves calls of a server's handlers to their deadlines.
+            cut, way.flying = way.flying, set()
+            for call in cut:
+                call.cancel()
+            closing = asyncio.create_task(way.channel.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Pass nothing on any more."""
-        if self._channel is not None:
-            await self._channel.close()
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        ways, self._ways = self._ways, {}
+        closing = (way.channel.close() for way in ways.values())
+        await asyncio.gather(*closing, *self._closing, return_exceptions=True)
 
-    async def _pass_on(self, method: str, raw: bytes, context: Any) -> bytes:
-        metadata = tuple(context.invocation_metadata() or ())
-        leader = self._leader()
+    async def ask(self, endpoint: str, method: str, raw: bytes, context: Any) -> bytes | None:
+        """What the hub that leads an endpoint's system answers to a call that this one makes with
+        the token and within the deadline of its caller; None: nothing, within `ASK_SECONDS`."""
+        leader = self._leader(endpoint)
+        if leader is None or leader.holder == self._holder:
+            return None
+        left: float | None = context.time_remaining()
+        seconds = ASK_SECONDS if left is None else min(left, ASK_SECONDS)
+        # It is no call passed on that is answered with one of our own.
+        metadata = tuple(item for item in _metadata(context) if item[0] != PASSED_ON_BY)
+        with suppress(_Cut, grpc.aio.AioRpcError):
+            return await self._send(leader, method, raw, seconds, metadata)
+        return None
+
+    async def _pass_on(self, endpoint: str, method: str, raw: bytes, context: Any) -> bytes:
+        metadata = _metadata(context)
+        leader = self._leader(endpoint)
         if leader is None or leader.holder == self._holder or _was_passed_on(metadata):
             await abort(context, NO_LEADER)
-        send: Any = self._to(leader.address).unary_unary(method)
-        call = send(
-            raw,
-            timeout=context.time_remaining(),
-            metadata=(*filter(_is_the_callers, metadata), (PASSED_ON_BY, self._holder)),
-        )
-        self._flying.add(call)
         try:
-            answer: bytes = await call
-        except asyncio.CancelledError:
-            if call in self._flying:
-                # Its caller has gone.
-                raise
+            return await self._send(leader, method, raw, context.time_remaining(), metadata)
+        except _Cut:
             await abort(context, NO_LEADER)
         except grpc.aio.AioRpcError as error:
             await _refuse_as(context, error)
+
+    async def _send(
+        self,
+        leader: Seen,
+        method: str,
+        raw: bytes,
+        seconds: float | None,
+        metadata: Sequence[tuple[str, Any]],
+    ) -> bytes:
+        """The answer of a hub. Raises _Cut, AioRpcError. seconds: the deadline; None: none."""
+        way = self._to(leader.address)
+        send: Any = way.channel.unary_unary(method)
+        call = send(
+            raw,
+            timeout=seconds,
+            metadata=(*filter(_is_the_callers, metadata), (PASSED_ON_BY, self._holder)),
+        )
+        way.flying.add(call)
+        try:
+            answer: bytes = await call
+        except asyncio.CancelledError:
+            if call in way.flying:
+                # Its caller has gone.
+                raise
+            raise _Cut from None
         finally:
-            self._flying.discard(call)
+            way.flying.discard(call)
         return answer
 
-    def _to(self, address: str) -> grpc.aio.Channel:
-        self.look_again()
-        if self._channel is not None:
-            return self._channel
-        options = _channel_options(self._limits)
-        self._channel = (
-            grpc.aio.insecure_channel(address, options=options)
-            if self._credentials is None
-            else grpc.aio.secure_channel(address, self._credentials, options=options)
-        )
-        self._address = address
-        return self._channel
+    def _to(self, address: str) -> _Way:
+        if address not in self._ways:
+            # So there are never more than hubs that lead, and one.
+            self.look_again()
+            options = _channel_options(self._limits)
+            self._ways[address] = _Way(
+                grpc.aio.insecure_channel(address, options=options)
+                if self._credentials is None
+                else grpc.aio.secure_channel(address, self._credentials, options=options)
+            )
+        return self._ways[address]
 
 
 async def _refuse_as(context: Any, error: grpc.aio.AioRpcError) -> NoReturn:
@@ -190,6 +191,10 @@ def _channel_options(limits: Limits) -> Sequence[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 2_000),
         ("grpc.enable_retries", 0),
     )
+
+
+def _metadata(context: Any) -> tuple[tuple[str, Any], ...]:
+    return tuple(context.invocation_metadata() or ())
 
 
 def _was_passed_on(metadata: Sequence[tuple[str, Any]]) -> bool:

@@ -13,16 +13,17 @@ from typing import Any, Protocol
 
 import grpc
 from crossdock.contracts import Method, digest
-from crossdock.errors import Refusal, from_message, to_message
+from crossdock.errors import from_message, to_message
 from crossdock.telemetry import current_traceparent
 from google.protobuf.message import DecodeError
 
 from crossdock_hub.commands import Command, Decision, Unread, hinted_keys
 from crossdock_hub.committer import Committer
 from crossdock_hub.delivery import attempts, checking
-from crossdock_hub.door.calls import Door, abort, abort_stream
-from crossdock_hub.door.forwarding import LED, Forwarder
+from crossdock_hub.door.calls import Door, abort, abort_stream, require_own
+from crossdock_hub.door.forwarding import Forwarder
 from crossdock_hub.door.intake import Intake
+from crossdock_hub.door.led_methods import LED, NAMED_IN, endpoint_of, finding, is_of_the_office
 from crossdock_hub.door.looking import Look, decided_on_sight
 from crossdock_hub.door.refusing import STOPPING, refusal_of
 from crossdock_hub.identity import Caller
@@ -56,8 +57,8 @@ class Tied(Protocol):
 class Services:
     """Builds the handlers. queries, looks: by method; see `Answer` and `Look`.
 
-    tie: of the hub that leads; raises Refused where this one does not. forwarder: the way to that
-    hub; None: no other can be.
+    tie: of the calls of an endpoint, at the hub that leads its system; raises Refused where this
+    one does not. forwarder: the way to that hub; None: no other can be.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Services:
         looks: dict[str, Look],
         tail: Callable[[Caller, Any], AsyncIterator[Any]] | None,
         after_register: Callable[[str], Awaitable[None]],
-        tie: Callable[[], Tied],
+        tie: Callable[[str], Tied],
         forwarder: Forwarder | None = None,
     ) -> None:
         self._forwarder = forwarder
@@ -110,10 +111,11 @@ class Services:
         if method.full_name == TAIL:
             return grpc.unary_stream_rpc_method_handler(self._stream_tail(method))
         plain = method.full_name in DECISIONS and method.full_name not in self._looks
-        one_write = plain and method.mutating and not _has_items(method)
+        one_write = plain and method.mutating and not _is_read_first(method)
         handle = self._one_write(method) if one_write else self._unary(method)
-        if self._forwarder is not None:
-            handle = self._forwarder.around(method.full_name, handle)
+        if self._forwarder is not None and method.full_name in LED:
+            find = finding(method, self._door.identities, self._intake)
+            handle = self._forwarder.around(method.full_name, handle, find)
         return grpc.unary_unary_rpc_method_handler(handle)
 
     def _answer(self, method: Method) -> Answer:
@@ -161,7 +163,8 @@ class Services:
                     response_type=response_type,
                     encoded=True,
                     traceparent=current_traceparent(),
-                    leads=name in LED,
+                    leads=is_of_the_office(name),
+                    of_endpoint=endpoint_of(name, caller.endpoint),
                 )
                 if method.fact:
                     command.on_hold = lambda unit, why: _hold(
@@ -206,7 +209,8 @@ class Services:
             traceparent=current_traceparent(),
             weight=weight,
             bulk=bulk,
-            leads=name in LED,
+            leads=is_of_the_office(name),
+            of_endpoint=endpoint_of(name, caller.endpoint, request),
             keys=hinted_keys(self._contract, resource_field, request, caller.role),
         )
 
@@ -306,7 +310,8 @@ class Services:
             decide,
             asyncio.get_running_loop().create_future(),
             traceparent=current_traceparent(),
-            leads=name in LED,
+            leads=is_of_the_office(name),
+            of_endpoint=endpoint_of(name, caller.endpoint),
             keys=keys,
         )
         return await self._committer.submit(command)
@@ -343,9 +348,9 @@ class Services:
         return results
 
     async def _begin(self, caller: Caller, request: Any, _context: Any) -> Any:
-        _own(caller, request.endpoint)
+        require_own(caller, request.endpoint)
         response_type, result_type = self._batch_types("BeginAttempts")
-        self._tie().require_bus()
+        self._tie(caller.endpoint).require_bus()
         results = await self._each(
             f"{DELIVERY}BeginAttempts",
             caller,
@@ -353,20 +358,20 @@ class Services:
             request.begins,
             lambda unit, item: attempts.begin(unit, item, request.instance),
         )
-        await self._tie().told()
+        await self._tie(caller.endpoint).told()
         return response_type(results=results)
 
     async def _renew(self, caller: Caller, request: Any, _context: Any) -> Any:
-        _own(caller, request.endpoint)
+        require_own(caller, request.endpoint)
         response_type, result_type = self._batch_types("RenewLeases")
         name = f"{DELIVERY}RenewLeases"
         results = await self._each(name, caller, result_type, request.renewals, attempts.renew)
         if any(renewal.draft for renewal in request.renewals):
-            await self._tie().told()
+            await self._tie(caller.endpoint).told()
         return response_type(results=results)
 
     async def _complete(self, caller: Caller, request: Any, _context: Any) -> Any:
-        _own(caller, request.endpoint)
+        require_own(caller, request.endpoint)
         response_type, result_type = self._batch_types("CompleteAttempts")
         # By object, not by token: one batch may say the same attempt's word twice.
         items = list(request.completions)
@@ -455,9 +460,10 @@ class Services:
         return handle
 
 
-def _has_items(method: Method) -> bool:
-    """Many facts in one request: how much of a batch it takes is known when it was read."""
-    return method.name == "ReportTrackingEvents"
+def _is_read_first(method: Method) -> bool:
+    """Whether a request is read before its batch: that of many facts says how much of one it takes,
+    that which names an endpoint who decides it."""
+    return method.name == "ReportTrackingEvents" or method.full_name in NAMED_IN
 
 
 def _hold(unit: Unit, why: NotYet, name: str, request: Any, response_type: type[Any]) -> Any:
@@ -468,18 +474,6 @@ def _hold(unit: Unit, why: NotYet, name: str, request: Any, response_type: type[
 
 def _decide_item(decide: Callable[[Unit, Any], Any], item: Any, unit: Unit) -> Any:
     return decide(unit, item)
-
-
-def _own(caller: Caller, endpoint: str) -> None:
-    if caller.endpoint != endpoint:
-        raise Refused(
-            Refusal(
-                "OUT_OF_SCOPE",
-                f"endpoint {endpoint!r} is not the caller {caller.endpoint!r}; "
-                "an endpoint works on its own deliveries only",
-                {"scope": "endpoint"},
-            )
-        )
 
 
 def _in_order(result_type: type[Any], answers: Mapping[int, Any]) -> list[Any]:
