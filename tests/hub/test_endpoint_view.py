@@ -12,7 +12,6 @@ from crossdock.delivery.v1 import delivery_pb2, delivery_service_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.options.v1 import options_pb2
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.delivery.draining import Settled
 from crossdock_hub.reading import endpoint_metrics
 from crossdock_hub.reading.verdict import judge
@@ -89,6 +88,20 @@ async def test_an_endpoint_that_is_back_says_how_long_it_takes(books: Books) -> 
     assert found.time_to_drain.ToTimedelta().total_seconds() == (len(waiting) - 1) / 0.5
 
 
+async def test_a_pace_that_is_not_known_here_is_not_told(books: Books) -> None:
+    """Proves that an endpoint whose system another hub leads is shown with all that is stored of
+    it, and with neither a rate nor a drain time, which a queue that stands still would have too."""
+    flow = Flow()
+    waiting = down(flow)
+    flow.pass_time(40)
+    flow.settle(waiting[0], references=[("sales_order", "SO-1")])
+    books.queries.settled_of = lambda endpoint: None
+    found = await read(books, flow)
+    assert found.queue_depth == len(waiting) - 1
+    assert found.settled_per_second == ""
+    assert not found.HasField("time_to_drain")
+
+
 async def test_throttling_is_told(books: Books) -> None:
     """Proves that a lowered budget and the vendor's wish are readable while they hold."""
     flow = Flow()
@@ -106,7 +119,8 @@ async def test_throttling_is_told(books: Books) -> None:
 
 async def test_metrics_are_read_from_the_ledger(books: Books) -> None:
     """Proves that a scrape from another thread gets depth, age, doubt, what is parked, breaker and
-    pace of each endpoint, and names without values while the store does not answer."""
+    pace of each endpoint, no drain time of one that another hub leads, and names without values
+    while the store does not answer."""
     flow = Flow()
     waiting = down(flow)
     flow.pass_time(40)
@@ -118,7 +132,7 @@ async def test_metrics_are_read_from_the_ledger(books: Books) -> None:
         asyncio.get_running_loop(),
         books.reader.endpoints,
         books.reader.figures,
-        Picker(limits),
+        lambda endpoint: Settled(0.0) if endpoint != "manhattan" else None,
         lambda: flow.now,
         limits,
     )
@@ -137,6 +151,8 @@ async def test_metrics_are_read_from_the_ledger(books: Books) -> None:
     assert values["crossdock_endpoint_pace_ratio", "netsuite"] == 1
     assert ("crossdock_time_to_drain_seconds", "netsuite") not in values
     assert values["crossdock_time_to_drain_seconds", "ups"] == 0
+    assert values["crossdock_queue_depth", "manhattan"] == 0
+    assert ("crossdock_time_to_drain_seconds", "manhattan") not in values
     assert [f.samples for f in endpoint_metrics.gauges(None)] == [[]] * len(families)
 
 

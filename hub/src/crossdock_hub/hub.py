@@ -223,7 +223,7 @@ class Hub:
         self._duties = duties
         picker, loop = duties.picker, asyncio.get_running_loop()
         reader, limits = Reader(self.store), self.limits
-        books = Books(loop, reader.endpoints, reader.figures, picker, self.clock, limits)
+        books = Books(loop, reader.endpoints, reader.figures, picker.settled, self.clock, limits)
         count = partial(silent_by_carrier, self.store)
         silent = SilentParcels(loop, count, self.clock, limits)
         self.metrics.watch(duties.relay, picker, self.committer, books, silent)

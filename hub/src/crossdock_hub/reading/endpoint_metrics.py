@@ -12,10 +12,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery import breaking
-from crossdock_hub.delivery.dispatching import Picker, allowance
+from crossdock_hub.delivery.dispatching import allowance
 from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.reading.chain import Figures
-from crossdock_hub.reading.endpoint_view import time_to_drain
+from crossdock_hub.reading.endpoint_view import SettledOf, time_to_drain
 from crossdock_hub.records import EndpointRecord
 from crossdock_hub.store import StoreFailure
 
@@ -26,12 +26,12 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """Where the figures come from: the loop that reads, the readers, the picker, the clock."""
+    """Where the figures come from: the loop that reads, the readers, what is settled, the clock."""
 
     loop: asyncio.AbstractEventLoop
     endpoints: Callable[[], Awaitable[Sequence[EndpointRecord]]]
     figures: Callable[[Collection[str]], Awaitable[Mapping[str, Figures]]]
-    picker: Picker
+    settled_of: SettledOf
     clock: Callable[[], int]
     limits: Limits
 
@@ -91,7 +91,6 @@ def _fill(
         found["endpoint_breaker_open"].add_metric(label, float(breaking.is_open(record)))
         ratio = allowed.concurrency / endpoint.max_concurrency
         found["endpoint_pace_ratio"].add_metric(label, ratio)
-        settled = books.picker.settled(record.id)
-        seconds = time_to_drain(record, own, allowed, settled)
+        seconds = time_to_drain(record, own, allowed, books.settled_of(record.id))
         if seconds is not None:
             found["time_to_drain_seconds"].add_metric(label, seconds)

@@ -26,8 +26,9 @@ CLASSES = {
 }
 HUNDREDTH = Decimal("0.01")
 
-# Deliveries of an endpoint that were settled in a second, of late.
-SettledOf = Callable[[str], Settled]
+# Deliveries of an endpoint that were settled in a second, of late; None: not known at this hub, for
+# another one leads its system.
+SettledOf = Callable[[str], Settled | None]
 
 
 def endpoint_messages(
@@ -52,7 +53,7 @@ def endpoint_messages(
 
 
 def _message(
-    record: EndpointRecord, figures: Figures, allowed: Allowance, settled: Settled, now: int
+    record: EndpointRecord, figures: Figures, allowed: Allowance, settled: Settled | None, now: int
 ) -> endpoint_pb2.Endpoint:
     message = describe(record)
     message.queue_depth = figures.queue_depth
@@ -67,7 +68,8 @@ def _message(
         message.effective_rate_per_second = _decimal(allowed.rate_per_second)
     if record.throttled_until is not None and pacing.is_held(record, now):
         stamp(message.throttled_until, record.throttled_until)
-    message.settled_per_second = _decimal(Decimal(str(round(settled.per_second, 4))))
+    if settled is not None:
+        message.settled_per_second = _decimal(Decimal(str(round(settled.per_second, 4))))
     seconds = time_to_drain(record, figures, allowed, settled)
     if seconds is not None:
         message.time_to_drain.FromMicroseconds(round(seconds * 1_000_000))
@@ -87,9 +89,12 @@ def _lane(priority: int, figures: LaneFigures) -> endpoint_pb2.Lane:
 
 
 def time_to_drain(
-    record: EndpointRecord, figures: Figures, allowed: Allowance, settled: Settled
+    record: EndpointRecord, figures: Figures, allowed: Allowance, settled: Settled | None
 ) -> float | None:
-    """Seconds until the queue is worked off; what waits for a person does not drain."""
+    """Seconds until the queue is worked off; what waits for a person does not drain. None: nothing
+    moves, or how fast is not known here."""
+    if settled is None:
+        return None
     moving = record.state == "ACTIVE" and not breaking.is_open(record)
     waiting = figures.queue_depth - figures.parked
     return drain_seconds(waiting, settled, allowed.rate_per_second, moving=moving)

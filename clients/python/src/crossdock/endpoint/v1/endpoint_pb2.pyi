@@ -384,7 +384,9 @@ class Endpoint(_message.Message):
     effective_rate_per_second: _builtins.str
     """Calls per second that the hub allows its system now, as decimal text; empty means unlimited."""
     settled_per_second: _builtins.str
-    """Deliveries settled per second over the last minute, as decimal text."""
+    """Deliveries settled per second over the last minute, as decimal text; empty when another hub
+    knows, and did not say so in time.
+    """
     parked: _builtins.int
     """Deliveries PARKED: each waits for a person, whatever became of its calls."""
     @_builtins.property
