@@ -43,6 +43,9 @@ class PlayedHub:
         self.house = house
         self.address = ""
         self.handled: list[tuple[str, dict[str, Any]]] = []
+        self.answers: dict[str, bytes] = {}
+        self.stuck: set[str] = set()
+        """Methods that it does not answer until it is let."""
         self.slow = asyncio.Event()
         self.mistaken: dict[str, str] = {}
         """What this hub alone takes for true of who leads."""
@@ -86,9 +89,9 @@ class PlayedHub:
 
     async def _handle(self, method: str, raw: bytes, context: Any) -> bytes:
         self.handled.append((method, dict(context.invocation_metadata())))
-        if raw == SLOW:
+        if raw == SLOW or method in self.stuck:
             await self.slow.wait()
-        return self.name.encode()
+        return self.answers.get(method, self.name.encode())
 
 
 class House:

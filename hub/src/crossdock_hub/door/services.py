@@ -25,6 +25,7 @@ from crossdock_hub.door.forwarding import Forwarder
 from crossdock_hub.door.intake import Intake
 from crossdock_hub.door.led_methods import LED, NAMED_IN, endpoint_of, finding, is_of_the_office
 from crossdock_hub.door.looking import Look, decided_on_sight
+from crossdock_hub.door.pace_elsewhere import paced
 from crossdock_hub.door.refusing import STOPPING, refusal_of
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects import held
@@ -79,7 +80,7 @@ class Services:
         self._intake = intake
         self._contract = door.contract
         self._committer = committer
-        self._queries = queries
+        self._queries = queries if forwarder is None else paced(queries, forwarder.ask)
         self._looks = looks
         self._tail = tail
         self._after_register = after_register
