@@ -12,7 +12,7 @@ from crossdock_hub.committer import Committer, no_ties
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.engine import NO_SECRETS
-from crossdock_hub.store.leadership import LeadershipRow
+from crossdock_hub.store.leadership import EVERYTHING, LeadershipRow
 from crossdock_hub.unit import Refused
 from databases import ServerDatabase, migrated_template
 from decisions import CONTRACT
@@ -48,10 +48,10 @@ async def _leads(store: Store, row: LeadershipRow, committer: Committer) -> list
     taken = await row.take("a", "127.0.0.1:1", 60.0)
     assert taken is not None
     assert taken.term == 1
-    own = store.write_in_term(1)
+    own = store.write_in_term(EVERYTHING, 1)
     assert own is not None
     assert await row.name_writer(1, own)
-    store.on_deposed = lost.append
+    store.on_deposed = lambda _task, term: lost.append(term)
     committer.lead(Picker(LIMITS), [], no_ties, lambda: not lost)
     return lost
 
@@ -76,12 +76,12 @@ async def test_a_former_leader_writes_nothing_as_leader(
     committer.start([])
     lost = await _leads(store, row, committer)
     await _answer(committer, "first", leads=True)
-    own = store.write_in_term(1)
+    own = store.write_in_term(EVERYTHING, 1)
     assert own is not None
     assert await row.end_writer(own)
     # Lost, and nobody else leads: a new connection is named in the same term.
     await _answer(committer, "second", leads=True)
-    fresh = store.write_in_term(1)
+    fresh = store.write_in_term(EVERYTHING, 1)
     assert fresh not in (None, own)
     await row.release(1)
     taken = await row.take("b", "127.0.0.1:2", 60.0)

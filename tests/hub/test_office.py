@@ -44,6 +44,8 @@ class Elector:
 class Row:
     """It notes whose connections were to be ended."""
 
+    task = "seat 4"
+
     def __init__(self) -> None:
         self.ended: list[Backend] = []
 
@@ -56,9 +58,13 @@ class Row:
 
 
 class Writer:
-    """One that is connected."""
+    """One that is connected. terms: by task, in which it would write over a new connection."""
 
-    def write_in_term(self, term: int) -> Backend | None:
+    def __init__(self) -> None:
+        self.terms: dict[str, int] = {}
+
+    def write_in_term(self, task: str, term: int) -> Backend | None:
+        self.terms[task] = term
         return OWN
 
 
@@ -71,13 +77,13 @@ class Place:
         fault: Exception | None = None,
         bus: Exception | None = None,
     ) -> None:
-        self.elector, self.row = Elector(former), Row()
+        self.elector, self.row, self.writer = Elector(former), Row(), Writer()
         self.taken_up = self.laid_down = 0
         self._fault, self._bus = fault, bus
         self.office = Office(
             self.elector,  # type: ignore[arg-type]
             self.row,  # type: ignore[arg-type]
-            Writer(),
+            self.writer,
             self.take_up,
             self.lay_down,
             lambda: None,
@@ -137,4 +143,19 @@ async def test_a_hub_does_not_end_itself() -> None:
     await place.office.start()
     assert OWN not in place.row.ended
     assert place.office.leads
+    await place.office.stop()
+
+
+async def test_only_the_loss_of_its_own_task_ends_duties() -> None:
+    """Proves that an office writes in terms of its own task, goes on when another task of the same
+    hub is lost, and lays its duties down when its own is."""
+    place = Place()
+    await place.office.start()
+    assert place.writer.terms == {"seat 4": 3}
+    place.office.deposed("everything", 3)
+    assert place.office.leads
+    place.office.deposed("seat 4", 3)
+    assert not place.office.leads
+    assert place.writer.terms == {"seat 4": FOLLOWS}
+    await eventually(lambda: place.laid_down == 1, "the duties to be laid down")
     await place.office.stop()

@@ -196,6 +196,8 @@ class Limits:
     lead_look_seconds: float = 0.25
     elsewhere_look_seconds: float = 1.0
     elsewhere_page_seconds: float = 30.0
+    # Hubs among which systems are divided: each holds one seat.
+    seats_max: int = 64
     # Reading.
     page_size_default: int = 100
     page_size_max: int = 500

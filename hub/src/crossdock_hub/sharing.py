@@ -119,7 +119,7 @@ class Sharing:
             committer.follow,
             partial(told_by, bus),
         )
-        store.on_deposed = self._elector.lose
+        store.on_deposed = self.office.deposed
         self.forwarder = Forwarder(
             lambda _endpoint: self.office.leads,
             lambda _endpoint: self._elector.leader,

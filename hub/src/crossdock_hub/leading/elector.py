@@ -35,7 +35,11 @@ NOTHING = Backend(0, 0)
 
 
 class Row(Protocol):
-    """Where it is written who leads; see `store.leadership.LeadershipRow`."""
+    """Where it is written who leads; see `store.leadership.LeadershipRow`. task: what is led in the
+    term that was taken last."""
+
+    @property
+    def task(self) -> str: ...
 
     async def look(self) -> Seen | None: ...
 
@@ -125,7 +129,7 @@ class Elector:
         if term == FOLLOWS:
             await self._follow()
         elif not await self._row.renew(term, self._timing.lasts):
-            log.warning("another hub has taken the lead", term=term)
+            log.warning("another hub has taken the lead", task=self._row.task, term=term)
             self.lose(term)
         elif self.term == term:
             self._standing = granted(term, asked_at, self._timing)
@@ -142,7 +146,7 @@ class Elector:
         self.former_writer = taken.writer
         self._standing = granted(taken.term, asked_at, self._timing)
         self._seen = Seen(taken.term, self._holder, self.address, self._timing.lasts)
-        log.info("this hub leads", term=taken.term)
+        log.info("this hub leads", task=self._row.task, term=taken.term)
         self.on_leader()
         self.on_change()
 

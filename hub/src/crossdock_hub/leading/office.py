@@ -32,7 +32,7 @@ SETTLED_SECONDS: Final = 10.0
 class Writer(Protocol):
     """What a leader writes with; see `store.engine.Store`."""
 
-    def write_in_term(self, term: int) -> Backend | None: ...
+    def write_in_term(self, task: str, term: int) -> Backend | None: ...
 
 
 class Office:
@@ -71,9 +71,15 @@ class Office:
 
     def _note_change(self) -> None:
         if self._elector.term == FOLLOWS:
-            self._writer.write_in_term(FOLLOWS)
+            self._writer.write_in_term(self._row.task, FOLLOWS)
             self._on_follow()
         self._changed.set()
+
+    def deposed(self, task: str, term: int) -> None:
+        """What the hub writes with is not named in a term any more; of another task's nothing is
+        changed here. See `store.engine.Store.on_deposed`."""
+        if task == self._row.task:
+            self._elector.lose(term)
 
     async def start(self) -> None:
         """Begin, and return when somebody leads, or nobody could be found for long."""
@@ -111,38 +117,39 @@ class Office:
             self._changed.clear()
 
     async def _enter(self, term: int) -> None:
+        task = self._row.task
         try:
             # Without a bus nobody can lead, and nobody's connection is ended in vain.
             await self._bus_answers()
-            if not await self._clear(term):
+            if not await self._clear(task, term):
                 return
             await self._take_up()
         except Exception as error:
             known = isinstance(error, StoreFailure | BusError)
             cause = {"cause": str(error)} if known else {"exc_info": error}
-            log.error("this hub can't lead; another one may", **cause)
+            log.error("this hub can't lead; another one may", task=task, **cause)
             await self._lay_down()
             await self._elector.give_up()
             await asyncio.sleep(FAILED_SECONDS)
             return
         self._in_office = term
-        log.info("this hub has taken up its duties", term=term)
+        log.info("this hub has taken up its duties", task=task, term=term)
 
-    async def _clear(self, term: int) -> bool:
+    async def _clear(self, task: str, term: int) -> bool:
         """Leave no other connection to write as a leader; False: this hub leads no more."""
         former = self._elector.former_writer
-        if former == self._writer.write_in_term(term):
+        if former == self._writer.write_in_term(task, term):
             # Nobody else has led since: it is this hub's own.
             former = NOTHING
         while self._elector.term == term and not await self._row.end_writer(former):
             log.warning("what the former leader writes with has not ended yet", pid=former.pid)
         if self._elector.term != term:
             return False
-        while (own := self._writer.write_in_term(term)) is not None:
+        while (own := self._writer.write_in_term(task, term)) is not None:
             if not await self._row.name_writer(term, own):
                 self._elector.lose(term)
                 return False
-            if self._writer.write_in_term(term) == own:
+            if self._writer.write_in_term(task, term) == own:
                 break
         # A connection that is made later is named by whoever makes it.
         return self._elector.term == term

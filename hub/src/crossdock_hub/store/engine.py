@@ -27,7 +27,7 @@ from crossdock_hub.store import moves, one_hop, postgresql
 from crossdock_hub.store.answered import Answered
 from crossdock_hub.store.database_files import entrance_to
 from crossdock_hub.store.failures import READ_ONLY, STANDBY, StoreFailure, failure_of
-from crossdock_hub.store.leadership import EVERYTHING, name_writer
+from crossdock_hub.store.leadership import name_writer
 from crossdock_hub.store.migrating import is_current, upgrade
 from crossdock_hub.store.postgresql import Access
 
@@ -106,9 +106,10 @@ class Store:
         self._claim = 0
         self._backend: postgresql.Backend | None = None
         self._writing = asyncio.Lock()
-        self._term = 0
-        self.on_deposed: Callable[[int], None] = lambda _term: None
-        """Told when a new connection may not write for a leader: another hub has taken the term."""
+        self._terms: dict[str, int] = {}
+        self.on_deposed: Callable[[str, int], None] = lambda _task, _term: None
+        """Told, for each task by itself, when a new connection may not write for who leads it:
+        another hub has taken the term."""
         self.answered = Answered()
         """What a connection of later has to find; whoever commits notes it."""
         self.on_taken: Callable[[str], None] = _end_nobody
@@ -225,10 +226,14 @@ class Store:
         self._connection = connection
         return connection, alone
 
-    def write_in_term(self, term: int) -> postgresql.Backend | None:
-        """From now on a new connection writes only if a term of the lead is still this hub's; 0:
-        this hub follows. Returns the server's end of the present connection, if there is one."""
-        self._term = term
+    def write_in_term(self, task: str, term: int) -> postgresql.Backend | None:
+        """From now on a new connection writes only once it is known whether a term of a task is
+        still this hub's; 0: this hub does not lead it. Other tasks stay as they are. Returns the
+        server's end of the present connection, if there is one."""
+        if term:
+            self._terms[task] = term
+        else:
+            self._terms.pop(task, None)
         return self._backend if self._connection is not None else None
 
     async def is_current(self) -> bool:
@@ -277,7 +282,7 @@ class Store:
         try:
             async with connection.begin():
                 told = await self._what_happened(connection)
-            if not told and self._term:
+            if not told:
                 await self._go_on_leading(connection)
         except BaseException:
             # Nothing is written to what could not be looked at.
@@ -290,14 +295,16 @@ class Store:
         return connection
 
     async def _go_on_leading(self, connection: AsyncConnection) -> None:
-        """Say that the lead writes with this connection from now on, or learn that it is lost."""
+        """Say of each task that who leads it writes with this connection from now on, or learn that
+        it is lost."""
         assert self._backend is not None
-        term = self._term
-        async with connection.begin():
-            named = await name_writer(connection, EVERYTHING, term, self._backend)
-        if not named and self._term == term:
-            self._term = 0
-            self.on_deposed(term)
+        for task, term in sorted(self._terms.items()):
+            # Each by itself: nobody who takes or renews one of these rows waits for another one.
+            async with connection.begin():
+                named = await name_writer(connection, task, term, self._backend)
+            if not named and self._terms.get(task) == term:
+                del self._terms[task]
+                self.on_deposed(task, term)
 
     async def _what_happened(self, connection: AsyncConnection) -> str:
         """Why what is in memory here is no longer true, in words; "": nothing has happened."""

@@ -1,10 +1,13 @@
-"""The row that says which hub leads, and how a hub that leads no more is kept from writing.
+"""The rows that say which hub leads, and how a hub that leads no more is kept from writing.
 
 Whatever a leader writes goes over one connection, and the row names the server's end of it. Who
 takes a row over ends that connection before doing anything as leader; a connection that writes for
 a leader is used only after the row was told of it, in the leader's own term. So a former leader
 has no connection left to write with, however long it was stopped and whatever it believes, and
 no transaction pays for that.
+
+Beside the row of what one hub does for all there are seats, where hubs divide systems: each hub
+holds one, which says that it lives, where it answers and what it writes with, by the same rules.
 """
 
 from __future__ import annotations
@@ -25,8 +28,9 @@ from crossdock_hub.store.failures import failure_of
 from crossdock_hub.store.postgresql import Access, Backend
 from crossdock_hub.store.tables import METADATA
 
-# What is led: everything, for now. Parts of it may get rows of their own.
+# What one hub does for all of them: everything, unless systems are divided among seats.
 EVERYTHING: Final = "everything"
+_SEAT: Final = "seat "
 # A question about the row that takes longer is asked again, over another connection.
 QUESTION_SECONDS: Final = 2
 _MICROSECONDS: Final = 1_000_000
@@ -51,9 +55,9 @@ SELECT term, holder, address, expires_at - {_NOW} AS left FROM leadership WHERE 
 """
 _TAKE: Final = f"""
 INSERT INTO leadership AS l (task, term, holder, address, expires_at, writer_pid, writer_began)
-VALUES (:task, 1, :holder, :address, {_NOW} + :lasts, 0, 0)
-ON CONFLICT (task) DO UPDATE SET term = l.term + 1, holder = excluded.holder,
-    address = excluded.address, expires_at = {_NOW} + :lasts
+VALUES (:task, :first, :holder, :address, {_NOW} + :lasts, 0, 0)
+ON CONFLICT (task) DO UPDATE SET term = greatest(l.term + 1, excluded.term),
+    holder = excluded.holder, address = excluded.address, expires_at = {_NOW} + :lasts
 WHERE l.expires_at <= {_NOW} OR l.holder = excluded.holder
 RETURNING l.term, l.writer_pid, l.writer_began
 """
@@ -66,6 +70,14 @@ UPDATE leadership SET expires_at = 0, address = '' WHERE task = :task AND term =
 _NAME_WRITER: Final = """
 UPDATE leadership SET writer_pid = :pid, writer_began = :began
 WHERE task = :task AND term = :term RETURNING 1
+"""
+# The seat to take: one's own, of a take whose answer was lost or of a time that ran out, else the
+# lowest that is free; where none is, the one that runs out first.
+_CHOOSE: Final = f"""
+SELECT n AS number, s.term, s.holder, s.address, s.expires_at - {_NOW} AS left,
+    (SELECT coalesce(max(term), 0) FROM leadership WHERE task LIKE '{_SEAT}%') AS newest
+FROM generate_series(1, :most) AS n LEFT JOIN leadership AS s ON s.task = '{_SEAT}' || n
+ORDER BY coalesce(s.holder = :holder, false) DESC, greatest(s.expires_at - {_NOW}, 0), n LIMIT 1
 """
 
 
@@ -85,7 +97,7 @@ class LeadershipRow:
 
     def __init__(self, url: str, access: Access, task: str = EVERYTHING) -> None:
         self._engine = _engine(url, access)
-        self._task = task
+        self.task = task
 
     async def close(self) -> None:
         """Ask no more."""
@@ -94,14 +106,20 @@ class LeadershipRow:
     async def look(self) -> Seen | None:
         """What it says; None: nobody ever led."""
         async with self._asking() as connection:
-            row = (await connection.execute(text(_LOOK), {"task": self._task})).one_or_none()
+            row = (await connection.execute(text(_LOOK), {"task": self.task})).one_or_none()
         if row is None:
             return None
         return Seen(row.term, row.holder, row.address, row.left / _MICROSECONDS)
 
     async def take(self, holder: str, address: str, lasts_seconds: float) -> Taken | None:
         """Take it if it has run out; None: somebody else was faster."""
-        asked = {"task": self._task, "holder": holder, "address": address}
+        return await self._take(self.task, 1, holder, address, lasts_seconds)
+
+    async def _take(
+        self, task: str, first: int, holder: str, address: str, lasts_seconds: float
+    ) -> Taken | None:
+        """first: the term of a row that is new, or so far behind."""
+        asked = {"task": task, "first": first, "holder": holder, "address": address}
         async with self._asking() as connection:
             found = await connection.execute(text(_TAKE), asked | _lasting(lasts_seconds))
             row = found.one_or_none()
@@ -111,14 +129,14 @@ class LeadershipRow:
 
     async def renew(self, term: int, lasts_seconds: float) -> bool:
         """Let a term last from now on; False: somebody else has taken the row."""
-        asked = {"task": self._task, "term": term} | _lasting(lasts_seconds)
+        asked = {"task": self.task, "term": term} | _lasting(lasts_seconds)
         async with self._asking() as connection:
             return (await connection.execute(text(_RENEW), asked)).first() is not None
 
     async def release(self, term: int) -> None:
         """Let another hub take the row at once."""
         async with self._asking() as connection:
-            await connection.execute(text(_RELEASE), {"task": self._task, "term": term})
+            await connection.execute(text(_RELEASE), {"task": self.task, "term": term})
 
     async def end_writer(self, writer: Backend) -> bool:
         """End what a former leader writes with; False: the server has not ended it yet."""
@@ -130,7 +148,7 @@ class LeadershipRow:
     async def name_writer(self, term: int, writer: Backend) -> bool:
         """Say what the leader writes with; False: it leads no more."""
         async with self._asking() as connection:
-            return await name_writer(connection, self._task, term, writer)
+            return await name_writer(connection, self.task, term, writer)
 
     @contextlib.asynccontextmanager
     async def _asking(self) -> AsyncIterator[AsyncConnection]:
@@ -141,6 +159,61 @@ class LeadershipRow:
             # Whatever is wrong with the connection, the next question gets another one.
             await self._engine.dispose()
             raise failure_of(error) from None
+
+
+class SeatRow(LeadershipRow):
+    """The row of the seat that a hub holds, of at most `seats_max` seats that there are.
+
+    Which one that is it finds out when it takes one. A term of a seat is above every term that any
+    seat had before, so that a hub which loses one and takes another never has one term twice.
+    A seat that is let go keeps the name of what was written with, as the other row does: a batch
+    may still be on its way.
+    """
+
+    def __init__(self, url: str, access: Access, seats_max: int) -> None:
+        super().__init__(url, access, "")
+        self._seats_max = seats_max
+
+    @property
+    def number(self) -> int:
+        """The seat that was taken last, whether or not it is held still; 0: none was."""
+        return number_of(self.task) if self.task else 0
+
+    async def look(self) -> Seen | None:
+        """The seat that runs out first, where each of them is held; None: one is free."""
+        row = await self._chosen("")
+        if row.left is None or row.left <= 0:
+            return None
+        return Seen(row.term, row.holder, row.address, row.left / _MICROSECONDS)
+
+    async def take(self, holder: str, address: str, lasts_seconds: float) -> Taken | None:
+        """Take the lowest one that has run out or that nobody ever had, or its own again; None:
+        others were faster, or hold them all."""
+        for _ in range(self._seats_max):
+            row = await self._chosen(holder)
+            if row.left is not None and row.left > 0 and row.holder != holder:
+                return None
+            task = task_of(row.number)
+            taken = await self._take(task, row.newest + 1, holder, address, lasts_seconds)
+            if taken is not None:
+                self.task = task
+                return taken
+        return None
+
+    async def _chosen(self, holder: str) -> Any:
+        asked = {"most": self._seats_max, "holder": holder}
+        async with self._asking() as connection:
+            return (await connection.execute(text(_CHOOSE), asked)).one()
+
+
+def task_of(number: int) -> str:
+    """The task of a seat."""
+    return f"{_SEAT}{number}"
+
+
+def number_of(task: str) -> int:
+    """The number of a seat, of its task."""
+    return int(task.removeprefix(_SEAT))
 
 
 async def name_writer(connection: AsyncConnection, task: str, term: int, writer: Backend) -> bool:
