@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from crossdock_hub.config import SECOND
 from crossdock_hub.store.writing import restart_leases, write_deliveries
-from databases import open_store
+from databases import KINDS, open_store
 from decisions import START
 from ledger_vendor import Desk
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 @pytest.mark.parametrize(
@@ -36,3 +38,43 @@ async def test_a_lease_keeps_what_was_left(
             assert found.one() == (now + left * SECOND, now + left * SECOND)
     finally:
         await store.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_only_leases_of_some_endpoints_start_anew(tmp_path: Path, kind: str) -> None:
+    """Proves that where only some endpoints have a new leader only their leases and dispatches
+    start anew, and that none does where there are no such endpoints."""
+    desk = Desk()
+    until = START + 600 * SECOND
+    records = []
+    for number in range(2):
+        for begun in (True, False):
+            record = desk.one(key=f"{number} {begun}")
+            if begun:
+                desk.take(record)
+                record = desk.fresh(record)
+                record.lease_until = record.due_at = START
+            else:
+                record = replace(record, state="DISPATCHED", pending=False)
+            records.append(replace(record, endpoint=f"erp-{number}"))
+    store = await open_store(tmp_path, kind)
+    try:
+        async with store.write() as connection:
+            await write_deliveries(connection, records)
+            before = await _leases(connection)
+            await restart_leases(connection, START, until, endpoints=[])
+            assert await _leases(connection) == before
+            await restart_leases(connection, START, until, endpoints=["erp-1"])
+            found = await _leases(connection)
+            assert [each for each in found if each[0] == "erp-0"] == before[:2]
+            theirs = [each for each in found if each[0] == "erp-1"]
+            assert theirs == [("erp-1", "READY", None), ("erp-1", "IN_FLIGHT", until)]
+            assert ("erp-0", "DISPATCHED") in {each[:2] for each in found}
+    finally:
+        await store.close()
+
+
+async def _leases(connection: AsyncConnection) -> list[tuple[str, str, int | None]]:
+    """(endpoint, state, until when) of each delivery."""
+    asked = "SELECT endpoint, state, lease_until FROM deliveries ORDER BY 1, state DESC, 3"
+    return [tuple(row) for row in await connection.exec_driver_sql(asked)]

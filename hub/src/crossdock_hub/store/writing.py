@@ -18,6 +18,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     union_all,
     update,
 )
@@ -251,7 +252,12 @@ async def contents(connection: AsyncConnection, ids: Sequence[str]) -> dict[str,
 
 
 async def restart_leases(
-    connection: AsyncConnection, now: int, until: int, away: int = 0, longest: int = 0
+    connection: AsyncConnection,
+    now: int,
+    until: int,
+    away: int = 0,
+    longest: int = 0,
+    endpoints: Sequence[str] | None = None,
 ) -> None:
     """At start: leases of living attempts get one grace period, lost dispatches go back at once.
 
@@ -264,25 +270,28 @@ async def restart_leases(
 
     All three are on their way, and have an index: without it a start would read everything that was
     ever done.
+
+    endpoints: only what is theirs, whose systems another hub leads from now on; None: of all.
     """
     d = t.deliveries
+    theirs = true() if endpoints is None else d.c.endpoint.in_(endpoints)
     left = d.c.lease_until + away
     later = case(
         (left > now + longest, max(until, now + longest)), (left > until, left), else_=until
     )
     await connection.execute(
         update(d)
-        .where(t.ON_THE_WAY, d.c.lease_until.is_not(None))
+        .where(t.ON_THE_WAY, theirs, d.c.lease_until.is_not(None))
         .values(lease_until=later, due_at=later)
     )
     await connection.execute(
         update(d)
-        .where(t.ON_THE_WAY, d.c.state == "DISPATCHED")
+        .where(t.ON_THE_WAY, theirs, d.c.state == "DISPATCHED")
         .values(state="READY", pending=True, due_at=None, updated_at=now)
     )
     await connection.execute(
         update(d)
-        .where(t.ON_THE_WAY, d.c.state == "RESOLVING", d.c.lease_until.is_(None))
+        .where(t.ON_THE_WAY, theirs, d.c.state == "RESOLVING", d.c.lease_until.is_(None))
         .values(pending=True, due_at=None, updated_at=now)
     )
 
