@@ -263,11 +263,11 @@ async def holder(connection: AsyncConnection) -> tuple[str, bool]:
 
 
 _LOCK = {"lock": CLAIM_LOCK}
-_BEGAN = "(extract(epoch FROM backend_start) * 1000000)::bigint"
-_OWN_BACKEND = f"SELECT pid, {_BEGAN} AS began FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+BEGAN: Final = "(extract(epoch FROM backend_start) * 1000000)::bigint"
+_OWN_BACKEND = f"SELECT pid, {BEGAN} AS began FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 _END_BACKEND = f"""
 SELECT bool_and(pg_terminate_backend(pid, :milliseconds)) FROM pg_stat_activity
-WHERE pid = :pid AND {_BEGAN} = :began AND pid <> pg_backend_pid()
+WHERE pid = :pid AND {BEGAN} = :began AND pid <> pg_backend_pid()
 """
 
 
