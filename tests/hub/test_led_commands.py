@@ -172,6 +172,26 @@ async def test_a_hub_that_follows_decides_nothing_of_a_leader(
         assert await committer.submit(command()) == "decided"
 
 
+@pytest.mark.parametrize("caller", [ERP, HUB])
+async def test_the_leader_of_a_system_need_not_be_the_office(
+    committer: Committer, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a hub which leads an endpoint's system, and is not the office, decides what is of
+    that system, the hub's own commands among it, and nothing of the office's."""
+    monkeypatch.setattr(committer, "_leads_endpoint", lambda endpoint: endpoint == ERP.endpoint)
+    committer.follow()
+
+    def command(**fields: Any) -> Command:
+        future = asyncio.get_running_loop().create_future()
+        return Command("a", caller, lambda _unit: "decided", future, **fields)
+
+    assert await committer.submit(command(of_endpoint=ERP.endpoint)) == "decided"
+    for marked in ({"of_endpoint": "ups"}, {"leads": True}):
+        with pytest.raises(Refused) as refused:
+            await committer.submit(command(**marked))
+        assert refused.value.refusal == NO_LEADER
+
+
 async def test_a_silent_endpoint_is_its_leaders_to_judge() -> None:
     """Proves that the watch lets the leader of a silent endpoint's system open its breaker, whoever
     is the office then."""

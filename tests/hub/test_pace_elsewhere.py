@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -69,14 +70,16 @@ async def test_hubs_that_lead_say_how_fast(house: House) -> None:
         assert metadata[PASSED_ON_BY] == OFFICE
 
 
-@pytest.mark.parametrize("seconds", [1.0, None], ids=["short of time", "without a deadline"])
+@pytest.mark.parametrize("seconds", [2.0, None], ids=["short of time", "without a deadline"])
 async def test_what_is_not_answered_is_shown_without(house: House, seconds: float | None) -> None:
     """Proves that a page comes in time, with what the others answered, when one leader does not
     answer; and without a pace from one that is gone, and where nobody leads."""
     house.hubs[FIRST].answers[GET_ENDPOINT] = answer_of(ERP.endpoint, "2.50")
     house.hubs[SECOND].stuck.add(GET_ENDPOINT)
+    begun = time.monotonic()
     page = await shown(house, seconds)
     assert [each.settled_per_second for each in page.endpoints] == ["2.50", "", "0.25"]
+    assert seconds is None or time.monotonic() - begun < seconds
     await house.hubs[FIRST].server.stop(None)
     house.move(CARRIER.endpoint, None)
     page = await shown(house, seconds)
@@ -85,7 +88,8 @@ async def test_what_is_not_answered_is_shown_without(house: House, seconds: floa
 
 
 async def test_a_way_that_is_cut_while_it_is_asked_says_nothing(house: House) -> None:
-    """Proves that a page does not wait for a hub that leads nothing any more."""
+    """Proves that a page does not wait for a hub that leads nothing any more, and that a page which
+    nobody waits for ends what it asks."""
     house.hubs[FIRST].stuck.add(GET_ENDPOINT)
     ask = house.hubs[OFFICE].forwarder.ask
     asked = endpoint_service_pb2.GetEndpointRequest(id=ERP.endpoint).SerializeToString()
@@ -93,6 +97,12 @@ async def test_a_way_that_is_cut_while_it_is_asked_says_nothing(house: House) ->
     await eventually(lambda: house.hubs[FIRST].handled, "the call at its leader")
     house.move(ERP.endpoint, SECOND)
     assert await asyncio.wait_for(asking, 1.0) is None
+    house.hubs[SECOND].stuck.add(GET_ENDPOINT)
+    asking = asyncio.create_task(ask(ERP.endpoint, GET_ENDPOINT, asked, context_of(None)))
+    await eventually(lambda: house.hubs[SECOND].handled, "the call at its new leader")
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
 
 
 async def test_a_large_page_asks_a_few_at_a_time() -> None:

@@ -109,10 +109,8 @@ class Forwarder:
             return None
         left: float | None = context.time_remaining()
         seconds = ASK_SECONDS if left is None else min(left, ASK_SECONDS)
-        # It is no call passed on that is answered with one of our own.
-        metadata = tuple(item for item in _metadata(context) if item[0] != PASSED_ON_BY)
         with suppress(_Cut, grpc.aio.AioRpcError):
-            return await self._send(leader, method, raw, seconds, metadata)
+            return await self._send(leader, method, raw, seconds, _metadata(context))
         return None
 
     async def _pass_on(self, endpoint: str, method: str, raw: bytes, context: Any) -> bytes:
