@@ -92,7 +92,7 @@ class SharedHubs:
     def leader(self) -> tuple[int, str]:
         """Term and address of who leads, as the row says."""
         found = self.database.query(
-            "SELECT term, address FROM leadership WHERE expires_at > "
+            "SELECT term, address FROM leadership WHERE task = 'everything' AND expires_at > "
             "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
         )
         return (int(found[0][0]), str(found[0][1])) if found else (0, "")

@@ -131,6 +131,8 @@ def test_a_seat_that_ran_out_is_closed_before_its_systems_are_given() -> None:
     assert steps(led, [living, closed], {"a", "b"}, {}) == Steps(assign={"a": living})
     again = replace(expired, term=7, left_seconds=60.0)
     assert steps(led, [living, again], {"a", "b"}, {}) == Steps()
+    asked = [lead("a", 2, 6, wanted=1), lead("b", 1, 5)]
+    assert steps(asked, [living, again], {"a", "b"}, {}) == Steps()
     # One who took it and died before it could say anything.
     assert steps(led, [living, replace(again, left_seconds=0.0)], {"a", "b"}, {}) == Steps(
         close=(replace(again, left_seconds=0.0),), assign={"a": living}

@@ -132,6 +132,9 @@ async def test_a_lost_seat_costs_no_other_task(database: ServerDatabase, row_of:
         assert led is not None
         first = await _named(store, office, led.term)
         assert first == await _named(store, seat, term)
+        # To follow in one task says nothing of the others.
+        store.write_in_term("seat 7", 9)
+        store.write_in_term("seat 7", FOLLOWS)
         # Another hub has the seat, and has ended what was written with.
         await seat.release(term)
         other = row_of()
