@@ -152,7 +152,7 @@ async def test_what_ran_when_the_copy_was_made_is_paused(books: Books) -> None:
     async with books.store.write() as connection:
         await keep_tie(connection, Tie("one", -1 - 7, 6))
         await write_rows(connection, [(rows.REPLAYS, replays)])
-        _, kind = await compare_at_start(connection, None, 10, 20)
+        _, kind = await compare_at_start(connection, None, {}, 10, 20)
     assert kind == DATABASE_OLDER
     assert await reader.lost_until() == 20
     for before, after in states.items():

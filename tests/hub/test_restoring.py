@@ -339,7 +339,7 @@ async def test_what_has_no_tie_says_that_it_was_put_back(tmp_path: Path, source_
     async with store.write() as transaction:
         said = await bus_rows.tie(transaction)
         assert said is not None and said.generation < 0
-        kinds = [(await compare_at_start(transaction, None, 10, 20))[1] for _ in range(2)]
+        kinds = [(await compare_at_start(transaction, None, {}, 10, 20))[1] for _ in range(2)]
     assert kinds == [DATABASE_OLDER, ""]
     await store.close()
 

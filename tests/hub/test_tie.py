@@ -365,7 +365,7 @@ async def test_what_was_put_back_is_doubted_once(books: Books) -> None:
     for ends in (True, False, False):
         with contextlib.suppress(Ended):
             async with books.store.write() as connection:
-                tie, kind = await compare_at_start(connection, Tie("one", 6), 10, 20)
+                tie, kind = await compare_at_start(connection, Tie("one", 6), {}, 10, 20)
                 kinds.append((tie.generation, kind))
                 if ends:
                     raise Ended

@@ -321,8 +321,8 @@ MUTANTS: Final[list[Mutant]] = [
             "if bus.generation > database.generation + 1_000_000:",
         ),
         put_back_is_not_believed=(
-            "if database.generation < 0:",
-            "if database.generation < 0 and bus is not None:",
+            "if database.generation < 0 or _any",
+            "if (database.generation < 0 and bus is not None) or _any",
         ),
         told_before_it_is_stored=(
             "        self._given += 1\n",

@@ -9,6 +9,7 @@ from tests.mutants.mutant import HUB, Mutant, faults_in
 LANES: Final = ("tests/hub/test_lanes.py",)
 PAGES: Final = ("tests/hub/test_held_in_pages.py",)
 MARKS: Final = ("tests/hub/test_rounds.py",)
+PARTS: Final = ("tests/hub/test_tie_parts.py",)
 PORTS: Final = ("tests/hub/test_shared_port.py",)
 
 TURN_MUTANTS: Final[list[Mutant]] = [
@@ -22,6 +23,31 @@ TURN_MUTANTS: Final[list[Mutant]] = [
         a_ledger_that_goes_on_has_told_the_bus_nothing=(
             '    " told = coalesce(nullif(?, 0), told)",\n',
             '    " told = coalesce(?, told)",\n',
+        ),
+    ),
+    *faults_in(
+        f"{HUB}bus/tie.py",
+        PARTS,
+        database_that_is_older_in_a_part_is_taken=(
+            "or _any_is_older(database, parts, parts_told):",
+            "or False:",
+        ),
+        parts_stay_as_they_were_after_a_doubt=(
+            "await rows.keep_tie_parts(connection, parts_after_doubt(own, parts, parts_told))",
+            "pass",
+        ),
+        later_word_of_a_part_is_written_over=("headers=fence)", "headers={})"),
+        parts_are_not_told_of_again=(
+            "        self._others_know = False\n        self._wake.set()\n",
+            "        self._wake.set()\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}bus/streams.py",
+        PARTS,
+        busy_part_pushes_out_the_words_of_others=(
+            "        max_messages_of_subject=_TIES_KEPT,\n",
+            "        max_messages=_TIES_KEPT,\n",
         ),
     ),
     *faults_in(

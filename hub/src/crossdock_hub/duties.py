@@ -22,10 +22,13 @@ from crossdock_hub.bus.relay import Relay
 from crossdock_hub.bus.streams import StreamLimits, tie_stream_spec
 from crossdock_hub.bus.tie import (
     DATABASE_OLDER,
+    Parts,
     TieKeeper,
     compare_at_start,
     hold_calls,
     is_older,
+    parts_told_by,
+    tell_parts,
     tie_message,
     told_by,
 )
@@ -44,6 +47,7 @@ from crossdock_hub.replay.running import Replayer
 from crossdock_hub.retention import Purger
 from crossdock_hub.sending_again import WordDriver
 from crossdock_hub.store import Reader, Store, shared_work, writing
+from crossdock_hub.store.bus_rows import tie_parts
 from crossdock_hub.store.replay_reading import ReplayReader
 from crossdock_hub.store.starting import newest
 from crossdock_hub.store.writing import ensure_endpoints, restart_leases
@@ -134,8 +138,9 @@ class Duties:
     ) -> tuple[list[EndpointRecord], Tie]:
         """Take over what an earlier leader has left in the ledger. The endpoints, and the tie."""
         ground, limits = self._ground, self._ground.limits
-        told = await told_by(ground.bus)
-        await self._drop_queues(configured, told)
+        # Before the database is read: see `compare_at_start`.
+        told, parts_told = await told_by(ground.bus), await parts_told_by(ground.bus)
+        await self._drop_queues(configured, told, parts_told)
         async with ground.store.write() as connection:
             _, newest_at = await newest(connection)
             ground.clock.not_before(newest_at)
@@ -143,7 +148,7 @@ class Duties:
             until = now + int(limits.restart_grace_seconds * SECOND)
             longest = int(limits.lease_seconds_max * SECOND)
             await restart_leases(connection, now, until, now - newest_at, longest)
-            tie, differs = await compare_at_start(connection, told, newest_at, now)
+            tie, differs = await compare_at_start(connection, told, parts_told, newest_at, now)
             known = await ensure_endpoints(connection, configured, now, limits)
             if differs == DATABASE_OLDER:
                 # Also of endpoints that are not configured now: whoever holds a lease there may
@@ -152,13 +157,15 @@ class Duties:
             await ground.store.answered.look(connection)
         return [record for record in known if record.state != REMOVED], tie
 
-    async def _drop_queues(self, configured: Sequence[EndpointRecord], told: Tie | None) -> None:
+    async def _drop_queues(
+        self, configured: Sequence[EndpointRecord], told: Tie | None, parts_told: Parts
+    ) -> None:
         """Where the database was put back, delete every queue: the message ids there are those of a
         future that is gone. Before the difference is settled, so that a start which ends in
         between finds it again; and not amid that, for no transaction waits for the bus."""
         ground = self._ground
         async with ground.store.read() as connection:
-            if not await is_older(connection, told):
+            if not await is_older(connection, told, parts_told):
                 return
         stored = await Reader(ground.store).endpoints()
         for name in sorted({record.id for record in (*stored, *configured)}):
@@ -175,6 +182,12 @@ class Duties:
             log.warning("the bus was not told how far the ledger is", cause=str(error))
         else:
             self._told = tie.generation
+
+    async def _tell_parts(self) -> None:
+        """Tell the bus what it lacks of parts of the ledger that other hubs lead, or led."""
+        async with self._ground.store.read() as connection:
+            parts = await tie_parts(connection)
+        await tell_parts(self._ground.bus, parts)
 
     def _build(self, tie: Tie) -> None:
         self._build_way_out(tie)
@@ -206,6 +219,7 @@ class Duties:
             lambda: self.healer.missed(),
             self._told,
             ground.counts_on_lead,
+            tell_others=self._tell_parts,
         )
         self.healer = Healer(
             ground.store,

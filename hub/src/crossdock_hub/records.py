@@ -484,7 +484,7 @@ class Mark:
     events: sequences of rows that it has stored. positions: of streams. scans_before, scans_upto:
     scan messages that were recorded before this time may go up to this number; 0: none. consumers:
     of others. forgotten: (stream, name) of consumers that their owners deleted. generation, told:
-    see Tie; 0: as it was. differences: found just now; counts of one kind add up.
+    of a part of the ledger, see Tie; 0: as it was. differences: found now; counts of a kind add up.
     """
 
     events: Sequence[int] = ()
@@ -495,4 +495,5 @@ class Mark:
     forgotten: Sequence[tuple[str, str]] = ()
     generation: int = 0
     told: int = 0
+    part: int = 0
     differences: Sequence[Difference] = ()

@@ -139,6 +139,14 @@ class StreamAdministration(ABC):
         counts = (int(state.get(name, 0)) for name in names)
         return StreamState(*counts)
 
+    async def subjects(self, stream: str, among: str) -> list[str]:
+        """The subjects that a stream holds messages of, among those of a wildcard."""
+        wanted = {"subjects_filter": among}
+        told = await self.call_api(
+            f"STREAM.INFO.{stream}", wanted, _NO_STREAM, READ_TIMEOUT_SECONDS
+        )
+        return sorted(((told or {}).get("state") or {}).get("subjects") or ())
+
     async def pending(self, stream: str, consumer: str) -> int | None:
         """Messages that a consumer has not acknowledged or not even got; None: no consumer."""
         told = await self.call_api(f"CONSUMER.INFO.{stream}.{consumer}", absent=_NO_CONSUMER)

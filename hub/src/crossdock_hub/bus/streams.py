@@ -8,6 +8,7 @@ made anew, at any time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +26,7 @@ __all__ = [
     "FORBIDDEN_PARTS",
     "HUB_USER",
     "PARTITIONS",
+    "TIE_PART_SUBJECTS",
     "TIE_STREAM",
     "TIE_SUBJECT",
     "ConsumerSpec",
@@ -38,10 +40,12 @@ __all__ = [
     "delivery_stream_spec",
     "endpoint_permissions",
     "event_stream_spec",
+    "part_of_subject",
     "permissions_of",
     "scan_stream_spec",
     "stream_differences",
     "tie_stream_spec",
+    "tie_subject",
 ]
 
 UNLIMITED: Final = -1
@@ -49,9 +53,14 @@ HUB_USER: Final = "crossdock-hub"
 # How far the ledger is: for the hub alone, see `tie`.
 TIE_STREAM: Final = "CROSSDOCK_V1_TIE"
 TIE_SUBJECT: Final = "crossdock.v1.tie"
+# Of what each further hub begins, where several do, on a subject of its own.
+TIE_PART_SUBJECTS: Final = f"{TIE_SUBJECT}.*"
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 DUPLICATE_WINDOW_SECONDS: Final = 120.0
 _MIB: Final = 1024 * 1024
+_PART: Final = re.compile(r"[1-9][0-9]{0,8}")
+# Of each subject: of 65 of them all is far within what the stream may hold, so that no part's last
+# word ever goes for another's.
 _TIES_KEPT: Final = 16
 _TIE_BYTES: Final = 4096
 _NANOSECONDS: Final = 1_000_000_000
@@ -84,7 +93,7 @@ class StreamLimits:
 class StreamSpec:
     """A stream as it has to be. rebuildable: the database can fill it again, so a stream of another
     kind may be deleted and made anew. discard: when full, "new" refuses and "old" forgets the
-    oldest."""
+    oldest. max_messages_of_subject: of one with more the oldest go."""
 
     name: str
     subjects: tuple[str, ...]
@@ -99,6 +108,7 @@ class StreamSpec:
     replicas: int = 1
     rebuildable: bool = False
     discard: str = "new"
+    max_messages_of_subject: int = UNLIMITED
 
     def configuration(self) -> dict[str, Any]:
         """The stream's configuration in the server's terms, whole."""
@@ -112,7 +122,7 @@ class StreamSpec:
             "max_bytes": self.max_bytes,
             "max_msgs": self.max_messages,
             "max_msg_size": self.max_message_bytes,
-            "max_msgs_per_subject": UNLIMITED,
+            "max_msgs_per_subject": self.max_messages_of_subject,
             "max_consumers": UNLIMITED,
             "duplicate_window": round(self.duplicate_window_seconds * _NANOSECONDS),
             "num_replicas": self.replicas,
@@ -231,21 +241,32 @@ def scan_stream_spec(limits: StreamLimits) -> StreamSpec:
 
 
 def tie_stream_spec(limits: StreamLimits) -> StreamSpec:
-    """How far the ledger is; each message says all that the ones before it said."""
+    """How far the ledger is; each message says all that the ones before it on its subject said."""
     return StreamSpec(
         name=TIE_STREAM,
-        subjects=(TIE_SUBJECT,),
+        subjects=(TIE_SUBJECT, TIE_PART_SUBJECTS),
         storage="file",
         retention="limits",
         max_age_seconds=0.0,
         max_bytes=_MIB,
-        max_messages=_TIES_KEPT,
+        max_messages_of_subject=_TIES_KEPT,
         max_message_bytes=_TIE_BYTES,
         allow_atomic_publish=False,
         replicas=limits.replicas,
         rebuildable=True,
         discard="old",
     )
+
+
+def tie_subject(part: int) -> str:
+    """Where the bus is told how far a part of the ledger is; 0: the part of the hub that leads."""
+    return f"{TIE_SUBJECT}.{part}" if part else TIE_SUBJECT
+
+
+def part_of_subject(subject: str) -> int | None:
+    """The further part that a subject of `TIE_PART_SUBJECTS` is of; None: of none."""
+    word = subject.removeprefix(f"{TIE_SUBJECT}.")
+    return int(word) if _PART.fullmatch(word) else None
 
 
 def delivery_stream_spec(endpoint: str, limits: StreamLimits) -> StreamSpec:

@@ -5,6 +5,10 @@ stored with them, and the bus is told of it before they are answered, so before 
 a vendor. A bus that knows a later generation than the database has seen work that this database
 does not remember: nothing that is open may be called before its vendor was asked. Where the bus is
 lost too, only who puts a database back can say so, and does (`store.putting_back`).
+
+Where several hubs begin calls each has a part of the ledger, with a generation of its own: one for
+all would be a row that they wait for. Part 0 is that of the hub that leads, and the only one where
+one hub leads everything. A database that is older in any part is older.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import contextlib
 import json
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -23,16 +27,21 @@ from crossdock.errors import Refusal
 
 from crossdock_hub.bus.errors import BusError, BusRefused
 from crossdock_hub.bus.jetstream import Bus
-from crossdock_hub.bus.publishing import NO_STREAM, Message
+from crossdock_hub.bus.publishing import FENCE_HEADER, NO_STREAM, WRONG_LAST_SEQUENCE, Message
 from crossdock_hub.bus.stream_administration import StoredMessage
-from crossdock_hub.bus.streams import TIE_STREAM, TIE_SUBJECT
+from crossdock_hub.bus.streams import (
+    TIE_PART_SUBJECTS,
+    TIE_STREAM,
+    part_of_subject,
+    tie_subject,
+)
 from crossdock_hub.committer import Committed, Committer
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.registry import compile_endpoint
 from crossdock_hub.keeping import keep
 from crossdock_hub.records import DATABASE_OLDER as DATABASE_OLDER
 from crossdock_hub.records import Difference, EndpointRecord, Mark, Tie
-from crossdock_hub.store import Transaction
+from crossdock_hub.store import StoreFailure, Transaction
 from crossdock_hub.store import bus_rows as rows
 from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.store.rows import ENDPOINTS
@@ -42,7 +51,9 @@ log = structlog.get_logger("crossdock.tie")
 
 BUS_OLDER: Final = "BUS_OLDER"
 OTHER_DATABASE: Final = "OTHER_DATABASE"
-
+# Ties of further parts of the ledger, by their numbers.
+Parts = Mapping[int, Tie]
+NO_PARTS: Final[Parts] = {}
 
 # What a replay says that ran when the copy was made.
 REPLAY_PAUSED: Final = (
@@ -64,22 +75,60 @@ def read_tie(message: StoredMessage | None) -> Tie | None:
         return None
 
 
-def tie_message(tie: Tie) -> Message:
-    """A tie as the bus is told of it."""
+def tie_message(tie: Tie, part: int = 0) -> Message:
+    """The tie of a part of the ledger as the bus is told of it."""
     told = {"database": tie.database, "generation": tie.generation}
-    return Message(TIE_SUBJECT, json.dumps(told).encode())
+    return Message(tie_subject(part), json.dumps(told).encode())
 
 
-async def told_by(bus: Bus) -> Tie | None:
-    """The newest tie that the bus was told. Raises BusError."""
-    return read_tie(await bus.last_message(TIE_STREAM, TIE_SUBJECT))
+async def told_by(bus: Bus, part: int = 0) -> Tie | None:
+    """The newest tie of a part that the bus was told. Raises BusError."""
+    return read_tie(await bus.last_message(TIE_STREAM, tie_subject(part)))
 
 
-def judge(database: Tie, bus: Tie | None) -> str:
+async def parts_told_by(bus: Bus) -> dict[int, Tie]:
+    """The newest tie of every further part that the bus was told of, also of those that this
+    database, which may be an older copy, has never had. Raises BusError."""
+    told: dict[int, Tie] = {}
+    for subject in await bus.subjects(TIE_STREAM, TIE_PART_SUBJECTS):
+        part, tie = part_of_subject(subject), read_tie(await bus.last_message(TIE_STREAM, subject))
+        if part is not None and tie is not None:
+            told[part] = tie
+    return told
+
+
+async def tell_parts(bus: Bus, stored: Parts) -> None:
+    """Tell the bus of further parts what it does not know, whoever leads them. Raises BusError.
+
+    stored: read before. A hub that leads one of them may tell a later generation meanwhile; a word
+    behind that one would make the bus look older than it is. So none is stored but as the next one
+    after what was looked at.
+    """
+    for part, tie in stored.items():
+        last = await bus.last_message(TIE_STREAM, tie_subject(part))
+        told = read_tie(last)
+        if told and told.database == tie.database and told.generation >= tie.generation:
+            continue
+        fence = {FENCE_HEADER: str(last.sequence if last is not None else 0)}
+        try:
+            await bus.publish(replace(tie_message(tie, part), headers=fence))
+        except BusRefused as error:
+            if error.code != WRONG_LAST_SEQUENCE:
+                raise
+
+
+def judge(
+    database: Tie, bus: Tie | None, parts: Parts = NO_PARTS, parts_told: Parts = NO_PARTS
+) -> str:
     """How the two differ; "" when they belong together. The bus may lag: what it was not told of
     was not answered. A database that says itself that it was put back is older whatever the bus
-    says, which may be new, or of the same back-up."""
-    if database.generation < 0:
+    says, which may be new, or of the same back-up.
+
+    parts, parts_told: further parts of the database, and what the bus was told of them before those
+    were read. They tell an older database only, not an older bus: of a part that another hub leads
+    the bus may have been told more since it was asked, which the database then knows already.
+    """
+    if database.generation < 0 or _any_is_older(database, parts, parts_told):
         return DATABASE_OLDER
     if bus is None:
         return ""
@@ -97,29 +146,52 @@ def after_doubt(database: Tie, bus: Tie | None) -> Tie:
     return replace(database, generation=max(own, heard) + 1)
 
 
+def _any_is_older(database: Tie, parts: Parts, told: Parts) -> bool:
+    return any(
+        each.database == database.database
+        and each.generation > (parts[part].generation if part in parts else 0)
+        for part, each in told.items()
+    )
+
+
+def parts_after_doubt(database: Tie, parts: Parts, told: Parts) -> dict[int, Tie]:
+    """The same of every part that either knows: what one of them was told in the lost time is then
+    never taken for what is known here."""
+    own = {part for part, each in told.items() if each.database == database.database}
+    fresh = Tie(database.database, 0)
+    return {
+        part: after_doubt(parts.get(part, fresh), told.get(part)) for part in sorted({*parts, *own})
+    }
+
+
 def found(kind: str, sentence: str, now: int, count: int = 1) -> Difference:
     """A difference that was found just now."""
     return Difference(kind, sentence, count, now, now)
 
 
-async def is_older(connection: Transaction, bus: Tie | None) -> bool:
+async def is_older(connection: Transaction, bus: Tie | None, parts_told: Parts) -> bool:
     """Whether `compare_at_start` will find that the database is older than the bus."""
-    own = await rows.tie(connection)
-    return own is not None and judge(own, bus) == DATABASE_OLDER
+    own, parts = await rows.tie(connection), await rows.tie_parts(connection)
+    return own is not None and judge(own, bus, parts, parts_told) == DATABASE_OLDER
 
 
 async def compare_at_start(
-    connection: Transaction, bus: Tie | None, newest_at: int, now: int
+    connection: Transaction, bus: Tie | None, parts_told: Parts, newest_at: int, now: int
 ) -> tuple[Tie, str]:
     """Compare, and put everything in doubt that may have been done since the database was copied.
 
-    newest_at: the latest time that is stored. Returns the tie from now on, and the kind of
-    difference.
+    bus, parts_told: what the bus was told (`told_by`, `parts_told_by`), asked before the
+    transaction began: a hub that goes on with a part meanwhile stores before it tells, so the bus
+    is never ahead but of an older database. newest_at: the latest time that is stored. Returns the
+    tie from now on, and the kind of difference.
     """
     own = await rows.tie(connection) or Tie(str(uuid.uuid4()), 0)
-    kind = judge(own, bus)
+    parts = await rows.tie_parts(connection)
+    kind = judge(own, bus, parts, parts_told)
     fresh = after_doubt(own, bus) if kind == DATABASE_OLDER else own
     await rows.keep_tie(connection, fresh)
+    if kind == DATABASE_OLDER:
+        await rows.keep_tie_parts(connection, parts_after_doubt(own, parts, parts_told))
     if not kind:
         return fresh, kind
     doubted = paused = 0
@@ -148,6 +220,20 @@ def _how_known(own: Tie) -> str:
     return "the database is older than the bus: it was"
 
 
+async def enter_part(connection: Transaction, part: int) -> Tie:
+    """The tie from which a hub that takes over a further part goes on; a part that nobody had
+    before begins at 0. Raises LookupError: nobody has compared this database with its bus yet."""
+    known = await rows.tie_part(connection, part)
+    if known is not None:
+        return known
+    whole = await rows.tie(connection)
+    if whole is None or whole.generation < 0:
+        raise LookupError(f"part {part} has no ledger to be of: no hub has compared it yet")
+    fresh = Tie(whole.database, 0)
+    await rows.keep_tie_parts(connection, {part: fresh})
+    return fresh
+
+
 async def hold_calls(
     connection: Transaction, endpoints: Sequence[EndpointRecord], now: int, limits: Limits
 ) -> list[EndpointRecord]:
@@ -169,6 +255,10 @@ def _longest(record: EndpointRecord, limits: Limits) -> int:
     return int(seconds * SECOND)
 
 
+async def _nothing() -> None:
+    """There are no others."""
+
+
 class TieKeeper:
     """Tells the bus how far the ledger is, and lets begins and drafts wait until it knows."""
 
@@ -182,10 +272,15 @@ class TieKeeper:
         on_gone: Callable[[], None] = lambda: None,
         told: int = 0,
         may_tell: Callable[[], bool] = lambda: True,
+        part: int = 0,
+        tell_others: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
-        """told: the generation that the bus knows already. on_gone: its stream is not there.
-        may_tell: whether this hub still counts on its lead: a word of a former leader after one of
-        the next would make the bus look older than it is."""
+        """tie: that of a part of the ledger. told: the generation that the bus knows already.
+        on_gone: its stream is not there. may_tell: whether this hub still counts on its lead: a
+        word of a former leader after one of the next would make the bus look older than it is.
+        tell_others: what else the bus has to be told at the start, and when it has lost it: of
+        parts whose hubs are not there, or begin nothing now. It may raise BusError, StoreFailure.
+        """
         self._bus = bus
         self._limits = limits
         self._committer = committer
@@ -195,6 +290,9 @@ class TieKeeper:
         self._given = self._stored = tie.generation
         self._told = told
         self._may_tell = may_tell
+        self._part = part
+        self._tell_others = tell_others
+        self._others_know = False
         self._losses = 0
         self._trouble = ""
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -214,7 +312,7 @@ class TieKeeper:
         if not changes.tied:
             return ()
         self._given += 1
-        return (Mark(generation=self._given),)
+        return (Mark(generation=self._given, part=self._part),)
 
     def committed(self, batch: Committed) -> None:
         """A batch is durable: its begins are answered when the bus knows of it."""
@@ -255,6 +353,7 @@ class TieKeeper:
         """The bus has lost what it was told, and what it is being told now."""
         self._told = 0
         self._losses += 1
+        self._others_know = False
         self._wake.set()
 
     def bus_is_back(self) -> None:
@@ -280,7 +379,7 @@ class TieKeeper:
                     await self._wake.wait()
             self._wake.clear()
             pause = None
-            if not await self._tell():
+            if not await self._tell() or not await self._tell_of_others():
                 pause = self._limits.relay_poll_seconds
 
     async def _tell(self) -> bool:
@@ -291,7 +390,7 @@ class TieKeeper:
         if not self._may_tell():
             return False
         try:
-            await self._bus.publish(tie_message(Tie(self._database, upto)))
+            await self._bus.publish(tie_message(Tie(self._database, upto), self._part))
         except BusError as error:
             if isinstance(error, BusRefused) and error.code == NO_STREAM:
                 self._on_gone()
@@ -302,7 +401,7 @@ class TieKeeper:
             return True
         self._told = upto
         self._say("")
-        self._committer.mark(Mark(told=upto))
+        self._committer.mark(Mark(told=upto, part=self._part))
         while self._waiting and self._waiting[0][0] <= upto:
             _, known = self._waiting.popleft()
             if not known.done():
@@ -310,6 +409,21 @@ class TieKeeper:
         if self._stored > upto:
             self._wake.set()
         return True
+
+    async def _tell_of_others(self) -> bool:
+        """Nothing of this hub waits for that: whatever is in its way is no trouble of its own."""
+        if self._others_know:
+            return True
+        if not self._may_tell():
+            return False
+        losses = self._losses
+        try:
+            await self._tell_others()
+        except (BusError, StoreFailure) as error:
+            log.debug("the bus was not told of other parts", cause=str(error))
+            return False
+        self._others_know = self._losses == losses
+        return self._others_know
 
     def _say(self, trouble: str) -> None:
         """Log once when it goes, once when it comes back."""

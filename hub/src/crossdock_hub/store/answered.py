@@ -6,14 +6,14 @@ told the bus and has answered is then ahead of the database.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.records import Mark
 from crossdock_hub.store import tables as t
-from crossdock_hub.store.bus_tables import bus_tie
+from crossdock_hub.store.bus_tables import bus_tie, bus_tie_parts
 from crossdock_hub.unit import Changes
 
 LACKS = (
@@ -23,12 +23,13 @@ LACKS = (
 
 
 class Answered:
-    """The newest event and the newest generation of the ledger that a commit has stored."""
+    """The newest event that a commit has stored, and the newest generation of each part of the
+    ledger: those of other hubs as they were looked at, which never go back either."""
 
     def __init__(self) -> None:
         self._event_id = ""
         self._root_id = ""
-        self._generation = 0
+        self._generations: dict[int, int] = {}
 
     async def look(self, connection: AsyncConnection) -> None:
         """Begin with what is stored."""
@@ -36,7 +37,7 @@ class Answered:
         newest = select(e.id, e.root_id).order_by(e.sequence.desc()).limit(1)
         row = (await connection.execute(newest)).one_or_none()
         self._event_id, self._root_id = (row.id, row.root_id) if row is not None else ("", "")
-        self._generation = await _generation(connection)
+        self._generations = await _generations(connection)
 
     def note(self, changes: Changes, marks: Sequence[Mark]) -> None:
         """A batch is durable. marks: what it has stored of how far the ledger is."""
@@ -46,11 +47,13 @@ class Answered:
         if any(self._root_id in flows.gone for flows in changes.archived):
             # The event has left for the archive, and says nothing any more.
             self._event_id = ""
-        self._generation = max(self._generation, *(mark.generation for mark in marks), 0)
+        for mark in marks:
+            newer = max(self._generations.get(mark.part, 0), mark.generation)
+            self._generations[mark.part] = newer
 
     async def missing(self, connection: AsyncConnection) -> str:
         """What the database lacks of it, in words; "": nothing that can be told."""
-        if await _generation(connection) < self._generation:
+        if _lacks(await _generations(connection), self._generations):
             return LACKS
         event = select(t.events.c.id).where(t.events.c.id == self._event_id)
         if self._event_id and (await connection.execute(event)).first() is None:
@@ -58,5 +61,12 @@ class Answered:
         return ""
 
 
-async def _generation(connection: AsyncConnection) -> int:
-    return int(await connection.scalar(select(bus_tie.c.generation)) or 0)
+def _lacks(stored: Mapping[int, int], answered: Mapping[int, int]) -> bool:
+    return any(stored.get(part, 0) < generation for part, generation in answered.items())
+
+
+async def _generations(connection: AsyncConnection) -> dict[int, int]:
+    """How far each part of the ledger is; 0 is the part that every database has."""
+    p = bus_tie_parts.c
+    every = select(literal(0), bus_tie.c.generation).union_all(select(p.part, p.generation))
+    return {int(part): int(generation) for part, generation in await connection.execute(every)}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Select,
     Table,
     and_,
     bindparam,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -49,6 +51,17 @@ _TIED = Change(
     "UPDATE bus_tie SET generation = coalesce(nullif($1::bigint, 0), generation),"
     " told = coalesce(nullif($2::bigint, 0), told)",
 )
+# The same of a further part, whose row may not be there yet.
+_PART_TIED = Change(
+    "INSERT INTO bus_tie_parts (part, generation, told) VALUES (?, ?, ?)"
+    " ON CONFLICT (part) DO UPDATE SET"
+    " generation = coalesce(nullif(excluded.generation, 0), bus_tie_parts.generation),"
+    " told = coalesce(nullif(excluded.told, 0), bus_tie_parts.told)",
+    "INSERT INTO bus_tie_parts (part, generation, told) VALUES ($1, $2, $3)"
+    " ON CONFLICT (part) DO UPDATE SET"
+    " generation = coalesce(nullif(excluded.generation, 0), bus_tie_parts.generation),"
+    " told = coalesce(nullif(excluded.told, 0), bus_tie_parts.told)",
+)
 # A table whose rows are numbered and dated: of events, or of scan messages.
 Numbered = Table
 # So many scan messages go at once when the stream has let them go.
@@ -72,6 +85,10 @@ _NEXT_SCANS = (
 )
 _UNMARKED = select(t.events.c.sequence).where(
     t.events.c.published_at.is_(None), t.events.c.sequence <= bindparam("upto")
+)
+# A part is one of the database's, which the row of the whole names.
+_TIE_PARTS = select(bus_tables.bus_tie.c.database, bus_tables.bus_tie_parts).join_from(
+    bus_tables.bus_tie_parts, bus_tables.bus_tie, true()
 )
 _scan_batch = rows.plain_record(ScanOutboxRecord)
 _position = rows.plain_record(BusPosition)
@@ -103,11 +120,19 @@ async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int)
     for stream, name in {key for mark in marks for key in mark.forgotten}:
         gone = delete(bus_tables.bus_consumers).where(c.stream == stream, c.name == name)
         await connection.execute(gone)
-    generation = max((mark.generation for mark in marks), default=0)
-    told = max((mark.told for mark in marks), default=0)
-    if generation or told:
-        await change(connection, _TIED, generation, told)
+    await _remember_ties(connection, [mark for mark in marks if mark.generation or mark.told])
     await note_differences(connection, [each for mark in marks for each in mark.differences])
+
+
+async def _remember_ties(connection: AsyncConnection, marks: Sequence[Mark]) -> None:
+    for part in sorted({mark.part for mark in marks}):
+        of_it = [mark for mark in marks if mark.part == part]
+        generation = max(mark.generation for mark in of_it)
+        told = max(mark.told for mark in of_it)
+        if part:
+            await change(connection, _PART_TIED, part, generation, told)
+        else:
+            await change(connection, _TIED, generation, told)
 
 
 def _let_go_of_scans(before: int, upto: int) -> Any:
@@ -146,7 +171,8 @@ def say_put_back(connection: Connection) -> None:
     """Have a database say that it was put back from a back-up; nothing of its tie is lost by it.
 
     One without a tie gets one that says so: a hub of before there were ties may have called.
-    The tables are those of any version since then (migration 0006).
+    The tables are those of any version since then (migration 0006). That of its further parts says
+    nothing of this: whoever compares takes all parts to be older.
     """
     said = text("UPDATE bus_tie SET generation = -1 - generation WHERE generation >= 0")
     connection.execute(said)
@@ -159,6 +185,34 @@ async def tie(connection: AsyncConnection) -> Tie | None:
     """The tie as it is stored; None in a database that never had one."""
     row = (await connection.execute(select(bus_tables.bus_tie))).mappings().one_or_none()
     return None if row is None else _tie(row)
+
+
+async def tie_part(connection: AsyncConnection, part: int) -> Tie | None:
+    """The tie of a part of the ledger as it is stored (0: that of `tie`); None: it has none yet."""
+    if not part:
+        return await tie(connection)
+    one = _TIE_PARTS.where(bus_tables.bus_tie_parts.c.part == part)
+    return (await _tie_parts(connection, one)).get(part)
+
+
+async def tie_parts(connection: AsyncConnection) -> dict[int, Tie]:
+    """The ties of all further parts of the ledger, by their numbers, which begin at 1."""
+    return await _tie_parts(connection, _TIE_PARTS)
+
+
+async def _tie_parts(connection: AsyncConnection, wanted: Select[Any]) -> dict[int, Tie]:
+    rows_found = (await connection.execute(wanted)).mappings()
+    return {row["part"]: _tie(row) for row in rows_found}
+
+
+async def keep_tie_parts(connection: AsyncConnection, ties: Mapping[int, Tie]) -> None:
+    """Store the ties of further parts of the ledger, over those that are stored."""
+    table = bus_tables.bus_tie_parts
+    for part, each in ties.items():
+        statement = inserting(connection.dialect.name, table)
+        said = statement.values(part=part, generation=each.generation, told=each.told)
+        over = {"generation": said.excluded.generation, "told": said.excluded.told}
+        await connection.execute(said.on_conflict_do_update(index_elements=["part"], set_=over))
 
 
 async def keep_tie(connection: AsyncConnection, tie: Tie) -> None:
