@@ -96,13 +96,13 @@ def _begins() -> Any:
             f"{ENDPOINT}RegisterEndpoint",
             ERP,
             lambda: endpoint_service_pb2.RegisterEndpointRequest(endpoint="another"),
-            ERP.endpoint,
+            "",
         ),
         (
             f"{ENDPOINT}Heartbeat",
             ERP,
             lambda: endpoint_service_pb2.HeartbeatRequest(endpoint="another"),
-            ERP.endpoint,
+            "",
         ),
         (
             f"{ENDPOINT}PauseEndpoint",

@@ -12,6 +12,8 @@ WRITTEN_ANYWHERE = {"/crossdock.endpoint.v1.EndpointService/PutCursor"}
 
 # What names an endpoint and yet is decided where replays and mappings are.
 OF_THE_OFFICE = {
+    "/crossdock.endpoint.v1.EndpointService/Heartbeat",
+    "/crossdock.endpoint.v1.EndpointService/RegisterEndpoint",
     "/crossdock.mapping.v1.MappingService/PublishDefaultMappings",
     "/crossdock.replay.v1.ReplayService/PlanReplay",
 }

@@ -89,6 +89,18 @@ LATE_WORD_MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
+        f"{HUB}delivery/dispatching.py",
+        ("tests/hub/test_picking_for_some.py",),
+        rate_of_a_system_that_came_is_forgotten=(
+            "self._systems.get(system, self._restored_at),",
+            "self._restored_at,",
+        ),
+        work_of_other_hubs_is_counted=(
+            "occupying = [way for way in occupying if self._picks_for(way.endpoint)]",
+            "occupying = list(occupying)",
+        ),
+    ),
+    *faults_in(
         f"{HUB}store/attempt_logs.py",
         LONG_LOGS,
         doubt_in_a_long_log_is_not_read=(

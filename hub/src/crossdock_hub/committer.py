@@ -18,9 +18,9 @@ from typing import Any
 
 import structlog
 from crossdock.contracts import Contract
-from crossdock.errors import Refusal
 
 from crossdock_hub.answering import answer_again, remember_answer, resolve
+from crossdock_hub.authority import Authority, always
 from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import mending
@@ -33,7 +33,7 @@ from crossdock_hub.known_by_heart import KnownByHeart
 from crossdock_hub.lanes import Lanes
 from crossdock_hub.marks import Marks
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, Mark, RequestRecord
-from crossdock_hub.refusals import NO_LEADER
+from crossdock_hub.refusals import NO_LEADER, fault_in_batch, store_refused
 from crossdock_hub.spans import CommitSpans
 from crossdock_hub.stepping import in_turns
 from crossdock_hub.store import Store, StoreFailure, Transaction
@@ -125,8 +125,7 @@ class Committer:
         self._look_is_due = False
         self.listeners: list[Callable[[Committed], None]] = []
         self.ties: Ties = no_ties
-        self._may_lead = True
-        self._still_leads: Callable[[], bool] = lambda: True
+        self._authority = Authority()
         self.failure: StoreFailure | None = None
 
     @property
@@ -144,22 +143,53 @@ class Committer:
         picker: Picker,
         endpoints: Iterable[EndpointRecord],
         ties: Ties,
-        still: Callable[[], bool] = lambda: True,
+        still: Callable[[], bool] = always,
     ) -> None:
         """From the next batch on, this hub dispatches what is stored, and decides what only a
         leader may, as long as it still leads. `poke` it when the bus is ready."""
-        self._still_leads = still
+        self._authority.lead_everything(still)
+        self._learn(endpoints)
+        self._pick_with(picker, ties)
+
+    def lead_office(self, endpoints: Iterable[EndpointRecord], still: Callable[[], bool]) -> None:
+        """From the next batch on, this hub decides what only a leader may; who leads a system
+        dispatches for it."""
+        self._authority.lead(still)
+        self._learn(endpoints)
+
+    def lead_systems(
+        self,
+        picker: Picker,
+        ties: Ties,
+        systems: Callable[[], frozenset[str]],
+        still: Callable[[], bool],
+    ) -> None:
+        """From the next batch on, this hub dispatches what is stored for these systems, whichever
+        they are then, as long as it still holds its seat."""
+        self._authority.lead_systems(systems, still)
+        self._pick_with(picker, ties)
+
+    def _learn(self, endpoints: Iterable[EndpointRecord]) -> None:
         self._known.learn(endpoints)
         # A batch that is under way ends with the endpoints that it began with.
         self._known.doubt()
-        self._picker, self._picker_is_stale = picker, True
-        self._may_lead, self.ties = True, ties
+
+    def _pick_with(self, picker: Picker, ties: Ties) -> None:
+        self._picker, self._picker_is_stale, self.ties = picker, True, ties
 
     def follow(self) -> None:
-        """From the next batch on, another hub of the database dispatches what this one stores."""
-        self._may_lead, self.ties = False, no_ties
+        """From the next batch on, another hub of the database decides what only a leader may, and
+        dispatches what this one dispatched as leader."""
+        self._authority.follow()
+        if not self._authority.dispatches:
+            self.ties = no_ties
         # Of streams that another hub looks after now, and better.
         self._marks.clear()
+
+    def lead_no_systems(self) -> None:
+        """From the next batch on, other hubs dispatch what this one stores."""
+        self._authority.lead_no_systems()
+        self.ties = no_ties
 
     async def stop(self) -> None:
         """Commit what is queued, then end. Later submits raise Stopped."""
@@ -185,22 +215,24 @@ class Committer:
 
         What is not remembered when the process ends, the relay finds on the bus at the next start.
         """
-        if self._leads:
+        if self._authority.leads_anything:
             self._marks.add(mark)
 
-    @property
-    def _leads(self) -> bool:
-        return self._may_lead and self._still_leads()
+    def system_of(self, endpoint: str) -> str | None:
+        """Whose budget an endpoint shares; None: it is not known, or works on nothing."""
+        return self._known.system_of(endpoint)
 
-    def _leads_endpoint(self, _endpoint: str) -> bool:
-        """Whether this hub leads the system of an endpoint; one hub leads all of them."""
-        return self._leads
+    def leads_endpoint(self, endpoint: str) -> bool:
+        """Whether this hub leads the system of an endpoint; of one without, whether it leads the
+        office."""
+        system = self.system_of(endpoint)
+        return self._authority.leads if system is None else self._authority.takes(system)
 
     def _is_led_elsewhere(self, command: Command) -> bool:
         """Whether only a leader decides a command, and that is not this hub."""
-        if command.of_endpoint and not self._leads_endpoint(command.of_endpoint):
+        if command.of_endpoint and not self.leads_endpoint(command.of_endpoint):
             return True
-        return (command.leads or _is_of_the_office(command)) and not self._leads
+        return (command.leads or _is_of_the_office(command)) and not self._authority.leads
 
     @property
     def backlog_waits(self) -> bool:
@@ -209,7 +241,7 @@ class Committer:
 
     def look_again(self) -> None:
         """Another hub has stored work or changed what is on its way: take the store's word."""
-        if self._leads:
+        if self._authority.dispatches:
             self._look_is_due = True
             self._wake.set()
 
@@ -238,11 +270,14 @@ class Committer:
                 return
 
     def _can_pick(self) -> bool:
-        if self._stopping or not self._leads:
+        if self._stopping or not self._authority.dispatches:
             return False
         # At the start only the store knows what waits.
         stale = self._picker_is_stale or self._look_is_due
-        return stale or self._picker.can_pick(self.endpoints, self._clock())
+        own = self._authority.among(self.endpoints)
+        if stale or self._picker.picks_for_other_than(own):
+            return True
+        return self._picker.can_pick(self.endpoints if own is None else own, self._clock())
 
     def _read_ahead(self) -> None:
         """Read what waits for the next batch."""
@@ -287,14 +322,7 @@ class Committer:
                 await self._commit_safely([command], brief=failure.locked)
             return
         log.error("store refused a batch", cause=failure.cause, commands=len(batch))
-        reason = "STORE_FULL" if failure.full else "HUB_UNAVAILABLE"
-        written = "it may have been written" if failure.uncertain else "nothing was written"
-        refusal = Refusal(
-            reason,
-            f"{failure.cause}; {written}; repeat with the same request_id",
-            {"cause": failure.cause},
-            retry_after_seconds=1.0,
-        )
+        refusal = store_refused(failure.cause, full=failure.full, uncertain=failure.uncertain)
         for command in batch:
             resolve(command, Refused(refusal))
         if not batch:
@@ -305,12 +333,7 @@ class Committer:
         incident = uuid.uuid4().hex[:12]
         names = sorted({command.name for command in batch})
         log.exception("fault in a batch", incident=incident, commands=names, exc_info=error)
-        refusal = Refusal(
-            "INTERNAL_FAULT",
-            f"a fault of the hub (incident {incident}); nothing was written; "
-            "repeating with the same request_id is safe",
-            {"incident": incident},
-        )
+        refusal = fault_in_batch(incident)
         for command in batch:
             resolve(command, Refused(refusal))
         if not batch:
@@ -322,7 +345,7 @@ class Committer:
         try:
             return await self._try(batch, marks, now, brief)
         except BaseException:
-            self._marks.put_back(marks if self._leads else ())
+            self._marks.put_back(marks if self._authority.leads_anything else ())
             raise
 
     async def _try(
@@ -358,11 +381,13 @@ class Committer:
                 spans.answers = answers
                 await self._follow_dead_letters(view, loader, now)
                 endpoints = self._known.after(view)
-                picked = picker.pick_new(view, endpoints, now) if picker else []
+                own = self._authority.among(endpoints)
+                served = endpoints if own is None else own
+                picked = picker.pick_new(view, served, now) if picker else []
                 shared, stored = self._store.shared, view.read_or_none
                 await write(connection, view.changes, loader.contenders, stored, shared=shared)
                 if picker:
-                    picked += await picker.pick_stored(connection, view, endpoints, now)
+                    picked += await picker.pick_stored(connection, view, served, now)
                     await picker.add_bodies(connection, view.changes, picked)
                 ties = self.ties(view.changes)
                 await remember(connection, [*marks, *ties], now)
@@ -383,11 +408,13 @@ class Committer:
 
     async def _ready_picker(self, connection: Transaction) -> Picker | None:
         """The picker, as true as the store; None: another hub dispatches."""
-        if not self._leads:
+        if not self._authority.dispatches:
             return None
-        if self._picker_is_stale or self._look_is_due:
+        own = self._authority.among(self._known.endpoints)
+        other = self._picker.picks_for_other_than(own)
+        if self._picker_is_stale or self._look_is_due or other:
             self._look_is_due = False
-            await self._picker.restore(connection)
+            await self._picker.restore(connection, own)
         # Until this commits, what the picker follows is ahead of the store.
         self._picker_is_stale = True
         return self._picker

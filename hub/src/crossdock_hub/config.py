@@ -238,7 +238,8 @@ class Settings(BaseSettings):
     data_directory: SQLite file, embedded NATS, locks. database_url: SQLAlchemy URL; empty:
     SQLite in data_directory. database_password_file: what its user proves itself with to
     PostgreSQL. database_ca_file: PEM of who signs the certificate of that server. shared_database:
-    other hubs work on it too, each started with this. advertise: host:port at which they reach this
+    other hubs work on it too, each started with this. divide_systems: each of them leads some
+    systems, each started with this. advertise: host:port at which they reach this
     one; "": as listen says. hubs_ca_file: PEM of who signs their certificates; unset: who the
     system trusts. listen: address of the gRPC server; port 0: any free one. share_port: other hubs
     of the database on this machine listen there too, each started with this; they reach this one
@@ -270,6 +271,7 @@ class Settings(BaseSettings):
     database_password_file: Path | None = None
     database_ca_file: Path | None = None
     shared_database: bool = False
+    divide_systems: bool = False
     advertise: str = ""
     hubs_ca_file: Path | None = None
     listen: str = "127.0.0.1:7443"

@@ -1,5 +1,6 @@
-"""What only one hub of a database does at a time: relay, dispatch, timers, and all that looks after
-bus, facts, replays and age. Taken up with a lead, laid down when it is lost or the hub stops.
+"""What only one hub of a database does at a time: relay, timers, and all that looks after bus,
+facts, replays and age. Taken up with a lead, laid down when it is lost or the hub stops. Where hubs
+do not divide systems, it dispatches for all of them, too; where they do, see `system_duties`.
 
 Its parts are made anew for each lead: what they hold in memory is true while nobody else leads.
 """
@@ -40,6 +41,7 @@ from crossdock_hub.delivery.removal import REMOVED
 from crossdock_hub.delivery.rerouting import Rerouter
 from crossdock_hub.delivery.silence import SilenceWatch
 from crossdock_hub.driving import Driver
+from crossdock_hub.leading.divider import Divider, Division, by_system
 from crossdock_hub.leading.news import News
 from crossdock_hub.records import EndpointRecord, Tie
 from crossdock_hub.replay.planning import Planner
@@ -63,6 +65,7 @@ class Ground:
 
     still_leads: whether the term is held, as far as this hub knows; the database guards what relies
     on it. counts_on_lead: whether nobody else can lead now, for what the database does not guard.
+    division: how systems are given to the hubs that lead them; None: who leads leads them all.
     """
 
     settings: Settings
@@ -76,6 +79,7 @@ class Ground:
     metrics: Metrics
     still_leads: Callable[[], bool]
     counts_on_lead: Callable[[], bool]
+    division: Division | None = None
 
 
 class Duties:
@@ -99,7 +103,11 @@ class Duties:
         await self._tell(tie)
         self._build(tie)
         committer = self._ground.committer
-        committer.lead(self.picker, known, self.tie.number, self._ground.still_leads)
+        still = self._ground.still_leads
+        if self._ground.division is None:
+            committer.lead(self.picker, known, self.tie.number, still)
+        else:
+            committer.lead_office(known, still)
         committer.listeners[:0] = self._listeners
         try:
             await self.healer.heal()
@@ -108,9 +116,8 @@ class Duties:
             raise
         for part in (
             self.relay,
-            self.dispatcher,
+            *self._dispatching,
             self.timers,
-            self.silence,
             self.driver,
             self.word_driver,
             self.rerouter,
@@ -147,9 +154,13 @@ class Duties:
             now = ground.clock()
             until = now + int(limits.restart_grace_seconds * SECOND)
             longest = int(limits.lease_seconds_max * SECOND)
-            await restart_leases(connection, now, until, now - newest_at, longest)
+            self._away = now - newest_at
+            if ground.division is None:
+                await restart_leases(connection, now, until, self._away, longest)
             tie, differs = await compare_at_start(connection, told, parts_told, newest_at, now)
             known = await ensure_endpoints(connection, configured, now, limits)
+            if differs == DATABASE_OLDER and ground.division is not None:
+                await ground.division.close_others(connection)
             if differs == DATABASE_OLDER:
                 # Also of endpoints that are not configured now: whoever holds a lease there may
                 # still call when they are back.
@@ -193,12 +204,12 @@ class Duties:
         self._build_way_out(tie)
         self._build_movers()
         self._build_keepers()
+        self._build_dispatching()
         self._listeners = [
-            self.dispatcher.committed,
+            *(part.committed for part in self._dispatching),
             self.relay.committed,
             self.tie.committed,
             self.timers.committed,
-            self.silence.committed,
             self.driver.committed,
             self.word_driver.committed,
             self.rerouter.committed,
@@ -242,14 +253,32 @@ class Duties:
             self.tie.report,
         )
         self.healer.watch(self.relay)
-        self.dispatcher = Dispatcher(bus, limits, self.healer.missed)
+
+    def _build_dispatching(self) -> None:
+        """What leads every system, or what gives them to the hubs that do."""
+        ground, limits = self._ground, self._ground.limits
+        committer, clock = ground.committer, ground.clock
+        self._dispatching: tuple[Dispatcher | SilenceWatch | Divider, ...]
+        if ground.division is None:
+            dispatcher = Dispatcher(ground.bus, limits, self.healer.missed)
+            silence = SilenceWatch(committer, limits, self.picker.in_use, clock)
+            self._dispatching = (dispatcher, silence)
+            return
+        self.divider = Divider(
+            ground.store,
+            ground.division,
+            lambda: by_system(committer.endpoints),
+            limits,
+            clock,
+            self._away,
+        )
+        self._dispatching = (self.divider,)
 
     def _build_movers(self) -> None:
         """What moves deliveries, facts and replays on by itself."""
         ground, limits = self._ground, self._ground.limits
         store, committer, clock = ground.store, ground.committer, ground.clock
         self.timers = Timers(store, committer, limits, clock)
-        self.silence = SilenceWatch(committer, limits, self.picker.in_use, clock)
         self.driver = Driver(store, committer, limits)
         self.word_driver = WordDriver(store, committer, limits)
         self.rerouter = Rerouter(store, committer, limits)
@@ -278,8 +307,11 @@ class Duties:
         """Another hub has committed something, or may have."""
         if news.events or news.scans:
             self.relay.wake()
-        if news.work:
-            self._ground.committer.look_again()
+        if self._ground.division is None:
+            if news.work:
+                self._ground.committer.look_again()
+        elif news.leads or news.endpoints:
+            self.divider.wake()
         self.timers.heard(news.due_at)
         self.driver.heard(news.awaited, news.satisfied)
         if news.sweep:
@@ -294,3 +326,8 @@ class Duties:
         """The connection to the bus is back: look and tell at once."""
         self.healer.bus_is_back()
         self.tie.bus_is_back()
+
+    def systems_are_free(self) -> None:
+        """This hub has let go of systems: they are given to others at once."""
+        if self._ground.division is not None:
+            self.divider.wake()

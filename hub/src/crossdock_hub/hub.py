@@ -24,11 +24,13 @@ from crossdock_hub.bus.errors import BusError, BusFull, BusUnavailable
 from crossdock_hub.bus.external import check_replicas, external_address
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.streams import StreamLimits
+from crossdock_hub.bus.tie import TieKeeper
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import Limits, Settings, limits_of
 from crossdock_hub.data_lock import DataLock
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.delivery.draining import Settled
+from crossdock_hub.dividing import Dividing
 from crossdock_hub.door.binding import check_address, check_port_sharing
 from crossdock_hub.door.calls import Door
 from crossdock_hub.door.intake import Intake
@@ -37,6 +39,7 @@ from crossdock_hub.door.services import Services
 from crossdock_hub.duties import Duties, Ground
 from crossdock_hub.identity import Caller, Identities
 from crossdock_hub.keeping import keep
+from crossdock_hub.leading.divider import Division
 from crossdock_hub.leading.news import News
 from crossdock_hub.reading.catalogue import answers, looks
 from crossdock_hub.reading.endpoint_metrics import Books
@@ -84,6 +87,7 @@ class Hub:
         self._watch: asyncio.Task[None] | None = None
         self._duties: Duties | None = None
         self._sharing: Sharing | None = None
+        self._dividing: Dividing | None = None
         self._shared_tail: SharedTail | None = None
         self._ending = contextlib.AsyncExitStack()
         self.metrics = Metrics()
@@ -185,7 +189,8 @@ class Hub:
 
     async def _open_store(self) -> None:
         url = database_url(self.settings.database_url, self._data)
-        version = version_of_hubs() if self.settings.shared_database else ""
+        divided = self.settings.divide_systems
+        version = version_of_hubs(divided=divided) if self.settings.shared_database else ""
         self.store = await Store.open(url, self.contract, access_of(self.settings), version)
         self.store.on_taken = _database_is_taken
         self._ending.push_async_callback(self.store.close)
@@ -217,31 +222,67 @@ class Hub:
                 self.metrics,
                 lambda: sharing is None or sharing.term == term,
                 lambda: sharing is None or sharing.counts_on_lead,
+                self._division(),
             )
         )
         await duties.take_up(self._configured)
         self._duties = duties
-        picker, loop = duties.picker, asyncio.get_running_loop()
-        reader, limits = Reader(self.store), self.limits
-        books = Books(loop, reader.endpoints, reader.figures, picker.settled, self.clock, limits)
         count = partial(silent_by_carrier, self.store)
-        silent = SilentParcels(loop, count, self.clock, limits)
-        self.metrics.watch(duties.relay, picker, self.committer, books, silent)
+        silent = SilentParcels(asyncio.get_running_loop(), count, self.clock, self.limits)
+        self.metrics.watch_office(duties.relay, silent)
+        if self._dividing is None:
+            self._picks(duties.picker)
 
     async def _lay_down(self) -> None:
         duties, self._duties = self._duties, None
         if duties is not None:
             await duties.lay_down()
-            self.metrics.watch(None, None, self.committer)
+            self.metrics.watch_office()
+            if self._dividing is None:
+                self._picks(None)
+
+    def _division(self) -> Division | None:
+        """How the office of this hub gives systems to hubs; None: who leads leads them all."""
+        sharing, dividing = self._sharing, self._dividing
+        if sharing is None or dividing is None:
+            return None
+
+        def changed() -> None:
+            sharing.newsroom.leads_changed()
+            dividing.systems.wake()
+
+        return Division(lambda: dividing.seat, sharing.end_writer, changed)
+
+    def _let_go(self) -> None:
+        """This hub has let go of systems that others are to lead."""
+        if self._sharing is not None:
+            self._sharing.newsroom.leads_changed()
+        if self._duties is not None:
+            self._duties.systems_are_free()
+
+    def _picks(self, picker: Picker | None) -> None:
+        """What this hub dispatches with has changed; None: it dispatches nothing."""
+        books = None
+        if picker is not None:
+            reader, loop = Reader(self.store), asyncio.get_running_loop()
+            settled, limits = picker.settled, self.limits
+            books = Books(loop, self._led_endpoints, reader.figures, settled, self.clock, limits)
+        self.metrics.watch_endpoints(self.committer, picker, books)
+
+    async def _led_endpoints(self) -> list[EndpointRecord]:
+        stored = await Reader(self.store).endpoints()
+        return [each for each in stored if self.committer.leads_endpoint(each.id)]
 
     def _heard(self, news: News) -> None:
         """Another hub of the database has committed something, or may have."""
         self.waiters.heard(news.packages, more=news.packages_untold)
         if self._shared_tail is not None:
             self._shared_tail.heard(news)
+        if self._dividing is not None:
+            self._dividing.heard(news)
         if self._duties is not None:
             self._duties.heard(news)
-        elif news.endpoints:
+        if news.endpoints and (self._duties is None or self._dividing is not None):
             self.committer.doubt_endpoints()
 
     def _led(self) -> Duties:
@@ -250,7 +291,8 @@ class Hub:
             raise Refused(NO_LEADER)
         return self._duties
 
-    def _build(self, identities: Identities) -> None:
+    def _share(self) -> None:
+        """Build what works with other hubs, where the settings say that there may be any."""
         limits = self.limits
         if self.settings.shared_database:
             self._sharing = Sharing(
@@ -263,6 +305,24 @@ class Hub:
                 self._lay_down,
                 self._heard,
             )
+        if self._sharing is not None and self.settings.divide_systems:
+            self._dividing = Dividing(
+                self.settings,
+                limits,
+                self.store,
+                self.committer,
+                self.bus,
+                self.clock,
+                self._sharing.holder,
+                self._sharing.forwarder.look_again,
+                self._let_go,
+                self._picks,
+            )
+            self._sharing.divide(self._dividing)
+
+    def _build(self, identities: Identities) -> None:
+        limits = self.limits
+        self._share()
         self.waiters = Waiters()
         reader = Reader(self.store)
         self.tails = Tails(reader, limits)
@@ -288,14 +348,22 @@ class Hub:
             looks(queries),
             self.tails.follow,
             self._after_register,
-            lambda _endpoint: self._led().tie,
+            self._tie,
             self._sharing.forwarder if self._sharing is not None else None,
         )
         names = {method.service for method in self.contract.methods.values()}
         self.server = Server(self.settings, limits, self.services.handlers(), names, identities)
 
-    def _settled(self, endpoint: str) -> Settled:
-        return self._led().picker.settled(endpoint)
+    def _tie(self, _endpoint: str) -> TieKeeper:
+        """What lets calls begin at this hub. Raises Refused while it leads nothing."""
+        return self._dividing.tie if self._dividing is not None else self._led().tie
+
+    def _settled(self, endpoint: str) -> Settled | None:
+        """How fast an endpoint is worked off; None: another hub knows."""
+        if self._dividing is None:
+            return self._led().picker.settled(endpoint)
+        led = self.committer.leads_endpoint(endpoint) and self._dividing.seat
+        return self._dividing.picker.settled(endpoint) if led else None
 
     async def _status(self, caller: Caller, request: Any, context: Any) -> Any:
         status = HubStatus(self.store, self._led().relay, self._bus_health)
@@ -313,6 +381,8 @@ class Hub:
     def _bus_is_back(self) -> None:
         if self._duties is not None:
             self._duties.bus_is_back()
+        if self._dividing is not None:
+            self._dividing.bus_is_back()
 
     async def _after_register(self, endpoint: str) -> None:
         """Before a registration is answered, the endpoint's stream and consumer exist."""

@@ -1,9 +1,10 @@
 """What a hub knows of its store without asking: the endpoints, and how far the rows of each kind of
 endpoint are, both as of the last commit.
 
-That is as exact as asking. Whatever changes them is decided by the hub that leads, whose commits
-go through one committer; a hub that begins to lead, or that does not know how a commit of its own
-ended, reads the endpoints anew and forgets the rest.
+That is as exact as asking where one hub leads everything: whatever changes them is decided there,
+and its commits go through one committer. A hub that begins to lead, or that does not know how a
+commit of its own ended, reads the endpoints anew and forgets the rest; so does one that hears of a
+change by another hub. What must not be a moment old, a decision reads with its row.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ class KnownByHeart:
     def endpoints(self) -> tuple[RegisteredEndpoint, ...]:
         """The registry as of the last commit."""
         return tuple(self._endpoints.values())
+
+    def system_of(self, endpoint: str) -> str | None:
+        """Whose budget an endpoint shares, as of the last commit; None: it is not known, or works
+        on nothing."""
+        found = self._endpoints.get(endpoint)
+        return found.system if found is not None and found.operations else None
 
     def learn(self, endpoints: Iterable[EndpointRecord]) -> None:
         """These are the endpoints, as the store had them a moment ago."""

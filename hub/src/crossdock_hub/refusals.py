@@ -33,6 +33,27 @@ def fault(method: str, error: Exception) -> Refusal:
     )
 
 
+def store_refused(cause: str, *, full: bool, uncertain: bool) -> Refusal:
+    """The store took nothing of a batch, or did not say whether it did."""
+    written = "it may have been written" if uncertain else "nothing was written"
+    return Refusal(
+        "STORE_FULL" if full else "HUB_UNAVAILABLE",
+        f"{cause}; {written}; repeat with the same request_id",
+        {"cause": cause},
+        retry_after_seconds=1.0,
+    )
+
+
+def fault_in_batch(incident: str) -> Refusal:
+    """A fault of ours amid a batch; the exception is in the log under the incident's id."""
+    return Refusal(
+        "INTERNAL_FAULT",
+        f"a fault of the hub (incident {incident}); nothing was written; "
+        "repeating with the same request_id is safe",
+        {"incident": incident},
+    )
+
+
 def not_found(kind: str, value: str) -> Refused:
     """There is no such object, or none the caller may see."""
     return Refused(

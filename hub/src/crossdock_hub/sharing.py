@@ -19,16 +19,17 @@ from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.tie import told_by
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import Limits, Settings
+from crossdock_hub.dividing import Dividing
 from crossdock_hub.door.forwarding import Forwarder
 from crossdock_hub.leading.elector import Elector
 from crossdock_hub.leading.news import News
 from crossdock_hub.leading.newsroom import Newsroom
 from crossdock_hub.leading.office import Office
-from crossdock_hub.leading.terms import Timing
+from crossdock_hub.leading.terms import Seen, Timing
 from crossdock_hub.store import Store
 from crossdock_hub.store.engine import access_of
 from crossdock_hub.store.leadership import LeadershipRow
-from crossdock_hub.store.postgresql import name_of_hub
+from crossdock_hub.store.postgresql import Backend, name_of_hub
 
 _ANYWHERE: Final = ("", "0.0.0.0", "[::]", "::")
 _DIGEST_CHARACTERS: Final = 12
@@ -37,6 +38,11 @@ _DIGEST_CHARACTERS: Final = 12
 def check_sharing(settings: Settings) -> None:
     """Refuse settings with which hubs can't share a database. Raises ConfigurationError."""
     if not settings.shared_database:
+        if settings.divide_systems:
+            raise ConfigurationError(
+                "CROSSDOCK_DIVIDE_SYSTEMS=true needs CROSSDOCK_SHARED_DATABASE=true: a hub that "
+                "has its database for itself leads every system; set that too, or neither"
+            )
         return
     if not settings.database_url.startswith("postgresql"):
         raise ConfigurationError(
@@ -71,13 +77,14 @@ def advertised(settings: Settings, address: str) -> str:
     return f"{host}:{address.rpartition(':')[2]}" if port == "0" else settings.advertise
 
 
-def version_of_hubs() -> str:
+def version_of_hubs(*, divided: bool = False) -> str:
     """Which hubs work together: those of one contract whose versions differ in the last number at
-    most, so that hubs are upgraded one after another. That their tables are the same the store
-    sees to."""
+    most, so that hubs are upgraded one after another, and of which each leads some systems, or none
+    does. That their tables are the same the store sees to."""
     image = resources.files("crossdock").joinpath("contracts.binpb").read_bytes()
     digest = hashlib.sha256(image).hexdigest()[:_DIGEST_CHARACTERS]
-    return f"{crossdock.__version__.rpartition('.')[0]} with contract {digest}"
+    found = f"{crossdock.__version__.rpartition('.')[0]} with contract {digest}"
+    return f"{found} and CROSSDOCK_DIVIDE_SYSTEMS=true" if divided else found
 
 
 def _credentials(settings: Settings) -> grpc.ChannelCredentials | None:
@@ -106,7 +113,9 @@ class Sharing:
         heard: Callable[[News], None],
     ) -> None:
         self._settings = settings
-        holder = f"{name_of_hub()} {uuid.uuid4().hex[:_DIGEST_CHARACTERS]}"
+        self._committer = committer
+        self._dividing: Dividing | None = None
+        self.holder = holder = f"{name_of_hub()} {uuid.uuid4().hex[:_DIGEST_CHARACTERS]}"
         timing = Timing(limits.lead_seconds, limits.lead_renew_seconds, limits.lead_look_seconds)
         self._row = LeadershipRow(settings.database_url, access_of(settings))
         self._elector = Elector(self._row, holder, timing)
@@ -119,10 +128,10 @@ class Sharing:
             committer.follow,
             partial(told_by, bus),
         )
-        store.on_deposed = self.office.deposed
+        store.on_deposed = self._deposed
         self.forwarder = Forwarder(
-            lambda _endpoint: self.office.leads,
-            lambda _endpoint: self._elector.leader,
+            self._leads,
+            self._leader,
             self._addresses,
             _credentials(settings),
             limits,
@@ -146,19 +155,51 @@ class Sharing:
 
     def _addresses(self) -> Collection[str]:
         """Of the hubs that lead anything."""
-        leader = self._elector.leader
-        return () if leader is None else (leader.address,)
+        leader, dividing = self._elector.leader, self._dividing
+        found = set() if dividing is None else dividing.systems.addresses()
+        return found if leader is None else {leader.address, *found}
+
+    def divide(self, dividing: Dividing) -> None:
+        """Hubs lead systems beside the office from now on, this one among them."""
+        self._dividing = dividing
+
+    async def end_writer(self, writer: Backend) -> bool:
+        """End what another hub writes with; False: it has not ended yet."""
+        return await self._row.end_writer(writer)
+
+    def _deposed(self, task: str, term: int) -> None:
+        self.office.deposed(task, term)
+        if self._dividing is not None:
+            self._dividing.office.deposed(task, term)
+
+    def _leads(self, endpoint: str) -> bool:
+        if self._is_of_the_office(endpoint):
+            return self.office.leads
+        return self._committer.leads_endpoint(endpoint)
+
+    def _leader(self, endpoint: str) -> Seen | None:
+        if self._dividing is None or self._is_of_the_office(endpoint):
+            return self._elector.leader
+        return self._dividing.leader(endpoint)
+
+    def _is_of_the_office(self, endpoint: str) -> bool:
+        """Also of an endpoint that this hub does not know, or that works on nothing."""
+        return self._dividing is None or self._committer.system_of(endpoint) is None
 
     def end_with(self, ending: AsyncExitStack) -> None:
         """Let go of the lead when what is pushed later has ended: every commit is done by then."""
         ending.push_async_callback(self._row.close)
         ending.push_async_callback(self._elector.stop)
+        if self._dividing is not None:
+            self._dividing.end_with(ending)
         ending.push_async_callback(self.newsroom.stop)
 
     def end_duties_with(self, ending: AsyncExitStack) -> None:
         """Lay the duties down, and pass on no more, when what is pushed later has ended."""
         ending.push_async_callback(self.forwarder.close)
         ending.push_async_callback(self.office.stop)
+        if self._dividing is not None:
+            self._dividing.end_duties_with(ending)
 
     async def take_part(self, address: str) -> None:
         """Begin, and return when somebody leads. address: where this hub's server, and no other
@@ -166,3 +207,5 @@ class Sharing:
         self._elector.address = advertised(self._settings, address)
         await self.newsroom.start()
         await self.office.start()
+        if self._dividing is not None:
+            await self._dividing.take_part(self._elector.address)

@@ -93,17 +93,15 @@ class Metrics(Collector):
         self._books: Books | None = None
         self._silent: SilentParcels | None = None
 
-    def watch(
-        self,
-        relay: Any,
-        picker: Picker | None,
-        committer: Committer,
-        books: Books | None = None,
-        silent: SilentParcels | None = None,
+    def watch_office(self, relay: Any = None, silent: SilentParcels | None = None) -> None:
+        """What the gauges of what one hub does are read from; None: another one does it."""
+        self._relay, self._silent = relay, silent
+
+    def watch_endpoints(
+        self, committer: Committer, picker: Picker | None = None, books: Books | None = None
     ) -> None:
-        """What the gauges are read from; nothing of what only a leading hub knows: None."""
-        self._relay, self._picker, self._committer = relay, picker, committer
-        self._books, self._silent = books, silent
+        """What the gauges of the endpoints that this hub leads are read from; None: of none."""
+        self._committer, self._picker, self._books = committer, picker, books
 
     def committed(self, batch: Committed) -> None:
         """Add up what a batch counted."""
@@ -184,6 +182,8 @@ class Metrics(Collector):
             "crossdock_endpoint_budget_used_ratio", "Slots in use.", labels=["endpoint"]
         )
         for endpoint in self._committer.endpoints:
+            if not self._committer.leads_endpoint(endpoint.id):
+                continue
             ratio = self._picker.in_use(endpoint.id) / max(1, endpoint.max_concurrency)
             used.add_metric([endpoint.id], ratio)
         yield used

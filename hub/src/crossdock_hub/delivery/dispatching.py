@@ -3,7 +3,7 @@
 Occupied slots are known from what was committed; a delivery that is ready when its event commits is
 dispatched within that commit. Breaker and pace of an endpoint say how much of its budget there is.
 Urgent lanes go first, and after each `lane_run_max` calls of theirs the others get one, in turns.
-One hub leads all endpoints of its database.
+One hub picks for all endpoints of a system.
 """
 
 from __future__ import annotations
@@ -154,6 +154,9 @@ class Picker:
         # When it first took the store's word. What began just before is on no index, and a rate
         # that forgets it would be used twice: it counts as used up until then.
         self._restored_at: float | None = None
+        # Endpoints that it picks for, and since when it has each of their systems; None: all.
+        self._own: frozenset[str] | None = None
+        self._systems: dict[str, float] = {}
         # When each endpoint last had stored work dispatched, counted in such turns.
         self._turn = 0
         self._served_at: dict[str, int] = {}
@@ -165,9 +168,16 @@ class Picker:
         # Since when work of an endpoint waits while it may go out.
         self._busy_since: dict[str, float] = {}
 
-    async def restore(self, connection: Transaction) -> None:
-        """Take the store's word: at start, and after a batch that was lost."""
+    async def restore(
+        self, connection: Transaction, own: Sequence[RegisteredEndpoint] | None = None
+    ) -> None:
+        """Take the store's word: at start, after a batch that was lost, and when other systems are
+        this hub's than before. own: endpoints that it picks for; None: every one."""
         occupying, backlog = await self._stored.dispatch_state(connection)
+        if own is not None:
+            self._pick_for(own)
+            occupying = [way for way in occupying if self._picks_for(way.endpoint)]
+            backlog = {name for name in backlog if self._picks_for(name)}
         lay = {name: out - self._begun[name] for name, out in self._occupied.items()}
         self._occupied.clear()
         self._begun.clear()
@@ -188,6 +198,23 @@ class Picker:
             if before - lies:
                 self._away.discard(name)
         self._sent_at = {one: at for one, at in self._sent_at.items() if one in still}
+
+    def _pick_for(self, own: Sequence[RegisteredEndpoint]) -> None:
+        """Another hub's calls of a system that is new here count as its whole rate until now."""
+        now = self._clock()
+        self._own = frozenset(each.id for each in own)
+        before, self._systems = self._systems, {}
+        for system in {each.system for each in own}:
+            self._systems[system] = before.get(system, now)
+        for system in before.keys() - self._systems.keys():
+            self._rates.pop(system, None)
+
+    def _picks_for(self, endpoint: str) -> bool:
+        return self._own is None or endpoint in self._own
+
+    def picks_for_other_than(self, own: Sequence[RegisteredEndpoint] | None) -> bool:
+        """Whether the store's word was taken for other endpoints than these; None: every one."""
+        return self._own != (None if own is None else frozenset(each.id for each in own))
 
     def in_use(self, endpoint: str) -> int:
         """Deliveries of an endpoint on their way to the vendor."""
@@ -263,7 +290,7 @@ class Picker:
                 float(allowed.rate_per_second),
                 self._limits.rate_margin_seconds,
                 self._clock,
-                self._restored_at,
+                self._systems.get(system, self._restored_at),
             )
         # The same bucket goes on: a pace that changes must not fill it anew.
         rate.per_second = float(allowed.rate_per_second)
@@ -286,7 +313,7 @@ class Picker:
         systems = {e.id: e.system for e in endpoints}
         began: set[str] = set()
         for key, record in view.changes.records.items():
-            if key[0] == "delivery" and record is not None:
+            if key[0] == "delivery" and record is not None and self._picks_for(record.endpoint):
                 if self._follow(record, systems.get(record.endpoint, record.endpoint)):
                     began.add(record.endpoint)
                 if record.pending:

@@ -4,7 +4,8 @@ Led is what is decided with what a leader holds in memory: whatever begins, ends
 delivery's attempts, what operators say of endpoints, deliveries, replays and held facts, and how
 endpoints and the bus are. Endpoints that share a budget are one system; who leads it knows which of
 its calls run, so what begins and ends them, and what stops them, is decided there. Everything else
-belongs to the office, the one hub that leads what there is only one of.
+belongs to the office, the one hub that leads what there is only one of; registrations among it, for
+they say which systems there are, and make queues.
 """
 
 from __future__ import annotations
@@ -42,9 +43,18 @@ _BY_SERVICE: Final[Sequence[tuple[Decider, str, Sequence[str]]]] = (
         "crossdock.delivery.v1.DeliveryOperationsService",
         ("RetryDelivery", "SkipDelivery", "ResolveDelivery", "ResubmitDelivery"),
     ),
-    (Decider.OF_CALLER, _ENDPOINT, ("RegisterEndpoint", "Heartbeat")),
     (Decider.OF_NAMED, _ENDPOINT, ("PauseEndpoint", "ResumeEndpoint", "GetEndpoint")),
-    (Decider.OFFICE, _ENDPOINT, ("ListEndpoints", "HoldPayload", "ReportHeldPayload")),
+    (
+        Decider.OFFICE,
+        _ENDPOINT,
+        (
+            "RegisterEndpoint",
+            "Heartbeat",
+            "ListEndpoints",
+            "HoldPayload",
+            "ReportHeldPayload",
+        ),
+    ),
     (
         Decider.OFFICE,
         "crossdock.replay.v1.ReplayService",

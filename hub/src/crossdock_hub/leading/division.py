@@ -12,6 +12,7 @@ state has the same answer, and what has come of an answer needs no further step.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -95,7 +96,7 @@ def divide(
         return {}
     had: dict[int, list[str]] = {seat: [] for seat in weights}
     free: list[str] = []
-    for system in sorted(led, key=lambda each: (each in leaving, each)):
+    for system in sorted(led, key=lambda each: (each in leaving, _mixed(each))):
         had.get(led[system] or NOBODY, free).append(system)
     room = _shares(weights, {seat: len(systems) for seat, systems in had.items()}, len(led))
     found: dict[str, int] = {}
@@ -103,12 +104,17 @@ def divide(
         found |= dict.fromkeys(systems[: room[seat]], seat)
         free += systems[room[seat] :]
         room[seat] -= min(room[seat], len(systems))
-    for system in sorted(free):
+    for system in sorted(free, key=_mixed):
         # Whoever has room would do; the same question has to have the same answer.
         seat = max(room, key=lambda each: (room[each], -each))
         found[system] = seat
         room[seat] -= 1
     return found
+
+
+def _mixed(system: str) -> str:
+    """An order in which systems of like names, and so of like work, come apart."""
+    return hashlib.sha256(system.encode()).hexdigest()
 
 
 def _shares(weights: Mapping[int, int], had: Mapping[int, int], systems: int) -> dict[int, int]:

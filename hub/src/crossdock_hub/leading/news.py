@@ -18,6 +18,8 @@ KEYS_MAX: Final = 200
 UNROUTED_MAX: Final = 200
 # Deliveries named in one message, for those who follow; of more it is said how many.
 DELIVERIES_MAX: Final = 500
+# Endpoints named in one message, of which deliveries changed; where there are more, all look.
+ENDPOINTS_MAX: Final = 200
 # Packages named in one message, for those who wait for a label; where there are more, all look.
 PACKAGES_MAX: Final = 500
 
@@ -28,8 +30,10 @@ class News:
     deliveries; None: none. awaited, satisfied: what facts were held for, and what has come.
     unrouted: roots of flows with work that nobody serves, as far as there is room. deliveries: ids
     of those that changed; deliveries_untold: how many more. packages: those of which labels or
-    deliveries changed; packages_untold: there are more of them. page: of a hub to itself, which
-    tells nobody: the next page of what is held, and of what nobody serves, is to be looked at."""
+    deliveries changed; packages_untold: there are more of them. worked: endpoints whose deliveries
+    changed; none with work: any of them. leads: who leads which system, or ought to. page: of a
+    hub to itself, which tells nobody: the next page of what is held, and of what nobody serves, is
+    to be looked at."""
 
     hub: str = ""
     events: bool = False
@@ -45,21 +49,24 @@ class News:
     deliveries_untold: int = 0
     packages: set[str] = field(default_factory=set)
     packages_untold: bool = False
+    worked: set[str] = field(default_factory=set)
+    leads: bool = False
     page: bool = False
 
     @property
     def is_any(self) -> bool:
         """Whether there is anything to tell."""
-        told = self.events or self.scans or self.work or self.endpoints or self.sweep
+        told = self.events or self.scans or self.work or self.endpoints or self.sweep or self.leads
         return told or bool(self.awaited or self.satisfied or self.deliveries or self.packages)
 
     def add(self, batch: Committed) -> None:
         """Add what a batch has made durable."""
-        changes = batch.changes
+        changes, anywhere = batch.changes, self.work and not self.worked
         self.events |= bool(changes.events)
         self.scans |= bool(changes.scan_outbox)
         for record in batch.deliveries():
             self.work = True
+            self.worked.add(record.endpoint)
             if record.state == "UNROUTED" and len(self.unrouted) < UNROUTED_MAX:
                 self.unrouted.add(record.root_id)
             self._name(record.id)
@@ -67,6 +74,8 @@ class News:
                 self.due_at = min(record.due_at, self.due_at or record.due_at)
         for dispatched in batch.picked:
             self._name(dispatched.record.id)
+        if anywhere or len(self.worked) > ENDPOINTS_MAX:
+            self.worked.clear()
         for key, record in changes.records.items():
             self.endpoints |= key[0] == "endpoint"
             if key[0] == "held_fact" and record is not None and record.awaits:
@@ -106,6 +115,8 @@ def encode(news: News) -> bytes:
         "deliveries_untold": news.deliveries_untold,
         "packages": sorted(news.packages),
         "packages_untold": news.packages_untold,
+        "worked": sorted(news.worked),
+        "leads": news.leads,
     }
     return json.dumps(told).encode()
 
@@ -138,6 +149,8 @@ def decode(payload: bytes) -> News | None:
             deliveries_untold=int(told["deliveries_untold"]),
             packages=_words(told["packages"]),
             packages_untold=bool(told["packages_untold"]),
+            worked=_words(told["worked"]),
+            leads=bool(told["leads"]),
         )
     except (ValueError, TypeError, KeyError, OverflowError):
         return None

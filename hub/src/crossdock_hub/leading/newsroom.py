@@ -47,6 +47,11 @@ class Newsroom:
         if self._news.is_any:
             self._wake.set()
 
+    def leads_changed(self) -> None:
+        """Who leads which system has changed, or ought to: the others look at once."""
+        self._news.leads = True
+        self._wake.set()
+
     async def start(self) -> None:
         """Begin to tell and to hear. Raises BusError."""
         listener = await self._bus.listen(SUBJECT, self._hear)

@@ -72,11 +72,14 @@ UPDATE leadership SET writer_pid = :pid, writer_began = :began
 WHERE task = :task AND term = :term RETURNING 1
 """
 # The seat to take: one's own, of a take whose answer was lost or of a time that ran out, else the
-# lowest that is free; where none is, the one that runs out first.
+# lowest that is free; where none is, the one that runs out first. One that has run out and led
+# something is closed first by the office, which starts the leases of its systems anew.
 _CHOOSE: Final = f"""
 SELECT n AS number, s.term, s.holder, s.address, s.expires_at - {_NOW} AS left,
     (SELECT coalesce(max(term), 0) FROM leadership WHERE task LIKE '{_SEAT}%') AS newest
 FROM generate_series(1, :most) AS n LEFT JOIN leadership AS s ON s.task = '{_SEAT}' || n
+WHERE coalesce(s.holder = :holder, false) OR coalesce(s.expires_at > {_NOW}, false)
+    OR NOT EXISTS (SELECT 1 FROM system_leads AS l WHERE l.seat = n)
 ORDER BY coalesce(s.holder = :holder, false) DESC, greatest(s.expires_at - {_NOW}, 0), n LIMIT 1
 """
 
@@ -182,7 +185,7 @@ class SeatRow(LeadershipRow):
     async def look(self) -> Seen | None:
         """The seat that runs out first, where each of them is held; None: one is free."""
         row = await self._chosen("")
-        if row.left is None or row.left <= 0:
+        if row is None or row.left is None or row.left <= 0:
             return None
         return Seen(row.term, row.holder, row.address, row.left / _MICROSECONDS)
 
@@ -191,6 +194,8 @@ class SeatRow(LeadershipRow):
         others were faster, or hold them all."""
         for _ in range(self._seats_max):
             row = await self._chosen(holder)
+            if row is None:
+                return None
             if row.left is not None and row.left > 0 and row.holder != holder:
                 return None
             task = task_of(row.number)
@@ -203,7 +208,7 @@ class SeatRow(LeadershipRow):
     async def _chosen(self, holder: str) -> Any:
         asked = {"most": self._seats_max, "holder": holder}
         async with self._asking() as connection:
-            return (await connection.execute(text(_CHOOSE), asked)).one()
+            return (await connection.execute(text(_CHOOSE), asked)).one_or_none()
 
 
 def task_of(number: int) -> str:

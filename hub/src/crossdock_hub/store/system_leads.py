@@ -20,8 +20,9 @@ from crossdock_hub.store.leadership import number_of, task_of
 from crossdock_hub.store.postgresql import BEGAN, Backend
 from crossdock_hub.store.tables import METADATA
 
-# seat: who leads it, in a term of that seat; NULL: nobody. wanted: the seat that is to lead it, the
-# same while nothing moves. since: microseconds by the database's clock.
+# seat: who leads it, in a term of that seat; NULL: nobody. seat_term: of who led it last; 0: that
+# one did not let it go in peace, so its leases and dispatches are started anew. wanted: the seat
+# that is to lead it, the same while nothing moves. since: microseconds by the database's clock.
 system_leads = Table(
     "system_leads",
     METADATA,
@@ -47,6 +48,15 @@ WITH former AS (
         SELECT 1 FROM pg_stat_activity
         WHERE pid = pg_backend_pid() AND pid = writer_pid AND {BEGAN} = writer_began
     ) FOR UPDATE
+)
+UPDATE leadership AS l
+SET term = l.term + 1, holder = '', address = '', expires_at = 0, writer_pid = 0, writer_began = 0
+FROM former WHERE l.task = former.task RETURNING former.writer_pid, former.writer_began
+"""
+_CLOSE_OTHERS: Final = """
+WITH former AS (
+    SELECT task, writer_pid, writer_began FROM leadership
+    WHERE task LIKE 'seat %' AND task <> :own ORDER BY task FOR UPDATE
 )
 UPDATE leadership AS l
 SET term = l.term + 1, holder = '', address = '', expires_at = 0, writer_pid = 0, writer_began = 0
@@ -88,7 +98,7 @@ UPDATE system_leads SET seat = NULL, since = {_NOW}
 WHERE system = ANY(CAST(:systems AS text[])) AND seat = :seat AND seat_term = :term RETURNING system
 """
 _LET_FORMER_GO: Final = f"""
-UPDATE system_leads SET seat = NULL, since = {_NOW}
+UPDATE system_leads SET seat = NULL, seat_term = 0, since = {_NOW}
 WHERE seat = :seat AND seat_term < :term RETURNING system
 """
 
@@ -141,6 +151,16 @@ async def close_seat(connection: AsyncConnection, number: int, term: int) -> Bac
     found = await connection.execute(text(_CLOSE), {"task": task_of(number), "term": term})
     row = found.one_or_none()
     return Backend(row.writer_pid, row.writer_began) if row is not None else None
+
+
+async def close_other_seats(connection: AsyncConnection, own: int) -> list[Backend]:
+    """Close every seat but one's own, whoever holds it: what was done in their terms is of a time
+    that this database does not know. Returns what their holders write with.
+
+    The caller ends those connections before its transaction commits. own: 0: every seat.
+    """
+    found = await connection.execute(text(_CLOSE_OTHERS), {"own": task_of(own)})
+    return [Backend(row.writer_pid, row.writer_began) for row in found if row.writer_pid]
 
 
 async def insert(connection: AsyncConnection, systems: Collection[str]) -> None:

@@ -1,0 +1,194 @@
+"""Gives the systems of a database to the hubs that share it: what `division` says, done.
+
+A duty of the hub that has the office. It looks every `look_seconds`, and when a hub has let go of a
+system or offers new ones; what it writes goes over the connection that is fenced with the office.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from crossdock_hub.committer import Committed
+from crossdock_hub.config import SECOND, Limits
+from crossdock_hub.delivery.registry import RegisteredEndpoint
+from crossdock_hub.keeping import keep
+from crossdock_hub.leading.division import Seat, Steps, SystemLead, steps
+from crossdock_hub.store import Store, StoreFailure, Transaction, system_leads
+from crossdock_hub.store.postgresql import Backend
+from crossdock_hub.store.writing import restart_leases
+
+log = structlog.get_logger("crossdock.leading")
+
+# What the office is worth beside systems, to the hub that has it.
+OFFICE_WEIGHT: Final = 1
+
+
+def by_system(endpoints: Iterable[RegisteredEndpoint]) -> dict[str, list[str]]:
+    """The endpoints of each system that work on anything."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for endpoint in endpoints:
+        if endpoint.operations:
+            found[endpoint.system].append(endpoint.id)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """What a divider needs of its hub. seat: the number of the hub's own seat; 0: it has none.
+    end_writer: ends a connection of another hub; False: it has not ended yet. on_change: tells
+    every hub that others lead what than before."""
+
+    seat: Callable[[], int]
+    end_writer: Callable[[Backend], Awaitable[bool]]
+    on_change: Callable[[], None]
+
+    async def close_others(self, connection: Transaction) -> None:
+        """Let no other hub go on that holds a seat of a time which the database does not know.
+        Raises StoreFailure where what one writes with does not end."""
+        for writer in await system_leads.close_other_seats(connection, self.seat()):
+            if not await self.end_writer(writer):
+                raise StoreFailure("what another hub writes with has not ended yet", full=False)
+
+
+class _NotNow(Exception):
+    """A seat that is over can't be closed now: what its hub writes with has not ended yet, or the
+    hub is back. The next look decides anew."""
+
+
+class Divider:
+    """One office's. endpoints_of: the endpoints of each system that there is now.
+
+    away: microseconds for which nobody wrote before the office was taken up; leases of systems that
+    nobody leads then are restarted as after a start of so long ago.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        division: Division,
+        endpoints_of: Callable[[], Mapping[str, Collection[str]]],
+        limits: Limits,
+        clock: Callable[[], int],
+        away: int,
+    ) -> None:
+        self._store = store
+        self._division = division
+        self._endpoints_of = endpoints_of
+        self._limits = limits
+        self._clock = clock
+        self._away = away
+        self._wake = asyncio.Event()
+        self._trouble = ""
+        self._task: asyncio.Task[None] | None = None
+
+    def committed(self, batch: Committed) -> None:
+        """A batch is durable: there may be a new system."""
+        if any(key[0] == "endpoint" for key in batch.changes.records):
+            self._wake.set()
+
+    def wake(self) -> None:
+        """A system is free, or new, or a hub has come: look at once."""
+        self._wake.set()
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._task = keep("divider", self._run)
+
+    async def stop(self) -> None:
+        """Give nothing to anybody any more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def look(self) -> bool:
+        """Do what is next. Whether there was anything. Raises StoreFailure."""
+        async with self._store.read() as connection:
+            leads = await system_leads.all_leads(connection)
+            seats = await system_leads.seats(connection)
+        systems = self._endpoints_of()
+        plan = steps(leads, seats, systems.keys(), {self._division.seat(): OFFICE_WEIGHT})
+        if not plan.is_any:
+            return False
+        try:
+            async with self._store.write() as connection:
+                await self._do(connection, plan, {each.system: each for each in leads})
+        except _NotNow:
+            return False
+        if plan.assign:
+            # Whoever leads systems from now on renews leases.
+            self._away = 0
+        self._say_what(plan)
+        self._division.on_change()
+        return True
+
+    async def _do(
+        self, connection: Transaction, plan: Steps, before: Mapping[str, SystemLead]
+    ) -> None:
+        for seat in plan.close:
+            await self._close(connection, seat)
+        await system_leads.insert(connection, plan.insert)
+        left = [
+            name
+            for name in plan.assign
+            if (lead := before.get(name)) is None or lead.seat is not None or not lead.seat_term
+        ]
+        # Who let go of a system itself has left its leases and dispatches as they are to be.
+        await self._restart(connection, left)
+        for name, seat in plan.assign.items():
+            await system_leads.assign(connection, name, seat.number, seat.term)
+        for name, wanted in plan.want.items():
+            await system_leads.want(connection, name, wanted)
+        await system_leads.remove(connection, plan.delete)
+
+    async def _close(self, connection: Transaction, seat: Seat) -> None:
+        writer = await system_leads.close_seat(connection, seat.number, seat.term)
+        if writer is None:
+            raise _NotNow
+        if not await self._division.end_writer(writer):
+            log.warning("what a lost hub writes with has not ended yet", pid=writer.pid)
+            raise _NotNow
+
+    async def _restart(self, connection: Transaction, systems: Collection[str]) -> None:
+        every = self._endpoints_of()
+        endpoints = [name for system in systems for name in every.get(system, ())]
+        if not endpoints:
+            return
+        now, limits = self._clock(), self._limits
+        until = now + int(limits.restart_grace_seconds * SECOND)
+        longest = int(limits.lease_seconds_max * SECOND)
+        await restart_leases(connection, now, until, self._away, longest, endpoints)
+
+    def _say_what(self, plan: Steps) -> None:
+        given: dict[int, list[str]] = defaultdict(list)
+        for name, seat in plan.assign.items():
+            given[seat.number].append(name)
+        closed = [seat.number for seat in plan.close]
+        log.info("systems divided", given=dict(given), asked_for=plan.want, closed_seats=closed)
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self.look()
+            except StoreFailure as failure:
+                self._say(failure.cause)
+            else:
+                self._say("")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.lead_look_seconds):
+                    await self._wake.wait()
+
+    def _say(self, trouble: str) -> None:
+        """Log once when the database stops answering, once when it answers again."""
+        if trouble and not self._trouble:
+            log.warning("systems can't be divided", cause=trouble)
+        elif self._trouble and not trouble:
+            log.info("systems are divided again")
+        self._trouble = trouble
