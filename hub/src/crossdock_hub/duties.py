@@ -271,6 +271,7 @@ class Duties:
             limits,
             clock,
             self._away,
+            ground.still_leads,
         )
         self._dispatching = (self.divider,)
 

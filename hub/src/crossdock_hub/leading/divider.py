@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -58,12 +58,13 @@ class Division:
 
 
 class _NotNow(Exception):
-    """A seat that is over can't be closed now: what its hub writes with has not ended yet, or the
-    hub is back. The next look decides anew."""
+    """What a hub wrote with whose seat is over has not ended yet, or the office is lost: whoever
+    has it looks again."""
 
 
 class Divider:
-    """One office's. endpoints_of: the endpoints of each system that there is now.
+    """One office's. endpoints_of: the endpoints of each system that there is now. still_leads:
+    whether the office is this hub's, as far as it knows; the database guards what relies on it.
 
     away: microseconds for which nobody wrote before the office was taken up; leases of systems that
     nobody leads then are restarted as after a start of so long ago.
@@ -77,6 +78,7 @@ class Divider:
         limits: Limits,
         clock: Callable[[], int],
         away: int,
+        still_leads: Callable[[], bool],
     ) -> None:
         self._store = store
         self._division = division
@@ -84,6 +86,7 @@ class Divider:
         self._limits = limits
         self._clock = clock
         self._away = away
+        self._still_leads = still_leads
         self._wake = asyncio.Event()
         self._trouble = ""
         self._task: asyncio.Task[None] | None = None
@@ -118,42 +121,53 @@ class Divider:
             return False
         try:
             async with self._store.write() as connection:
-                await self._do(connection, plan, {each.system: each for each in leads})
+                done = await self._do(connection, plan, {each.system: each for each in leads})
         except _NotNow:
             return False
-        if plan.assign:
+        if done.assign:
             # Whoever leads systems from now on renews leases.
             self._away = 0
-        self._say_what(plan)
+        if not done.is_any:
+            return False
+        self._say_what(done)
         self._division.on_change()
         return True
 
     async def _do(
         self, connection: Transaction, plan: Steps, before: Mapping[str, SystemLead]
-    ) -> None:
-        for seat in plan.close:
-            await self._close(connection, seat)
+    ) -> Steps:
+        """Do what is still right; returns that."""
+        if not self._still_leads():
+            # Whoever connects anew may learn that another hub has the office.
+            raise _NotNow
+        closed = [seat for seat in plan.close if await self._close(connection, seat)]
         await system_leads.insert(connection, plan.insert)
+        given = {
+            name: seat
+            for name, seat in plan.assign.items()
+            if await system_leads.assign(connection, name, seat.number, seat.term)
+        }
+        # Only of these: a seat that was renewed since it was read leads its systems still, and so
+        # may one that this hub would have to end itself for.
         left = [
             name
-            for name in plan.assign
+            for name in given
             if (lead := before.get(name)) is None or lead.seat is not None or not lead.seat_term
         ]
         # Who let go of a system itself has left its leases and dispatches as they are to be.
         await self._restart(connection, left)
-        for name, seat in plan.assign.items():
-            await system_leads.assign(connection, name, seat.number, seat.term)
         for name, wanted in plan.want.items():
             await system_leads.want(connection, name, wanted)
         await system_leads.remove(connection, plan.delete)
+        return replace(plan, close=tuple(closed), assign=given)
 
-    async def _close(self, connection: Transaction, seat: Seat) -> None:
+    async def _close(self, connection: Transaction, seat: Seat) -> bool:
+        """Whether a seat is closed; one that was renewed, or is this hub's own, is not."""
         writer = await system_leads.close_seat(connection, seat.number, seat.term)
-        if writer is None:
-            raise _NotNow
-        if not await self._division.end_writer(writer):
+        if writer is not None and not await self._division.end_writer(writer):
             log.warning("what a lost hub writes with has not ended yet", pid=writer.pid)
             raise _NotNow
+        return writer is not None
 
     async def _restart(self, connection: Transaction, systems: Collection[str]) -> None:
         every = self._endpoints_of()
