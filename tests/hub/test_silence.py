@@ -133,12 +133,12 @@ class Listened(Desk):  # type: ignore[misc]
         return [(record, self.take(record)) for record in made]
 
     def judge(self, calls: Sequence[breaking.RunningCall], heard_at: int, slots: int) -> None:
-        """What the committer decides when the hub has heard a silence."""
+        """What the committer decides when the hub has heard a silence, and what comes of it."""
 
-        def decide(unit: Any) -> None:
-            silence.judge_silence(unit, VENDOR.endpoint, calls, heard_at, slots)
+        def decide(unit: Any) -> Sequence[breaking.RunningCall]:
+            return silence.judge_silence(unit, VENDOR.endpoint, calls, heard_at, slots)
 
-        self.decide(HUB, "silence", decide)
+        self.hearing.forget(self.decide(HUB, "silence", decide))
 
     def look(self, slots: int) -> None:
         self.judge(self.calls, self.hearing.heard_at(VENDOR.endpoint), slots)
@@ -284,6 +284,22 @@ def test_a_deaf_hub_begins_anew() -> None:
     assert line.health.breaker_state == "CLOSED"
     line.play(OPEN_WITHIN_SECONDS, never)
     assert line.health.breaker_state == "OPEN"
+
+
+def test_what_another_hub_has_ended_does_not_keep_a_breaker_closed() -> None:
+    """Proves that a call which another hub of the database has ended, as one whose lease ran out,
+    is forgotten at the next look, and that the calls that still run then open the breaker."""
+    desk = Listened()
+    out = desk.running(4)
+    heard_here, desk.hearing = desk.hearing, silence.Hearing(LIMITS)
+    desk.complete(*out[0], "UNKNOWN", reason="the lease ran out")
+    desk.pass_time(LIMITS.breaker_silence_seconds)
+    desk.hearing = heard_here
+    desk.look(3)
+    assert desk.health.breaker_state == "CLOSED"
+    assert {call.delivery_id for call in desk.calls} == {record.id for record, _ in out[1:]}
+    desk.look(3)
+    assert desk.health.breaker_state == "OPEN"
 
 
 def test_what_no_longer_runs_is_forgotten() -> None:

@@ -88,6 +88,13 @@ class Hearing:
         if ended is not None and ended.ended_at is not None and ended.outcome in _DONE:
             self._took[call.kind].append((ended.ended_at - call.begun_at) / SECOND)
 
+    def forget(self, calls: Sequence[breaking.RunningCall]) -> None:
+        """These run no more, and who ended them told the store: another hub of the database."""
+        for call in calls:
+            known = self._running.get(call.delivery_id)
+            if known is not None and known.token == call.token:
+                del self._running[call.delivery_id]
+
     def heard_at(self, endpoint: str) -> int:
         """When an endpoint was last known to answer, or nobody listened, microseconds."""
         return max(self._heard.get(endpoint, 0), self._listening_since)
@@ -108,20 +115,27 @@ def judge_silence(
     calls: Sequence[breaking.RunningCall],
     heard_at: int,
     slots: int,
-) -> None:
-    """Open an endpoint's breaker if the calls that still run say so now. A decision."""
+) -> Sequence[breaking.RunningCall]:
+    """Open an endpoint's breaker if the calls that still run say so now. A decision.
+
+    Returns those that run no more: of a call that another hub has ended, such as a lease that ran
+    out, only the store knows.
+    """
     record: EndpointRecord | None = unit.get(("endpoint", endpoint_id))
     keys: list[Key] = [("attempt", call.delivery_id, call.token) for call in calls]
     unit.require(keys)
     attempts: list[AttemptRecord | None] = [unit.get(key) for key in keys]
-    if record is None or any(each is None or each.outcome for each in attempts):
+    pairs = zip(calls, attempts, strict=True)
+    ended = [call for call, each in pairs if each is None or each.outcome]
+    if record is None or ended:
         # One has ended just now: the next look knows whether that was an answer.
-        return
+        return ended
     heard_at = max(heard_at, record.progress_at or 0)
     after = breaking.silent(record, calls, heard_at, slots, unit.now, unit.limits)
     if after is not record:
         unit.put(("endpoint", endpoint_id), after)
         unit.count("breaker", endpoint_id, after.breaker_state)
+    return ()
 
 
 class SilenceWatch:
@@ -206,7 +220,7 @@ class SilenceWatch:
             keys=frozenset(keys | {("endpoint", endpoint_id)}),
         )
         try:
-            await self._committer.submit(command)
+            self._hearing.forget(await self._committer.submit(command))
         except Stopped:
             return
         except Refused as refused:
