@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
-from fixtures_hub import Lane, RunningHub
+from fixtures_hub import QUICK_LIMITS, Lane, RunningHub
 from fixtures_nats import eventually
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
 from shared_hubs import SharedHubs
@@ -222,10 +223,34 @@ async def test_a_pause_holds_from_its_answer_on(hubs: SharedHubs) -> None:
     assert len(at_either) == 2
 
 
-async def test_hubs_that_divide_and_one_that_does_not_are_kept_apart(hubs: SharedHubs) -> None:
-    """Proves that a hub which would lead everything is refused beside hubs that divide systems, in
-    a sentence that says which setting differs."""
-    assert hubs.hubs[1].stop() == 0
-    code, said = hubs.hubs[1].run_to_its_end(divide_systems="false")
+async def test_hubs_that_divide_and_those_that_do_not_are_kept_apart(hubs: SharedHubs) -> None:
+    """Proves that a hub which would lead everything is refused beside hubs that divide systems, and
+    the other way round, in a sentence that names the setting, who has it, and what to do."""
+    first, second = hubs.hubs
+    assert second.stop() == 0
+    code, said = second.run_to_its_end(divide_systems="false")
     assert code == 69
-    assert "CROSSDOCK_DIVIDE_SYSTEMS" in said
+    assert "shared by hubs with CROSSDOCK_DIVIDE_SYSTEMS=true; start this one with it too" in said
+    assert first.stop() == 0
+    first.add(divide_systems="false")
+    first.start()
+    code, said = second.run_to_its_end()
+    assert code == 69
+    assert "by hubs without CROSSDOCK_DIVIDE_SYSTEMS=true; start this one without it too" in said
+
+
+async def test_a_hub_for_which_there_is_no_seat_says_so(tmp_path: Path) -> None:
+    """Proves that a hub which finds every seat held serves and leads nothing, and that its log says
+    why and what to do, for nothing else would."""
+    hubs = SharedHubs(tmp_path, divide_systems="true")
+    for hub in hubs.hubs:
+        hub.add(limits=json.dumps(QUICK_LIMITS | {"seats_max": 1}))
+    try:
+        hubs.start()
+        assert len(led(hubs)) == 1
+        assert "this hub has no seat" in hubs.hubs[1].log()
+        assert "this hub has no seat" not in hubs.hubs[0].log()
+        assert hubs.hubs[0].stop() == 0
+        await eventually(lambda: list(led(hubs)) == [hubs.hubs[1].address], "a seat", SOON_SECONDS)
+    finally:
+        hubs.end()

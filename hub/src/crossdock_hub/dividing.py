@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
+import structlog
+
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.tie import TieKeeper, told_by
 from crossdock_hub.committer import Committer
@@ -27,6 +29,8 @@ from crossdock_hub.store.leadership import SeatRow
 from crossdock_hub.store_clock import StoreClock
 from crossdock_hub.system_duties import Seat, SystemDuties
 from crossdock_hub.unit import Refused
+
+log = structlog.get_logger("crossdock.leading")
 
 
 class Dividing:
@@ -115,10 +119,17 @@ class Dividing:
         ending.push_async_callback(self.systems.stop)
 
     async def take_part(self, address: str) -> None:
-        """Begin, and return when this hub has a seat. address: where the other hubs reach it."""
+        """Begin, and return when this hub has a seat, or there is none for it. address: where
+        the other hubs reach it."""
         self.elector.address = address
         self.systems.start()
         await self.office.start()
+        if self.elector.term == FOLLOWS:
+            log.warning(
+                "this hub has no seat and leads no systems until one is free; to have more, raise "
+                "seats_max in CROSSDOCK_LIMITS of every hub",
+                seats_max=self._limits.seats_max,
+            )
 
     def _led(self) -> SystemDuties:
         if self._duties is None:

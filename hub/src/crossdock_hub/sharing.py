@@ -29,7 +29,7 @@ from crossdock_hub.leading.terms import Seen, Timing
 from crossdock_hub.store import Store
 from crossdock_hub.store.engine import access_of
 from crossdock_hub.store.leadership import LeadershipRow
-from crossdock_hub.store.postgresql import Backend, name_of_hub
+from crossdock_hub.store.postgresql import DIVIDED, Backend, name_of_hub
 
 _ANYWHERE: Final = ("", "0.0.0.0", "[::]", "::")
 _DIGEST_CHARACTERS: Final = 12
@@ -84,7 +84,7 @@ def version_of_hubs(*, divided: bool = False) -> str:
     image = resources.files("crossdock").joinpath("contracts.binpb").read_bytes()
     digest = hashlib.sha256(image).hexdigest()[:_DIGEST_CHARACTERS]
     found = f"{crossdock.__version__.rpartition('.')[0]} with contract {digest}"
-    return f"{found} and CROSSDOCK_DIVIDE_SYSTEMS=true" if divided else found
+    return found + DIVIDED if divided else found
 
 
 def _credentials(settings: Settings) -> grpc.ChannelCredentials | None:

@@ -45,6 +45,8 @@ END_SECONDS: Final = 5
 PREPARED_STATEMENTS: Final = 500
 # "crossdock" in eight bytes: the advisory lock of the hub that writes, in each database its own.
 CLAIM_LOCK: Final = int.from_bytes(b"crossdck", "big", signed=True)
+# How the version of hubs ends that divide systems: they and others are not for one database.
+DIVIDED: Final = " and CROSSDOCK_DIVIDE_SYSTEMS=true"
 
 _MILLISECONDS: Final = 1000
 
@@ -75,13 +77,27 @@ class DatabaseInUse(CrossdockError):
 
 
 class VersionsDiffer(CrossdockError):
-    """Hubs of another version share the database; they would not understand each other's rows."""
+    """Hubs of another version share the database, which would not understand each other's rows, or
+    hubs that divide its systems beside one that leads everything."""
 
     def __init__(self, theirs: str, own: str) -> None:
-        super().__init__(
-            f"the database is shared by hubs of another version ({theirs or 'older tables'}, this "
-            f"one is {own}); stop them all, then start hubs of one version"
-        )
+        if theirs == own + DIVIDED:
+            told = (
+                "the database is shared by hubs with CROSSDOCK_DIVIDE_SYSTEMS=true; start this one "
+                "with it too, or stop them all and start every hub without it"
+            )
+        elif own == theirs + DIVIDED:
+            told = (
+                "the database is shared by hubs without CROSSDOCK_DIVIDE_SYSTEMS=true; start this "
+                "one without it too, or stop them all and start every hub with it"
+            )
+        else:
+            told = (
+                "the database is shared by hubs of another version "
+                f"({theirs or 'older tables'}, this one is {own}); stop them all, then start hubs "
+                "of one version"
+            )
+        super().__init__(told)
 
 
 class DatabaseUnfit(CrossdockError):
