@@ -90,7 +90,7 @@ class SharedHubs:
         self.nats.kill()
 
     def leader(self) -> tuple[int, str]:
-        """Term and address of who leads, as the row says."""
+        """Term and address of who leads, or has the office, as the row says."""
         found = self.database.query(
             "SELECT term, address FROM leadership WHERE task = 'everything' AND expires_at > "
             "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"

@@ -15,7 +15,7 @@ from tests.faults.history.checker import check
 from tests.faults.history.records import OK, Delivery, Rpc
 from tests.faults.trials.round import Round, played, progress
 from tests.faults.trials.trial import Piece, Size
-from tests.faults.yard.pair import Pair
+from tests.faults.yard.pair import DividedPair, Pair
 from tests.faults.yard.site import Plan, mix_of
 
 SEED = 601
@@ -60,14 +60,16 @@ def _version(hub: RunningHub) -> str:
     return str(told.split('"')[1])
 
 
-async def test_nobody_notices_an_upgrade(tmp_path: Path) -> None:
+@pytest.mark.parametrize("site_of", [Pair, DividedPair], ids=["one leads", "divided"])
+async def test_nobody_notices_an_upgrade(site_of: type[Pair], tmp_path: Path) -> None:
     """Proves that two hubs at one port are stopped with SIGTERM and started as the next version,
     and two adapters are stopped and started, one after another under load, while no call of a
-    client as it is shipped fails, each order is done once and in order, and the lead changes."""
+    client as it is shipped fails, each order is done once and in order, and the lead changes:
+    where one hub leads everything, and where they divide the systems."""
     piece = Piece("rolling", SEED, Size(1, ORDERS_MAX), tmp_path / "rolling")
     plan = Plan(SEED, mix=mix_of("well"), pace_seconds=PACE_SECONDS)
     async with played(
-        piece, plan, [_one_after_another], writers=WRITERS, site_of=Pair
+        piece, plan, [_one_after_another], writers=WRITERS, site_of=site_of
     ) as round_:  # fmt: skip
         history = await round_.history()
         assert isinstance(round_.site, Pair)

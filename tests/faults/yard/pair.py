@@ -59,3 +59,10 @@ class Pair(Site):
     async def stop(self) -> None:
         await super().stop()
         self.hubs.end()
+
+
+class DividedPair(Pair):
+    """The same, whose hubs divide the systems: `hub` has the office."""
+
+    def _hub(self, **more: str) -> RunningHub:
+        return super()._hub(divide_systems="true", **more)
