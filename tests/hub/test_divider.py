@@ -58,7 +58,7 @@ class Office:
         self.leads = True
         self.changes = 0
         self.ended: list[Backend] = []
-        division = Division(lambda: 1, self._end, self._note_change)
+        division = Division(lambda: 1, "this hub", self._end, self._note_change)
         endpoints = {SYSTEM: [ENDPOINT]}
         self.divider = Divider(
             store, division, lambda: endpoints, Limits(), lambda: START, 0, lambda: self.leads

@@ -251,7 +251,7 @@ class Hub:
             sharing.newsroom.leads_changed()
             dividing.systems.wake()
 
-        return Division(lambda: dividing.seat, sharing.end_writer, changed)
+        return Division(lambda: dividing.seat, sharing.holder, sharing.end_writer, changed)
 
     def _let_go(self) -> None:
         """This hub has let go of systems that others are to lead."""

@@ -42,10 +42,11 @@ def by_system(endpoints: Iterable[RegisteredEndpoint]) -> dict[str, list[str]]:
 @dataclass(frozen=True, slots=True)
 class Division:
     """What a divider needs of its hub. seat: the number of the hub's own seat; 0: it has none.
-    end_writer: ends a connection of another hub; False: it has not ended yet. on_change: tells
-    every hub that others lead what than before."""
+    holder: how the hub is named in the rows of seats. end_writer: ends a connection of another hub;
+    False: it has not ended yet. on_change: tells every hub that others lead what than before."""
 
     seat: Callable[[], int]
+    holder: str
     end_writer: Callable[[Backend], Awaitable[bool]]
     on_change: Callable[[], None]
 
@@ -119,6 +120,7 @@ class Divider:
         plan = steps(leads, seats, systems.keys(), {self._division.seat(): OFFICE_WEIGHT})
         if not plan.is_any:
             return False
+        await self._end_writers(plan.close)
         try:
             async with self._store.write() as connection:
                 done = await self._do(connection, plan, {each.system: each for each in leads})
@@ -132,6 +134,13 @@ class Divider:
         self._say_what(done)
         self._division.on_change()
         return True
+
+    async def _end_writers(self, seats: Iterable[Seat]) -> None:
+        """Before this hub waits to write: a hub that was stopped amid a batch holds locks, which a
+        batch of this one may wait for. Not its own, with which the office would be lost too."""
+        for seat in seats:
+            if seat.holder != self._division.holder:
+                await self._division.end_writer(seat.writer)
 
     async def _do(
         self, connection: Transaction, plan: Steps, before: Mapping[str, SystemLead]
