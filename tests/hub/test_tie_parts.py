@@ -298,6 +298,23 @@ async def test_a_database_that_was_put_back_raises_its_parts(store: Store) -> No
         assert await tie_parts(connection) == {1: Tie("one", 5, 4)}
 
 
+async def test_a_part_that_was_entered_too_early_is_entered_again(store: Store) -> None:
+    """Proves on each kind of database that whoever holds a seat of one that turns out to be older
+    has lost its term by then, so that no part goes on from where it was put back to."""
+    seated = "INSERT INTO leadership VALUES ('seat 1', 4, 'a hub', 'a:1', 9000000000000000, 7, 70)"
+    held = "SELECT term, holder, expires_at, writer_pid FROM leadership"
+    async with store.write() as connection:
+        await keep_tie(connection, Tie("one", 6, 6))
+        await keep_tie_parts(connection, {1: Tie("one", 4, 4)})
+        await connection.exec_driver_sql(seated)
+        assert await enter_part(connection, 1) == Tie("one", 4, 4)
+        await compare_at_start(connection, Tie("one", 6), {1: Tie("one", 4)}, 10, 20)
+        assert (await connection.exec_driver_sql(held)).one()[0] == 4, "they belong together"
+        await compare_at_start(connection, Tie("one", 6), {1: Tie("one", 9)}, 10, 20)
+        assert (await connection.exec_driver_sql(held)).one() == (5, "a hub", 0, 7)
+        assert await enter_part(connection, 1) == Tie("one", 10, 4)
+
+
 def test_a_part_tells_nothing_of_an_older_bus() -> None:
     """Proves that of a part, whose hub goes on telling while its row is read, the bus may know less
     than it was told, and that of another database it says nothing; of the part of the hub that

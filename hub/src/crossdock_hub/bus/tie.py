@@ -44,6 +44,7 @@ from crossdock_hub.records import Difference, EndpointRecord, Mark, Tie
 from crossdock_hub.store import StoreFailure, Transaction
 from crossdock_hub.store import bus_rows as rows
 from crossdock_hub.store.crossing import write_rows
+from crossdock_hub.store.leadership import end_seats
 from crossdock_hub.store.rows import ENDPOINTS
 from crossdock_hub.unit import Changes, Refused
 
@@ -192,6 +193,8 @@ async def compare_at_start(
     await rows.keep_tie(connection, fresh)
     if kind == DATABASE_OLDER:
         await rows.keep_tie_parts(connection, parts_after_doubt(own, parts, parts_told))
+        # A hub that has entered its part before this would go on from what was put back.
+        await end_seats(connection)
     if not kind:
         return fresh, kind
     doubted = paused = 0

@@ -71,6 +71,10 @@ _NAME_WRITER: Final = """
 UPDATE leadership SET writer_pid = :pid, writer_began = :began
 WHERE task = :task AND term = :term RETURNING 1
 """
+_END_SEATS: Final = f"""
+UPDATE leadership SET term = (SELECT max(term) FROM leadership) + 1, expires_at = 0
+WHERE task LIKE '{_SEAT}%'
+"""
 # The seat to take: one's own, of a take whose answer was lost or of a time that ran out, else the
 # lowest that is free; where none is, the one that runs out first. One that has run out and led
 # something is closed first by the office, which starts the leases of its systems anew.
@@ -225,6 +229,12 @@ async def name_writer(connection: AsyncConnection, task: str, term: int, writer:
     """The same over the connection that is going to write. Raises what the driver raises."""
     asked = {"task": task, "term": term, "pid": writer.pid, "began": writer.began}
     return (await connection.execute(text(_NAME_WRITER), asked)).first() is not None
+
+
+async def end_seats(connection: AsyncConnection) -> None:
+    """End the term of every seat, for what its hub has read of the database is true no more. Who
+    holds one takes it anew; what it writes with is ended when its systems are given to another."""
+    await connection.execute(text(_END_SEATS))
 
 
 def _lasting(seconds: float) -> dict[str, int]:
