@@ -16,7 +16,8 @@ log = structlog.get_logger("crossdock.refusals")
 
 NO_LEADER = Refusal(
     "HUB_UNAVAILABLE",
-    "no hub leads the database just now, or it was stopped amid the call; repeat the call as it is",
+    "no hub leads what the call is about just now, or it was stopped amid it; repeat the call as "
+    "it is",
     {"cause": "no hub leads"},
     retry_after_seconds=0.5,
 )
