@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.faults.history.checker import check, counted
-from tests.faults.history.records import Attempt, Delivery, Fault, History, Look, Run
+from tests.faults.history.records import Attempt, Delivery, Event, Fault, History, Look, Run
 from tests.faults.history.violations import Kind, Verdict
 from tests.faults.seeded import changed, delivery, first
 from tests.faults.seeded_ends import SEEDS
@@ -165,3 +166,18 @@ def test_a_history_is_the_same_when_read_again(good: History, tmp_path: Path) ->
 def test_order_of_recording_does_not_matter(good: History) -> None:
     """Proves that the checker judges times, not the order in which records were noted."""
     assert check(good.with_records(reversed(good.records))) == []
+
+
+def test_numbers_that_went_unused_are_no_loss(good: History) -> None:
+    """Proves that a hole among the numbers of events is a loss where each number that is drawn is
+    used, and none where a run says that those of a transaction which was rolled back are not."""
+    after = good.of(Event)[3].sequence
+    holed = good.with_records(
+        replace(each, sequence=each.sequence + 1)
+        if isinstance(each, Event) and each.sequence >= after
+        else each
+        for each in good.records
+    )
+    assert {found.kind for found in check(holed)} == {Kind.EVENT_GONE}
+    unused = replace(holed, run=replace(holed.run, numbers_go_unused=True))
+    assert check(unused) == []

@@ -12,6 +12,8 @@ from tests.faults.history.violations import Kind, Violation
 def violations(history: History) -> Iterator[Violation]:
     """Every rule about events."""
     events = history.of(Event)
+    if not history.run.numbers_go_unused:
+        yield from _holes(events)
     yield from _revisions(events, history.of(Object))
     yield from _answered(history)
     if history.run.on_stream:
@@ -20,10 +22,13 @@ def violations(history: History) -> Iterator[Violation]:
         yield from _order(events, streamed)
 
 
-def _revisions(events: list[Event], objects: list[Object]) -> Iterator[Violation]:
+def _holes(events: list[Event]) -> Iterator[Violation]:
     numbers = sorted(event.sequence for event in events)
     if numbers and (missing := gaps(numbers, numbers[0], numbers[-1])):
         yield Violation(Kind.EVENT_GONE, "events", f"sequences {missing[:5]} of {len(missing)}")
+
+
+def _revisions(events: list[Event], objects: list[Object]) -> Iterator[Violation]:
     last = {row.id: row.revision for row in objects}
     for object_id, found in grouped(events, lambda event: event.object_id).items():
         newest = max(event.revision for event in found)

@@ -252,7 +252,9 @@ class Run:
     whose books are in the history. on_stream: the event stream is in the history. supersedes: what
     an operation takes back. settle_seconds: how long a vendor may take to show what it did; 0: not
     judged. skipped: the deliveries that a person skipped. parks: for what deliveries are parked in
-    it beside doubt that nobody can clear up, as the rules about ends name it.
+    it beside doubt that nobody can clear up, as the rules about ends name it. numbers_go_unused:
+    those that a transaction drew which was rolled back, as with PostgreSQL: a hole among the
+    numbers of events is none then.
     """
 
     trial: str
@@ -266,6 +268,7 @@ class Run:
     settle_seconds: float = 0.0
     skipped: tuple[str, ...] = ()
     parks: tuple[str, ...] = ()
+    numbers_go_unused: bool = False
 
 
 Record = (

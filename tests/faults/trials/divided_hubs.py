@@ -32,7 +32,11 @@ OFFICE, OTHER = "of them with the office", "of them without it"
 # In this order each is done to either kind: the office is at the other hub after each loss of it.
 HUBS, HOW = (0, 0, 1, 1), (KILLED, STOPPED, STOPPED, KILLED)
 TAKEN_OVER = "s from losing a hub until another one leads its systems"
-WORKS = "s from losing a hub until each of its systems has begun a call"
+WORKS = {
+    KILLED: "s from killing a hub until each of its systems has begun a call",
+    # Adapters that are connected to it notice by their keepalive, after 40 s, or when it is back.
+    STOPPED: "s from stopping a hub until each of its systems has begun a call",
+}
 # Systems, and where the hub that leads each of them is reached.
 LED = """
 SELECT s.system, l.address FROM system_leads s
@@ -133,7 +137,7 @@ async def run_g31(piece: Piece) -> Result:
         endless, plan, [lose_hubs], writers=WRITERS, site_of=DividedPair
     ) as round_:  # fmt: skip
         history = await round_.history()
-        works = [max(works_seconds(round_, each)) for each in losses]
+        works = [(each.how, max(works_seconds(round_, each))) for each in losses]
     counts = _counts(losses) | {
         "orders": round_.load.done,
         "writes": len({call.request_id for call in history.of(Rpc)}),
@@ -141,7 +145,8 @@ async def run_g31(piece: Piece) -> Result:
         "attempts": len(history.of(Attempt)),
     }
     taken_over = [(each.taken_over - each.at) / 1e6 for each in losses]
-    measured = {TAKEN_OVER: taken_over, WORKS: works, WRITE: write_seconds(history)}
+    worked = {WORKS[how]: [seconds for each, seconds in works if each == how] for how in WORKS}
+    measured = {TAKEN_OVER: taken_over, **worked, WRITE: write_seconds(history)}
     return judged(history, piece.directory / "history.jsonl", counts, measured)
 
 
@@ -160,10 +165,11 @@ G31 = Trial(
     "G31",
     "kill -9, or SIGSTOP for 8 s, of one of two hubs that divide the systems of a PostgreSQL"
     " database, the one with the office or the other",
-    "as G3; the systems of the lost hub begin calls again <= 5 s",
+    "as G3; another hub leads the systems of the lost one <= 5 s; they begin calls again <= 5 s"
+    " after a kill",
     run_g31,
     Size(1, faults=4),
     Size(5, faults=8),
     {KILLED: 20, STOPPED: 20},
-    bounds={TAKEN_OVER: 5.0, WORKS: 5.0},
+    bounds={TAKEN_OVER: 5.0, WORKS[KILLED]: 5.0},
 )

@@ -84,6 +84,7 @@ class Round:
             settle_seconds=SETTLE_SECONDS,
             skipped=tuple(self.skipped),
             parks=(POISON,) if self.site.plan.poisoned else (),
+            numbers_go_unused=self.site.numbers_go_unused,
         )
         return History(
             run,

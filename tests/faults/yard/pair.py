@@ -21,6 +21,7 @@ class Pair(Site):
     """`hub` is the first of them, which leads as it is started first."""
 
     hubs: SharedHubs
+    numbers_go_unused = True
 
     @property
     def bus_address(self) -> BusAddress:

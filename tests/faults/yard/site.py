@@ -12,7 +12,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 from crossdock.cli.toml_text import toml_text
@@ -85,6 +85,9 @@ class Plan:
 
 class Site:
     """A running installation. What is done to it is noted as a fault, with its time."""
+
+    # Whether its database leaves out the numbers of what was rolled back.
+    numbers_go_unused: ClassVar[bool] = False
 
     def __init__(self, directory: Path, plan: Plan, notes: Notes) -> None:
         self.plan = plan
