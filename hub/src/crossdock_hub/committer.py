@@ -167,6 +167,7 @@ class Committer:
         """From the next batch on, this hub dispatches what is stored for these systems, whichever
         they are then, as long as it still holds its seat."""
         self._authority.lead_systems(systems, still)
+        self._known.doubt()
         self._pick_with(picker, ties)
 
     def _learn(self, endpoints: Iterable[EndpointRecord]) -> None:
