@@ -254,3 +254,31 @@ async def test_a_hub_for_which_there_is_no_seat_says_so(tmp_path: Path) -> None:
         await eventually(lambda: list(led(hubs)) == [hubs.hubs[1].address], "a seat", SOON_SECONDS)
     finally:
         hubs.end()
+
+
+async def test_a_hub_without_a_seat_passes_calls_on(tmp_path: Path) -> None:
+    """Proves that an adapter begins and completes at a hub that has no seat, and that commits
+    nothing by which it would learn that there is a new system."""
+    hubs = SharedHubs(tmp_path, count=3, divide_systems="true")
+    for hub in hubs.hubs:
+        hub.add(limits=json.dumps(QUICK_LIMITS | {"seats_max": 2}))
+    lane = Lane(1)
+    try:
+        hubs.start()
+        office = hubs.hubs[0]
+        await seed_master_data(office)
+        async with PlayedEndpoint(office, lane.erp, ERP_OPERATIONS):
+            await eventually(lambda: any(led(hubs).values()), "the division", SOON_SECONDS)
+        assert hub_of(hubs, lane.erp) is hubs.hubs[1], "the office decides it"
+        idle = hubs.hubs[2]
+        assert idle.address not in led(hubs)
+        async with (
+            PlayedEndpoint(idle, lane.erp, ERP_OPERATIONS) as erp,
+            Story(office, lane) as story,
+        ):
+            order = await story.approved()
+            async with asyncio.timeout(SOON_SECONDS):
+                await erp.work("CONFIRMED", references={"sales_order": "1"})
+            assert await story.state(order, "create_sales_order") == "CONFIRMED"
+    finally:
+        hubs.end()

@@ -246,9 +246,11 @@ class Committer:
             self._look_is_due = True
             self._wake.set()
 
-    def doubt_endpoints(self) -> None:
+    def doubt_endpoints(self, *, soon: bool = False) -> None:
         """Another hub may have changed endpoints: the next batch reads them."""
-        self._known.doubt()
+        self._known.doubt(soon=soon)
+        if soon:
+            self._wake.set()
 
     def poke(self) -> None:
         """Run a batch soon even when nobody submits: budget or rate may allow a dispatch now."""
@@ -262,7 +264,7 @@ class Committer:
                 taken = self._lanes.take()
                 begun = time.monotonic()
                 batch = self._read(taken)
-                if batch or self._marks.due or self._can_pick():
+                if batch or self._marks.due or self._known.is_awaited or self._can_pick():
                     await self._commit_safely(batch)
                     self._lanes.took(batch, time.monotonic() - begun)
                 elif not taken:

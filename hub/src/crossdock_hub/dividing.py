@@ -139,8 +139,7 @@ class Dividing:
     def _changed(self) -> None:
         # What is led is picked for at once, and what is led no more is not. Whoever led a system
         # before has paused or slowed its endpoints, and may not have told of it.
-        self._committer.doubt_endpoints()
-        self._committer.poke()
+        self._committer.doubt_endpoints(soon=True)
         self._on_change()
 
     async def _take_seat(self) -> None:

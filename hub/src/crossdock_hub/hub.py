@@ -283,7 +283,8 @@ class Hub:
         if self._duties is not None:
             self._duties.heard(news)
         if news.endpoints and (self._duties is None or self._dividing is not None):
-            self.committer.doubt_endpoints()
+            # Whom a call is passed on to is known from them, also where nobody writes.
+            self.committer.doubt_endpoints(soon=self._dividing is not None)
 
     def _led(self) -> Duties:
         """What this hub does as leader. Raises Refused while it does not lead."""

@@ -27,6 +27,7 @@ class KnownByHeart:
         self._limits = limits
         self._endpoints: dict[str, RegisteredEndpoint] = {}
         self._in_doubt = False
+        self._is_awaited = False
         # By endpoint kind; one whose rows have changed is asked of the store again.
         self._mapping_versions: dict[str, int] = {}
 
@@ -45,20 +46,27 @@ class KnownByHeart:
         """These are the endpoints, as the store had them a moment ago."""
         self._endpoints = {each.id: compile_endpoint(each, self._limits) for each in endpoints}
 
-    def doubt(self) -> None:
-        """Somebody else may have changed the store: the next batch reads it."""
+    def doubt(self, *, soon: bool = False) -> None:
+        """Somebody else may have changed the store: the next batch reads it. soon: so much that a
+        batch is to be made for it."""
         self._in_doubt = True
+        self._is_awaited |= soon
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for what is to be read."""
+        return self._is_awaited
 
     async def ready(self, connection: Transaction) -> None:
         """Read what is in doubt, in the transaction of the batch that needs it."""
         if not self._in_doubt:
             return
         # Whoever doubts meanwhile does not know what is being read: the next batch reads it again.
-        self._in_doubt = False
+        awaited, self._in_doubt, self._is_awaited = self._is_awaited, False, False
         try:
             found = await every_endpoint(connection)
         except BaseException:
-            self._in_doubt = True
+            self.doubt(soon=awaited)
             raise
         self.learn(found)
         self._mapping_versions.clear()
