@@ -153,8 +153,13 @@ async def _read_all(place: Place) -> list[endpoint_pb2.Endpoint]:
 
 async def _read(place: Place, name: str) -> endpoint_pb2.Endpoint:
     async with open_hub(place) as hub:
-        request = endpoint_service_pb2.GetEndpointRequest(id=name)
-        return (await hub.endpoints.GetEndpoint(request)).endpoint
+        return await _shown(hub, name)
+
+
+async def _shown(hub: HubClient, name: str) -> endpoint_pb2.Endpoint:
+    """With what waits there, which the answers to a pause and its end do not count."""
+    request = endpoint_service_pb2.GetEndpointRequest(id=name)
+    return (await hub.endpoints.GetEndpoint(request)).endpoint
 
 
 async def _pause(place: Place, name: str, reason: str) -> endpoint_pb2.Endpoint:
@@ -162,7 +167,8 @@ async def _pause(place: Place, name: str, reason: str) -> endpoint_pb2.Endpoint:
         request = endpoint_service_pb2.PauseEndpointRequest(
             request_id=str(uuid.uuid4()), endpoint=name, reason=reason
         )
-        return (await hub.endpoints.PauseEndpoint(request)).endpoint
+        await hub.endpoints.PauseEndpoint(request)
+        return await _shown(hub, name)
 
 
 async def _resume(place: Place, name: str, reason: str) -> endpoint_pb2.Endpoint:
@@ -170,7 +176,8 @@ async def _resume(place: Place, name: str, reason: str) -> endpoint_pb2.Endpoint
         request = endpoint_service_pb2.ResumeEndpointRequest(
             request_id=str(uuid.uuid4()), endpoint=name, reason=reason
         )
-        return (await hub.endpoints.ResumeEndpoint(request)).endpoint
+        await hub.endpoints.ResumeEndpoint(request)
+        return await _shown(hub, name)
 
 
 def _show_changed(endpoint: endpoint_pb2.Endpoint, what: str, as_json: bool) -> None:
