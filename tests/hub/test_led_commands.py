@@ -178,7 +178,7 @@ async def test_the_leader_of_a_system_need_not_be_the_office(
 ) -> None:
     """Proves that a hub which leads an endpoint's system, and is not the office, decides what is of
     that system, the hub's own commands among it, and nothing of the office's."""
-    monkeypatch.setattr(committer, "_leads_endpoint", lambda endpoint: endpoint == ERP.endpoint)
+    monkeypatch.setattr(committer, "leads_endpoint", lambda endpoint: endpoint == ERP.endpoint)
     committer.follow()
 
     def command(**fields: Any) -> Command:

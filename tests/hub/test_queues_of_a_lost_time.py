@@ -80,6 +80,7 @@ class Lead:
             store=self.store,
             bus=self.bus,
             clock=StoreClock(LIMITS),
+            division=None,
         )
         await Duties(cast("Ground", ground))._enter([ERP])
         async with self.store.read() as connection:
