@@ -10,9 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
+from crossdock.errors import ConfigurationError
+from crossdock_hub.config import Settings
+from crossdock_hub.sharing import check_sharing
 from fixtures_hub import QUICK_LIMITS, Lane, RunningHub
 from fixtures_nats import eventually
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
@@ -237,6 +241,24 @@ async def test_hubs_that_divide_and_those_that_do_not_are_kept_apart(hubs: Share
     code, said = second.run_to_its_end()
     assert code == 69
     assert "by hubs without CROSSDOCK_DIVIDE_SYSTEMS=true; start this one without it too" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"shared_database": False}, "DIVIDE_SYSTEMS=true needs CROSSDOCK_SHARED_DATABASE=true"),
+        ({"limits": {"seats_max": 0}}, "with seats_max 0 no hub leads any system"),
+    ],
+)
+def test_settings_with_which_nothing_can_be_divided_are_refused(
+    settings: dict[str, Any], told: str
+) -> None:
+    """Proves that a hub which would divide systems with nobody, or among no seats, does not start,
+    and says which setting has to change."""
+    shared: dict[str, Any] = {"shared_database": True, "divide_systems": True}
+    with pytest.raises(ConfigurationError) as refused:
+        check_sharing(Settings(**shared | settings))
+    assert told in str(refused.value)
 
 
 async def test_a_hub_for_which_there_is_no_seat_says_so(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from crossdock.errors import ConfigurationError
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.tie import told_by
 from crossdock_hub.committer import Committer
-from crossdock_hub.config import Limits, Settings
+from crossdock_hub.config import Limits, Settings, limits_of
 from crossdock_hub.dividing import Dividing
 from crossdock_hub.door.forwarding import Forwarder
 from crossdock_hub.leading.elector import Elector
@@ -44,6 +44,11 @@ def check_sharing(settings: Settings) -> None:
                 "has its database for itself leads every system; set that too, or neither"
             )
         return
+    if settings.divide_systems and limits_of(settings).seats_max < 1:
+        raise ConfigurationError(
+            "CROSSDOCK_LIMITS: with seats_max 0 no hub leads any system; let it be as many as "
+            "there are hubs at least, or leave CROSSDOCK_DIVIDE_SYSTEMS out"
+        )
     if not settings.database_url.startswith("postgresql"):
         raise ConfigurationError(
             "CROSSDOCK_SHARED_DATABASE=true needs PostgreSQL, for a file of SQLite has one hub; "
