@@ -9,7 +9,7 @@ import pytest
 from crossdock_hub.config import Limits
 from crossdock_hub.leading.divider import Divider, Division
 from crossdock_hub.leading.elector import NOTHING
-from crossdock_hub.store import Store, system_leads
+from crossdock_hub.store import Store, StoreFailure, system_leads
 from crossdock_hub.store.postgresql import Backend
 from crossdock_hub.store.writing import write_deliveries
 from databases import ServerDatabase, migrated_template
@@ -58,15 +58,16 @@ class Office:
         self.leads = True
         self.changes = 0
         self.ended: list[Backend] = []
-        division = Division(lambda: 1, "this hub", self._end, self._note_change)
+        self.ends = True
+        self.division = Division(lambda: 1, "this hub", self._end, self._note_change)
         endpoints = {SYSTEM: [ENDPOINT]}
         self.divider = Divider(
-            store, division, lambda: endpoints, Limits(), lambda: START, 0, lambda: self.leads
+            store, self.division, lambda: endpoints, Limits(), lambda: START, 0, lambda: self.leads
         )
 
     async def _end(self, writer: Backend) -> bool:
         self.ended.append(writer)
-        return True
+        return self.ends
 
     def _note_change(self) -> None:
         self.changes += 1
@@ -107,3 +108,26 @@ async def test_who_has_lost_the_office_divides_nothing(store: Store) -> None:
     assert not await office.divider.look()
     assert await led_by(store) == LED
     assert await state(store) == "DISPATCHED"
+
+
+async def test_no_seat_of_another_hub_outlives_its_database(store: Store) -> None:
+    """Proves that where a database was put back every other hub's seat is closed, living ones too,
+    and what they write with is ended, while this hub's own stays; and that nothing is closed where
+    one of them does not end."""
+    await seated(store, 1, 4, 60.0, writer=Backend(6, 60))
+    await seated(store, 2, 5, 60.0, writer=Backend(7, 70))
+    office = Office(store)
+    office.ends = False
+    with pytest.raises(StoreFailure):
+        async with store.write() as connection:
+            await office.division.close_others(connection)
+    async with store.read() as connection:
+        assert [each.term for each in await system_leads.seats(connection)] == [4, 5]
+    office.ends = True
+    async with store.write() as connection:
+        await office.division.close_others(connection)
+    assert set(office.ended) == {Backend(7, 70)}
+    async with store.read() as connection:
+        own, other = await system_leads.seats(connection)
+    assert (own.term, own.lives, own.writer) == (4, True, Backend(6, 60))
+    assert (other.term, other.lives, other.is_closed, other.writer) == (6, False, True, NOTHING)

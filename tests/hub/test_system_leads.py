@@ -257,10 +257,10 @@ async def test_a_hub_lets_go_of_what_is_its_own(store: Store) -> None:
             assert await system_leads.assign(connection, system, seat, term)
         assert await system_leads.want(connection, "system 1", 2)
         assert not await system_leads.want(connection, "system 3", 2)
-        own = await system_leads.leads_of(connection, 1, 4)
+        own = await leads_of(connection, 1, 4)
         assert [(each.system, each.wanted) for each in own] == [("system 0", 1), ("system 1", 2)]
         assert all(each.since > 0 for each in own)
-        assert await system_leads.leads_of(connection, 1, 3) == []
+        assert await leads_of(connection, 1, 3) == []
         routes = await system_leads.routes(connection)
         assert {name: (seen.term, seen.address) for name, seen in routes.items()} == {
             "system 0": (4, "127.0.0.1:1"),
@@ -340,6 +340,12 @@ async def take(connection: Transaction, told: Steps) -> None:
 async def let_go(connection: Transaction, seat: Seat) -> None:
     """What the hub of a seat does with each look."""
     await system_leads.let_former_go(connection, seat.number, seat.term)
-    own = await system_leads.leads_of(connection, seat.number, seat.term)
+    own = await leads_of(connection, seat.number, seat.term)
     asked = [each.system for each in own if each.wanted != seat.number]
     await system_leads.let_go(connection, asked, seat.number, seat.term)
+
+
+async def leads_of(connection: Transaction, seat: int, term: int) -> list[SystemLead]:
+    """What a seat leads in a term, with what it is to let go."""
+    leads = await system_leads.all_leads(connection)
+    return [each for each in leads if (each.seat, each.seat_term) == (seat, term)]

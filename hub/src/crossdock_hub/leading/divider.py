@@ -6,8 +6,6 @@ system or offers new ones; what it writes goes over the connection that is fence
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -18,8 +16,8 @@ import structlog
 from crossdock_hub.committer import Committed
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.registry import RegisteredEndpoint
-from crossdock_hub.keeping import keep
 from crossdock_hub.leading.division import Seat, Steps, SystemLead, steps
+from crossdock_hub.leading.looking import Looking
 from crossdock_hub.store import Store, StoreFailure, Transaction, system_leads
 from crossdock_hub.store.postgresql import Backend
 from crossdock_hub.store.writing import restart_leases
@@ -88,28 +86,30 @@ class Divider:
         self._clock = clock
         self._away = away
         self._still_leads = still_leads
-        self._wake = asyncio.Event()
-        self._trouble = ""
-        self._task: asyncio.Task[None] | None = None
+        self._looking = Looking(
+            "divider",
+            self.look,
+            limits.lead_look_seconds,
+            away="systems can't be divided",
+            back="systems are divided again",
+        )
 
     def committed(self, batch: Committed) -> None:
         """A batch is durable: there may be a new system."""
         if any(key[0] == "endpoint" for key in batch.changes.records):
-            self._wake.set()
+            self._looking.wake()
 
     def wake(self) -> None:
         """A system is free, or new, or a hub has come: look at once."""
-        self._wake.set()
+        self._looking.wake()
 
     def start(self) -> None:
         """Begin to look."""
-        self._task = keep("divider", self._run)
+        self._looking.start()
 
     async def stop(self) -> None:
         """Give nothing to anybody any more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._looking.stop()
 
     async def look(self) -> bool:
         """Do what is next. Whether there was anything. Raises StoreFailure."""
@@ -194,24 +194,3 @@ class Divider:
             given[seat.number].append(name)
         closed = [seat.number for seat in plan.close]
         log.info("systems divided", given=dict(given), asked_for=plan.want, closed_seats=closed)
-
-    async def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            try:
-                await self.look()
-            except StoreFailure as failure:
-                self._say(failure.cause)
-            else:
-                self._say("")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._limits.lead_look_seconds):
-                    await self._wake.wait()
-
-    def _say(self, trouble: str) -> None:
-        """Log once when the database stops answering, once when it answers again."""
-        if trouble and not self._trouble:
-            log.warning("systems can't be divided", cause=trouble)
-        elif self._trouble and not trouble:
-            log.info("systems are divided again")
-        self._trouble = trouble

@@ -7,15 +7,13 @@ it lets go of, between two batches, so that no two hubs ever dispatch for one sy
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from crossdock_hub.keeping import keep
+from crossdock_hub.leading.looking import Looking
 from crossdock_hub.leading.terms import FOLLOWS, Seen
-from crossdock_hub.store import Store, StoreFailure, system_leads
+from crossdock_hub.store import Store, system_leads
 
 log = structlog.get_logger("crossdock.leading")
 
@@ -25,8 +23,8 @@ NOBODY: frozenset[str] = frozenset()
 class Systems:
     """One hub's view. seat: number and term of the seat that it holds, term FOLLOWS: none.
 
-    on_change: called when who leads what is known to be other than before. let_go: called when
-    this hub has let go of some.
+    on_change: called when who leads what is known to be other than before. on_let_go: called
+    when this hub has let go of some.
     """
 
     def __init__(
@@ -39,16 +37,19 @@ class Systems:
     ) -> None:
         self._store = store
         self._seat = seat
-        self._look_seconds = look_seconds
         self._on_change = on_change
         self._on_let_go = on_let_go
         self._own = NOBODY
         self._term = FOLLOWS
         self._routes: Mapping[str, Seen] = {}
         self._takes = False
-        self._wake = asyncio.Event()
-        self._trouble = ""
-        self._task: asyncio.Task[None] | None = None
+        self._looking = Looking(
+            "systems",
+            self.look,
+            look_seconds,
+            away="who leads systems can't be asked",
+            back="who leads systems is known again",
+        )
 
     @property
     def own(self) -> frozenset[str]:
@@ -70,17 +71,15 @@ class Systems:
 
     def wake(self) -> None:
         """Another hub has changed who leads what, or may have: look at once."""
-        self._wake.set()
+        self._looking.wake()
 
     def start(self) -> None:
         """Begin to look."""
-        self._task = keep("systems", self._run)
+        self._looking.start()
 
     async def stop(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._looking.stop()
 
     async def look(self) -> None:
         """Read who leads what, and let go of what another seat is wanted for. StoreFailure: the
@@ -118,27 +117,6 @@ class Systems:
                 # Given in the moment in which the seat ran out, to whoever had it before.
                 await system_leads.let_former_go(connection, number, term)
         self._on_let_go()
-
-    async def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            try:
-                await self.look()
-            except StoreFailure as failure:
-                self._say(failure.cause)
-            else:
-                self._say("")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._look_seconds):
-                    await self._wake.wait()
-
-    def _say(self, trouble: str) -> None:
-        """Log once when the database stops answering, once when it answers again."""
-        if trouble and not self._trouble:
-            log.warning("who leads systems can't be asked", cause=trouble)
-        elif self._trouble and not trouble:
-            log.info("who leads systems is known again")
-        self._trouble = trouble
 
 
 def _addresses(routes: Mapping[str, Seen]) -> dict[str, tuple[str, str]]:

@@ -108,13 +108,6 @@ async def all_leads(connection: AsyncConnection) -> list[SystemLead]:
     return [SystemLead(*row) for row in await connection.execute(_LEADS)]
 
 
-async def leads_of(connection: AsyncConnection, seat: int, seat_term: int) -> list[SystemLead]:
-    """The systems that a seat leads in a term, with those among them that it is to let go."""
-    c = system_leads.c
-    theirs = _LEADS.where(c.seat == seat, c.seat_term == seat_term)
-    return [SystemLead(*row) for row in await connection.execute(theirs)]
-
-
 async def routes(connection: AsyncConnection) -> dict[str, Seen]:
     """Who leads each system, of those that a hub leads which lives."""
     found = await connection.execute(text(_ROUTES))
