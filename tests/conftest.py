@@ -28,7 +28,13 @@ if os.environ.get("PYTHONDONTWRITEBYTECODE") and "PYTHONPYCACHEPREFIX" not in os
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["fixtures_nats", "fixtures_postgres", "fixtures_hub", "fixtures_supervision"]
+pytest_plugins = [
+    "fixtures_hangs",
+    "fixtures_nats",
+    "fixtures_postgres",
+    "fixtures_hub",
+    "fixtures_supervision",
+]
 
 # What must be green before a change lands draws the same examples each time; what draws anew is
 # `make explore`. An example found there becomes a test of its own. How long one takes says nothing

@@ -169,7 +169,8 @@ async def _refused(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
         _, writer = await asyncio.open_connection(host, int(port))
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):
+        # Reset: it had come into the queue of a socket that was closed then.
         return True
     writer.close()
     return False
