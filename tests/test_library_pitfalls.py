@@ -1,4 +1,4 @@
-"""What must not be done with nats-py and grpc.aio, looked for in every source file.
+"""What must not be done with nats-py, grpc.aio and asyncio, looked for in every source file.
 
 Each has a row in docs/reliability.md. What a run can show is in hub/test_pitfalls.py and its
 neighbours; here stands what can only be shown to be nowhere.
@@ -207,7 +207,7 @@ def test_nobody_forks() -> None:
                 found.append(f"{name}, line {node.lineno}: {ast.unparse(node)}")
             if isinstance(node, ast.keyword) and node.arg == "preexec_fn":
                 found.append(f"{name}, line {node.value.lineno}: code between fork and exec")
-    assert found == []
+    assert not found, "\n".join(found)
 
 
 def test_a_process_has_one_loop_at_a_time() -> None:
@@ -221,3 +221,44 @@ def test_a_process_has_one_loop_at_a_time() -> None:
         if runs:
             makers.add(name)
     assert {name for name in makers if not name.startswith(COMMANDS)} == LOOP_MAKERS
+
+
+def test_nobody_misses_a_cancellation() -> None:
+    """Proves that no module calls asyncio.wait_for, which in Python 3.11 takes no notice of a
+    cancellation that comes with its answer, and that whoever cancels tasks and waits for their end
+    does so with end_tasks, which asks again: nats-py waits with it."""
+    found = [
+        f"{name}, line {call.lineno}: {ast.unparse(call.func)}"
+        for name in MODULES
+        for call in calls(name, "wait_for")
+        if ast.unparse(call.func) == "asyncio.wait_for"
+    ]
+    found += [
+        f"{name}: {function.name} cancels and gathers"
+        for name in MODULES
+        if name != "crossdock.ending"
+        for function in functions(MODULES[name])
+        if "cancel" in called(function) and "asyncio.gather" in awaited_for_nothing(function)
+    ]
+    assert not found, "\n".join(found)
+
+
+def called(function: ast.AST) -> set[str]:
+    """The methods that a function calls."""
+    nodes = ast.walk(function)
+    return {
+        node.func.attr
+        for node in nodes
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+
+
+def awaited_for_nothing(function: ast.AST) -> set[str]:
+    """What a function awaits without a look at the result."""
+    return {
+        ast.unparse(node.value.value.func)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Await)
+        and isinstance(node.value.value, ast.Call)
+    }

@@ -29,6 +29,10 @@ from fixtures_nats import PATIENCE_SECONDS, NatsProcess, eventually
 MIB = 1024 * 1024
 SOON_SECONDS = 20.0
 CLOSING_SECONDS_MAX = 20.0
+# A consumer is bound after some 3 ms; the steps reach beyond that.
+STOPPING_STEPS = 400
+STOPPING_STEP_SECONDS = 0.000_025
+STOPPING_SECONDS_MAX = 10.0
 
 
 class Queue:
@@ -345,6 +349,16 @@ async def test_close_never_hangs(own_queue: Queue, own_nats_server: NatsProcess)
     await never.start()
     await asyncio.gather(dead.close(), never.close())
     assert time.monotonic() - started < CLOSING_SECONDS_MAX
+
+
+async def test_a_stop_at_any_moment_ends(queue: Queue) -> None:
+    """Proves that a consumer which is stopped while it connects and binds ends, whatever it was
+    waiting for: nats-py misses a cancellation that comes together with an answer."""
+    for step in range(STOPPING_STEPS):
+        reader = await queue.reader().start()
+        await asyncio.sleep(step * STOPPING_STEP_SECONDS)
+        async with asyncio.timeout(STOPPING_SECONDS_MAX):
+            await reader.close()
 
 
 # Permissions and credentials

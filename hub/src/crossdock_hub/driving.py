@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 import structlog
+from crossdock.ending import end_tasks
 from google.protobuf.message import Message
 
 from crossdock_hub.commands import Command
@@ -190,8 +191,7 @@ class Driver:
     async def stop(self) -> None:
         """Drive no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     async def _run(self) -> None:
         await self._sweep()

@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 from crossdock.contracts import Contract
+from crossdock.ending import end_tasks
 from crossdock.errors import ConfigurationError
 
 from crossdock_hub.commands import Command
@@ -99,8 +100,7 @@ class Purger:
     async def stop(self) -> None:
         """Purge no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     async def _run(self) -> None:
         while True:

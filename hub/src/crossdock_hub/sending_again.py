@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import structlog
+from crossdock.ending import end_tasks
 
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committed, Committer, Stopped
@@ -66,8 +67,7 @@ class WordDriver:
     async def stop(self) -> None:
         """Drive no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     async def _run(self) -> None:
         await self._sweep()

@@ -11,6 +11,8 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from crossdock.ending import end_tasks
+
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.tie import TieKeeper, enter_part
 from crossdock_hub.committer import Committed, Committer
@@ -110,8 +112,7 @@ class SystemDuties:
         listeners = self._committer.listeners
         listeners[:] = [each for each in listeners if each not in self._listeners]
         if self._listeners:
-            self._poking.cancel()
-            await asyncio.gather(self._poking, return_exceptions=True)
+            await end_tasks([self._poking])
         await self._ending.aclose()
 
     def heard(self, news: News) -> None:

@@ -131,7 +131,8 @@ class Channel:
             # The event may be for another subscription or a message held back: hence the pause.
             self._published.clear()
             try:
-                await asyncio.wait_for(self._published.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._published.wait()
             except TimeoutError:
                 break
             if await request.is_disconnected():

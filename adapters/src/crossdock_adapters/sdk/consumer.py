@@ -22,6 +22,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Final
 
 import nats.errors
+from crossdock.ending import end_tasks, within
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
@@ -209,16 +210,16 @@ class PullConsumer:
         if self._stopping:
             return
         self._stopping = True
-        self._available.set()
+        for waited in (self._available, self._bind_again, self._reconnected):
+            waited.set()
         keeper, self._keeper = self._keeper, None
         if keeper:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+            await end_tasks([keeper])
         await self._give_back()
         # What the server sent before it heard of the end comes now, and is returned on arrival.
         if self._subscription and self._client and self._client.is_connected:
             draining = self._subscription.drain()  # type: ignore[no-untyped-call]
-            await _within(CLOSE_SECONDS, draining)
+            await within(CLOSE_SECONDS, draining)
 
     async def close(self) -> None:
         """Stop, let the last answers leave, disconnect. Takes 3 s at most; repeatable.
@@ -229,8 +230,8 @@ class PullConsumer:
         client, self._client = self._client, None
         if client:
             if client.is_connected:
-                await _within(CLOSE_SECONDS, client.flush())
-            await _within(CLOSE_SECONDS, client.close())
+                await within(CLOSE_SECONDS, client.flush())
+            await within(CLOSE_SECONDS, client.close())
 
     async def __aenter__(self) -> PullConsumer:
         return await self.start()
@@ -255,7 +256,8 @@ class PullConsumer:
     async def _keep_bound(self) -> None:
         loop = asyncio.get_running_loop()
         pause = FIRST_PAUSE_SECONDS
-        while True:
+        # Whatever waits within nats-py may miss that it is cancelled (see crossdock.ending).
+        while not self._stopping:
             bound_at = loop.time()
             try:
                 client = await self._connected()
@@ -274,7 +276,8 @@ class PullConsumer:
                 self._presence.gone(trouble)
                 await self._change_node()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._reconnected.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._reconnected.wait()
             pause = FIRST_PAUSE_SECONDS if self._reconnected.is_set() else pause * 2
             pause = min(pause, MAX_PAUSE_SECONDS)
             self._reconnected.clear()
@@ -301,8 +304,9 @@ class PullConsumer:
                 raise _NotYet(self._away())
             opening.result()
         except BaseException:
-            opening.cancel()
-            await _within(CLOSE_SECONDS, client.close())
+            # First the one, then the other: what is closed while it connects stays open.
+            await end_tasks([opening])
+            await within(CLOSE_SECONDS, client.close())
             raise
         self._client, self._last_error = client, ""
         return client
@@ -386,7 +390,10 @@ class PullConsumer:
         loop = asyncio.get_running_loop()
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._bind_again.wait(), self._heartbeat_seconds)
+                async with asyncio.timeout(self._heartbeat_seconds):
+                    await self._bind_again.wait()
+            if self._stopping:
+                return ""
             if not client.is_connected:
                 return self._away()
             if self._bind_again.is_set():
@@ -480,7 +487,8 @@ class PullConsumer:
                 return
             self._available.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._available.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._available.wait()
 
     async def _give_back(self) -> None:
         while self._buffer:
@@ -489,12 +497,3 @@ class PullConsumer:
 
 class _NotYet(Exception):
     """Binding is not possible now; the text says why."""
-
-
-async def _within(seconds: float, doing: Any) -> None:
-    """Do something whose failure changes nothing, for so long at most."""
-    task = asyncio.ensure_future(doing)
-    await asyncio.wait({task}, timeout=seconds)
-    if task.done() and not task.cancelled():
-        task.exception()
-    task.cancel()

@@ -8,6 +8,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from crossdock.ending import end_tasks
+
 from crossdock_adapters.sdk.adapter import Adapter
 from crossdock_adapters.sdk.alerts import Alerts
 from crossdock_adapters.sdk.attempts import Attempts, HubAway, HubRefused
@@ -126,9 +128,7 @@ class EndpointRunner:
             if serving.done() and not serving.cancelled():
                 serving.result()
         finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await end_tasks(background)
             if listener is not None:
                 await listener.stop()
             await _close(vendor)
@@ -165,7 +165,7 @@ class EndpointRunner:
                 task.cancel()
             await source.stop()
             await self._finish(consuming)
-            await asyncio.gather(*polls, return_exceptions=True)
+            await end_tasks(polls)
             await source.close()
 
     async def _consume(self, source: Source, worker: Worker) -> None:
@@ -191,17 +191,14 @@ class EndpointRunner:
 
     async def _finish(self, consuming: asyncio.Task[None]) -> None:
         """Let running calls end by themselves, then make them, then leave them to their leases."""
-        consuming.cancel()
-        await asyncio.gather(consuming, return_exceptions=True)
+        await end_tasks([consuming])
         if self._working:
             await asyncio.wait(set(self._working), timeout=DRAIN_SECONDS - HURRY_SECONDS)
         self._hurry.set()
         if self._working:
             await asyncio.wait(set(self._working), timeout=HURRY_SECONDS)
         left = list(self._working)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await end_tasks(left)
         if left:
             log.warning("endpoint %s: %d attempts left unfinished", self.config.id, len(left))
 

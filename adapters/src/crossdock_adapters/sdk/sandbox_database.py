@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from crossdock.ending import end_tasks
 from sqlalchemy.dialects.sqlite.aiosqlite import (
     AsyncAdapt_aiosqlite_connection,
     AsyncAdapt_aiosqlite_dbapi,
@@ -118,9 +119,7 @@ class DatabasePort:
             self._socket = None
         if self._sessions:
             await asyncio.wait(self._sessions, timeout=sandbox_server.CLOSE_GRACE_SECONDS)
-            for session in list(self._sessions):
-                session.cancel()
-            await asyncio.gather(*self._sessions, return_exceptions=True)
+            await end_tasks(self._sessions)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
+from crossdock.ending import end_tasks
 
 from crossdock_adapters.sdk.faults import FaultKind, Faults
 
@@ -75,9 +76,7 @@ class WebhookSender:
 
     async def stop(self) -> None:
         tasks = [*self._tasks, *self._late]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)
         if self._session is not None:
             await self._session.close()
 

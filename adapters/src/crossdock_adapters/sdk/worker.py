@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from crossdock import contracts
 from crossdock.delivery.v1 import delivery_pb2
+from crossdock.ending import end_tasks
 from crossdock.telemetry import DECISION
 from google.protobuf.message import DecodeError
 from opentelemetry.trace import Span, get_current_span
@@ -239,9 +240,8 @@ class Worker:
                     return TimeoutError(why)
             return _result(call)
         finally:
-            for task in (call, alive, hurry):
-                task.cancel()
-            await asyncio.gather(alive, hurry, return_exceptions=True)
+            call.cancel()
+            await end_tasks([alive, hurry])
 
     def _function(
         self, dispatch: delivery_pb2.Dispatch, kind: int

@@ -21,6 +21,7 @@ from typing import Any, Final
 import crossdock
 import structlog
 from crossdock.contracts import Contract
+from crossdock.ending import end_tasks
 
 from crossdock_hub.archive import parts, settling
 from crossdock_hub.archive.lines import lines_of, names_of
@@ -119,8 +120,7 @@ class Archiver:
     async def stop(self) -> None:
         """Archive no more; what is not done the next pass goes on with."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     async def _run(self) -> None:
         while True:

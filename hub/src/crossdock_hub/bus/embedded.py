@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
+from crossdock.ending import end_tasks, within
 from crossdock.errors import CrossdockError
 
 from crossdock_hub.bus import embedded_config, embedded_probe, embedded_repair, embedded_room
@@ -161,8 +162,7 @@ class EmbeddedNats:
         self._on_health = None
         supervisor, self._supervisor = self._supervisor, None
         if supervisor:
-            supervisor.cancel()
-            await asyncio.gather(supervisor, return_exceptions=True)
+            await end_tasks([supervisor])
         await self._end_child()
         self._release_lock()
         self._tell(False, "nats-server is stopped")
@@ -451,8 +451,7 @@ class EmbeddedNats:
     async def _log_read(self) -> None:
         reader, self._reader = self._reader, None
         if reader:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(reader, 1.0)
+            await within(1.0, reader)
 
     def _log_line(self, line: str) -> None:
         for password in self._configuration.passwords.values():
@@ -492,8 +491,7 @@ async def _end(process: asyncio.subprocess.Process, patience_seconds: float) -> 
     if process.returncode is None and patience_seconds > 0:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), patience_seconds)
+        await within(patience_seconds, process.wait())
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import structlog
+from crossdock.ending import end_tasks
 
 from crossdock_hub.bus.address import BusHealth
 from crossdock_hub.bus.errors import UNANSWERED, BusError, BusRefused, BusUnavailable
@@ -134,8 +135,7 @@ class Healer:
     async def stop(self) -> None:
         """Look no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     async def _run(self) -> None:
         pause = self._limits.heal_seconds

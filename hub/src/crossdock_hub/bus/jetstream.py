@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import nats.errors
 import structlog
+from crossdock.ending import within
 from nats.aio.msg import Msg
 
 from crossdock_hub.bus.address import BusAddress, BusHealth, starting
@@ -295,11 +296,7 @@ class Bus(StreamAdministration):
         self._last_error = ""
 
     async def _shut(self) -> None:
-        closing = asyncio.ensure_future(self._client.close())
-        await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_SECONDS)
-        if closing.done() and not closing.cancelled():
-            closing.exception()
-        closing.cancel()
+        await within(CLOSE_TIMEOUT_SECONDS, self._client.close())
         self._fail_waiting("the connection was closed")
 
     async def _on_error(self, error: Exception) -> None:

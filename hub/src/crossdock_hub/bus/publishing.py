@@ -106,7 +106,8 @@ class Flights:
         entered = False
         try:
             if flight.room.locked():
-                entered = await asyncio.wait_for(flight.room.acquire(), seconds)
+                async with asyncio.timeout(seconds):
+                    entered = await flight.room.acquire()
             else:
                 entered = await flight.room.acquire()
         except TimeoutError:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 from crossdock import bus as contract_bus
+from crossdock.ending import end_tasks
 from crossdock.event.v1 import event_pb2
 
 from crossdock_hub.bus.errors import UNANSWERED, BusError, StreamGone
@@ -227,9 +228,7 @@ class Relay:
         self.wake()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._limits.relay_stop_seconds)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     async def _run(self, wake: asyncio.Event, outlet: Outlet) -> None:
         pause = self._limits.relay_poll_seconds

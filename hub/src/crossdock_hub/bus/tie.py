@@ -23,6 +23,7 @@ from dataclasses import replace
 from typing import Final
 
 import structlog
+from crossdock.ending import end_tasks
 from crossdock.errors import Refusal
 
 from crossdock_hub.bus.errors import BusError, BusRefused
@@ -371,8 +372,7 @@ class TieKeeper:
     async def stop(self) -> None:
         """Follow no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     async def _run(self) -> None:
         pause: float | None = None

@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 from crossdock import bus as contract_bus
 from crossdock.delivery.v1 import delivery_pb2
+from crossdock.ending import end_tasks
 
 from crossdock_hub.bus.errors import BusError
 from crossdock_hub.bus.jetstream import Bus
@@ -109,9 +110,7 @@ class Dispatcher:
     async def stop(self) -> None:
         """Publish no more; the ledger sends again what is not begun."""
         tasks = [*self._sending, *([self._task] if self._task else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)
 
     async def _run(self) -> None:
         while True:
@@ -240,8 +239,7 @@ class Timers:
     async def stop(self) -> None:
         """No more timers."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     async def _run(self) -> None:
         # After a fault, too, nothing is known.

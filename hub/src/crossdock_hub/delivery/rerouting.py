@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 import structlog
+from crossdock.ending import end_tasks
 
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committed, Committer, Stopped
@@ -76,8 +77,7 @@ class Rerouter:
     async def stop(self) -> None:
         """Route no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     async def _run(self) -> None:
         while True:

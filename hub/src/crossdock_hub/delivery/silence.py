@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from crossdock.ending import end_tasks
 
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committed, Committer, Stopped
@@ -167,8 +168,7 @@ class SilenceWatch:
     async def stop(self) -> None:
         """Listen no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     async def _run(self) -> None:
         pause = self._limits.breaker_look_seconds

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import structlog
+from crossdock.ending import end_tasks
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from crossdock_hub.config import Limits, Settings
@@ -69,9 +70,7 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]
         try:
             await asyncio.wait({watching, closing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (watching, closing):
-                task.cancel()
-            await asyncio.gather(watching, closing, return_exceptions=True)
+            await end_tasks([watching, closing])
 
 
 class Server:

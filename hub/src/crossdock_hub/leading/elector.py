@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import structlog
+from crossdock.ending import end_tasks
 
 from crossdock_hub.keeping import keep
 from crossdock_hub.leading.terms import (
@@ -103,8 +104,7 @@ class Elector:
     async def stop(self) -> None:
         """Take part no more, and let another hub lead at once."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
         await self.give_up()
 
     async def give_up(self) -> None:

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
+from crossdock.ending import end_tasks
 
 from crossdock_hub.keeping import keep
 from crossdock_hub.store import StoreFailure
@@ -48,8 +49,7 @@ class Looking:
     async def stop(self) -> None:
         """Look no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     async def _run(self) -> None:
         while True:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from crossdock.ending import end_tasks
+
 from crossdock_hub.bus.errors import BusError
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.committer import Committed
@@ -60,9 +62,7 @@ class Newsroom:
 
     async def stop(self) -> None:
         """Tell and hear no more."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         if self._tasks:
             await self._listener.stop()
 

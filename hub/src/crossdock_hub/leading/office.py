@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import structlog
+from crossdock.ending import end_tasks
 
 from crossdock_hub.bus.errors import BusError
 from crossdock_hub.keeping import keep
@@ -98,8 +99,7 @@ class Office:
     async def stop(self) -> None:
         """Lay the duties down; the term is held until the elector stops."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
         await self._lay_down()
 
     async def _run(self) -> None:

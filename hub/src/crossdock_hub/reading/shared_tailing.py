@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterable
 
 import structlog
+from crossdock.ending import end_tasks
 
 from crossdock_hub.committer import Committed
 from crossdock_hub.config import Limits
@@ -50,8 +51,7 @@ class SharedTail:
     async def stop(self) -> None:
         """Look no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     def committed(self, batch: Committed) -> None:
         """This hub has made a batch durable."""

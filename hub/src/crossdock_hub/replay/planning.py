@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 from crossdock.contracts import Contract
+from crossdock.ending import end_tasks
 
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committed, Committer, Stopped
@@ -79,8 +80,7 @@ class Planner:
     async def stop(self) -> None:
         """Plan nothing more; the next hub makes what is unfinished."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     async def _run(self) -> None:
         while True:

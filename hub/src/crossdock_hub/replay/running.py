@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import Any
 
 import structlog
+from crossdock.ending import end_tasks
 
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committed, Committer, Stopped
@@ -77,8 +78,7 @@ class Replayer:
     async def stop(self) -> None:
         """Hand over nothing more; what runs goes on with the next hub."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     async def _run(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from crossdock.cli.network.vendor import SandboxPace
 from crossdock.cli.output import print_json_line, print_table
 from crossdock.cli.processes import Say
 from crossdock.cli.workplace import DATA_VARIABLE, Workplace, default_directory
+from crossdock.ending import end_tasks
 
 app = typer.Typer(add_completion=False, help="Hub, NATS, sandboxes and adapters until Ctrl-C.")
 
@@ -77,9 +78,7 @@ async def _dev(workplace: Workplace, pace: SandboxPace, as_json: bool) -> None:
             _show(installation, as_json)
             await _watch(installation, stopping, say)
     finally:
-        starting.cancel()
-        stop.cancel()
-        await asyncio.gather(starting, stop, return_exceptions=True)
+        await end_tasks([starting, stop])
         say("ending; the data stays")
         await installation.stop()
 

@@ -18,6 +18,7 @@ from crossdock.cli.problems import EXIT_WAITING, CommandError
 from crossdock.cli.progress import ProgressLine
 from crossdock.cli.tail import entry_json, entry_line
 from crossdock.client import HubClient
+from crossdock.ending import end_tasks
 from crossdock.lineage.v1 import lineage_pb2, lineage_service_pb2
 from crossdock.order.v1 import order_pb2, order_service_pb2
 
@@ -40,8 +41,7 @@ async def follow(
             try:
                 states = await _wait(hub, wanted, timeout_seconds, ProgressLine(quiet=True))
             finally:
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
+                await end_tasks([reading])
         else:
             states = await _wait(hub, wanted, timeout_seconds, ProgressLine(beside_result=as_json))
         for order in placed[:TRACED_ORDERS]:

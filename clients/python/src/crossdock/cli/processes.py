@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from crossdock.cli.problems import CommandError
+from crossdock.ending import end_tasks
 
 FIRST_RESTART_PAUSE_SECONDS: Final = 0.5
 MAXIMUM_RESTART_PAUSE_SECONDS: Final = 10.0
@@ -123,8 +124,7 @@ class Child:
         """SIGTERM, time to finish, then SIGKILL."""
         self._stopping = True
         if self._supervisor is not None:
-            self._supervisor.cancel()
-            await asyncio.gather(self._supervisor, return_exceptions=True)
+            await end_tasks([self._supervisor])
         process = self._process
         if process is None or process.returncode is not None:
             return

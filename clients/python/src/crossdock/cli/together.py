@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from crossdock.ending import end_tasks
+
 T = TypeVar("T")
 
 
@@ -15,6 +17,4 @@ async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
     try:
         return list(await asyncio.gather(*tasks))
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)

@@ -29,6 +29,7 @@ from crossdock.cli.orders import Catalogue, draw_order, place_orders, read_catal
 from crossdock.cli.problems import CommandError
 from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_service_pb2
+from crossdock.ending import end_tasks
 from crossdock.errors import CallError
 from crossdock.order.v1 import order_pb2
 
@@ -79,8 +80,7 @@ class Stage:
         traceback: TracebackType | None,
     ) -> None:
         if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+            await end_tasks([self._watcher])
         self.report.line.end()
         await self._exits.aclose()
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 from crossdock.cli.loading.rows import Kind, Problem, Row
 from crossdock.cli.problems import CommandError
 from crossdock.client import HubClient
+from crossdock.ending import end_tasks
 from crossdock.errors import CallError, InvalidRequestError, NoAnswerError, TryAgainError
 
 ROWS_PER_CALL: Final = 200
@@ -91,9 +92,7 @@ class Loader:
             while flying:
                 await self._landed(*flying.popleft())
         finally:
-            for _, task in flying:
-                task.cancel()
-            await asyncio.gather(*(task for _, task in flying), return_exceptions=True)
+            await end_tasks(task for _, task in flying)
         return self.counts
 
     def _number(self, row: Row) -> str:
