@@ -139,23 +139,25 @@ def test_a_call_ends_within_the_lease_of_a_process_that_is_stopped(
 ) -> None:
     """Proves that processes which are stopped for up to a whole lease, in any step, have no two
     calls at a time; where nobody asks for more of a lease before a call, some of them have."""
-    rough = [
-        Faults(
+
+    def paused(seed: int) -> Run:
+        rough = Faults(
             operation_class=CLASSES[seed % len(CLASSES)],
             paused=0.5,
             pause_seconds=40.0,
             vendor_lost_undone=0.3,
         )
-        for seed in range(20)
-    ]
-    kept = [played(seed, faults) for seed, faults in enumerate(rough)]
+        return played(seed, rough)
+
+    kept = [paused(seed) for seed in range(20)]
     assert not failures(kept), "\n".join(failures(kept)[:10])
 
     async def unasked(self: Attempts, attempt: Attempt) -> bool:
         return True
 
     monkeypatch.setattr(Attempts, "renew", unasked)
-    found = failures([played(seed, faults) for seed, faults in enumerate(rough)])
+    # One run in some thirty stops between the begin and the call for as long as it takes.
+    found = (text for seed in range(SEEDS) for text in failures([paused(seed)]))
     assert any("twice at the same time" in text for text in found)
 
 
