@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from crossdock_hub.records import (
     ReferenceRecord,
 )
 from crossdock_hub.store import Store
+from crossdock_hub.store.one_hop import OneHopConnection, Step
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes, Identifiers, Key
 from databases import KINDS, open_store
@@ -157,7 +159,8 @@ class Library:
         async with self.store.read() as connection:
             heard = connection.sync_connection
             listened_to.listen(heard, "before_cursor_execute", hear)
-            answer = await work(connection)
+            with _crossings(await connection.get_raw_connection(), asked):
+                answer = await work(connection)
             listened_to.remove(heard, "before_cursor_execute", hear)
         assert asked
         return answer, asked
@@ -208,3 +211,21 @@ async def library(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterat
     store = await open_store(tmp_path, request.param)
     yield Library(store, tmp_path)
     await store.close()
+
+
+@contextlib.contextmanager
+def _crossings(raw: Any, asked: list[tuple[str, Any]]) -> Iterator[None]:
+    """Hear what crosses to SQLite together, of which SQLAlchemy knows nothing."""
+    driver = raw.driver_connection
+    if not isinstance(driver, OneHopConnection):
+        yield
+        return
+    run = driver.run
+
+    async def heard(steps: Sequence[Step]) -> list[list[Any]]:
+        asked.extend(steps)
+        return await run(steps)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(driver, "run", heard)
+        yield

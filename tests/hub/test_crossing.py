@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,31 @@ from crossdock_hub.records import (
     ScanRecord,
     VendorReferenceRecord,
 )
-from crossdock_hub.store import Store, StoreFailure, loading, rows
+from crossdock_hub.store import (
+    Store,
+    StoreFailure,
+    attempt_logs,
+    flow_reading,
+    key_reading,
+    loading,
+    rows,
+)
 from crossdock_hub.store import tables as t
-from crossdock_hub.store.crossing import ROWS_PER_INSERT, WANTED, Query, fetch, write_rows
+from crossdock_hub.store.crossing import (
+    IN,
+    ROWS_PER_INSERT,
+    VALUES_PER_STATEMENT,
+    WANTED,
+    Query,
+    fetch,
+    fetch_all,
+    write_rows,
+)
 from crossdock_hub.store.unit_conversions import conversions_of
 from crossdock_hub.unit import View, conversions_key
 from databases import KINDS, open_store
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import func, or_, select
 
-IN: Any = bindparam(WANTED, expanding=True)
 PARCELS = Query(select(t.parcels), by=(t.parcels.c.carrier_code, t.parcels.c.tracking_number))
 REQUESTS = Query(select(t.requests).where(t.requests.c.request_id.in_(IN)))
 
@@ -184,12 +201,24 @@ async def test_the_conversions_of_an_item_are_those_whose_numbers_begin_with_it(
         assert await conversions_of(connection, []) == []
 
 
+def every_query() -> dict[str, Query]:
+    """What a batch reads with, and a trace."""
+    found = {
+        name: query
+        for module in (loading, attempt_logs, key_reading)
+        for name, query in vars(module).items()
+        if isinstance(query, Query)
+    }
+    keys = {"keys": key_reading.references_query(20), "scans": flow_reading.of_a_flow(2_000).scans}
+    return found | keys | dict(zip("abcd", flow_reading.of_a_flow(2_000).of_flow, strict=True))
+
+
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("count", [1, 2, 23, 500])
 async def test_what_a_batch_reads_it_finds_by_an_index(store: Store, count: int) -> None:
     """Proves that no read of a batch goes through a whole table, however much it asks for: what a
     batch costs must not grow with what is stored."""
-    queries = {n: q for n, q in vars(loading).items() if isinstance(q, Query)}
+    queries = every_query()
     assert len(queries) > 10
     async with store.read() as connection:
         for name, query in queries.items():
@@ -213,7 +242,7 @@ FROM generate_series(1, 5000) AS n
 async def test_postgresql_finds_it_by_an_index_too(tmp_path: Path) -> None:
     """Proves the same for PostgreSQL, for each query's one text: told to avoid whole tables, it can
     answer without one, which it could not where no index fits."""
-    queries = {n: q for n, q in vars(loading).items() if isinstance(q, Query)}
+    queries = every_query()
     store = await open_store(tmp_path, "postgresql")
     try:
         async with store.write() as connection:
@@ -235,7 +264,7 @@ async def test_postgresql_finds_it_by_an_index_too(tmp_path: Path) -> None:
 
 def _parameters(query: Query) -> list[str]:
     """The parameters of a query's text for PostgreSQL, as they stand there."""
-    return sorted(re.findall(r"\$\d+::\w+\[\]", query.array_text))
+    return sorted(set(re.findall(r"\$\d+::\w+\[\]", query.array_text)))
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
@@ -269,6 +298,48 @@ async def test_what_waits_is_forgotten_with_its_transaction(store: Store) -> Non
 
 
 def test_a_query_has_one_parameter() -> None:
-    """Proves that a statement which SQLite would need more values for is refused at once."""
+    """Proves that a statement is refused at once that looks for no list, one whose tuples are not
+    its only values, and one in which a value could be taken for a place of the list."""
+    r = t.requests.c
     with pytest.raises(ValueError, match="one parameter"):
-        Query(select(t.requests).where(t.requests.c.request_id.in_(IN), t.requests.c.method == "x"))
+        Query(select(t.requests).where(r.method == "x"))
+    with pytest.raises(ValueError, match="no parameter but"):
+        Query(select(t.requests).where(r.method == "x"), by=(r.request_id, r.endpoint))
+    with pytest.raises(ValueError, match="one parameter"):
+        Query(select(t.requests).where(r.request_id.in_(IN), r.method == "what?"))
+
+
+async def test_other_values_stand_in_the_text_and_the_list_in_several_places(store: Store) -> None:
+    """Proves that a query finds the same as its statement does where it compares other things than
+    its list, quotes and percent signs among them, and where it asks for its list twice."""
+    r = t.requests.c
+    odd = [replace(request(n), method=f"/it's {n * 10} % of it", object_id="r-2") for n in range(9)]
+    statement = select(t.requests).where(
+        or_(r.request_id.in_(IN), r.object_id.in_(IN)),
+        r.method.contains("0 % of", autoescape=True),
+        r.method != "/it's 30 % of it",
+        r.created_at <= 7,
+    )
+    statement = statement.order_by(r.request_id).limit(3)
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.REQUESTS, odd)])
+    for wanted, expected in ((["r-2"], ["r-0", "r-1", "r-2"]), (["r-3", "r-5"], ["r-5"])):
+        async with store.read() as connection:
+            (found,) = await fetch(connection, [(Query(statement), wanted)])
+            bound = await connection.execute(statement, {WANTED: wanted})
+            assert [row["request_id"] for row in found] == expected
+            assert [dict(row) for row in found] == [dict(row) for row in bound.mappings()]
+
+
+@pytest.mark.parametrize("count", [0, 1, VALUES_PER_STATEMENT, VALUES_PER_STATEMENT * 2 + 1])
+async def test_a_list_may_have_any_length(store: Store, count: int) -> None:
+    """Proves that lists are asked for in parts, each found once and beside its own query, whatever
+    their lengths, and that nothing is asked for an empty one."""
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.REQUESTS, [request(n) for n in range(count)])])
+    wanted = [f"r-{number}" for number in range(count)]
+    async with store.read() as connection:
+        asked: Any = [(REQUESTS, wanted), (PARCELS, []), (REQUESTS, wanted[:1])]
+        every, none, first = await fetch_all(connection, asked)
+    assert sorted(row["request_id"] for row in every) == sorted(wanted)
+    assert none == [] and [row["request_id"] for row in first] == wanted[:1]

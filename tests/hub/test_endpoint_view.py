@@ -14,7 +14,9 @@ from crossdock.options.v1 import options_pb2
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.draining import Settled
 from crossdock_hub.reading import endpoint_metrics
+from crossdock_hub.reading.chain import situations
 from crossdock_hub.reading.verdict import judge
+from crossdock_hub.records import EndpointRecord
 from crossdock_hub.store.starting import newest
 from crossdock_hub.unit import time_of_id
 from databases import open_store
@@ -201,3 +203,25 @@ async def test_a_hub_starts_its_ids_after_the_newest_stored_one(tmp_path: Path) 
     ids += [key[2] for key in flow.records if key[0] == "object"]
     assert newest_id == max(ids)
     assert newest_at >= time_of_id(max(ids))
+
+
+def test_endpoints_of_one_system_share_its_calls() -> None:
+    """Proves that what is in use at a system is the sum of its endpoints', of which the one that
+    takes the fewest calls says how many it takes, and that another system's are its own."""
+    said = {"a": ("x", 3), "b": ("x", 2), "c": ("", 5), "d": ("", 0)}
+    manifests = {
+        name: endpoint_pb2.Manifest(system=system, max_concurrency=most)
+        for name, (system, most) in said.items()
+    }
+    records = [
+        EndpointRecord(name, "ERP", (), (), (), "ACTIVE", manifest.SerializeToString())
+        for name, manifest in manifests.items()
+    ]
+    limits = Limits()
+    found = situations(records, {"a": 1, "b": 1, "c": 4}, limits, 0)
+    assert {name: (each.in_use, each.budget) for name, each in found.items()} == {
+        "a": (2, 2),
+        "b": (2, 2),
+        "c": (4, 5),
+        "d": (0, limits.concurrency_default),
+    }

@@ -345,4 +345,5 @@ async def test_a_package_is_found_without_reading_shipments(library: Library) ->
     everybodys, shared = await library.cost(traced("1"))
     newest = range(MANY_SHIPMENTS - 1, MANY_SHIPMENTS - 1 - MATCHES_MAX, -1)
     assert [match.root_id for match in everybodys] == [f"order-{place:06}" for place in newest]
-    assert shared <= costs[0], "only the newest"
+    # Of PostgreSQL these are rows: of packages, and the shipments that they lead to.
+    assert shared <= max(costs[0], 2 * MATCHES_MAX), "only the newest"

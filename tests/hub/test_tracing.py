@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import pytest
@@ -12,9 +13,10 @@ from crossdock_hub.identity import Caller
 from crossdock_hub.reading.finding import spellings
 from crossdock_hub.records import RequestRecord
 from decisions import OMS, OPERATOR, WMS, request_id
-from first_flow import ORDERS, Flow
+from first_flow import ORDERS, Flow, order
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncConnection
 from stored_flow import Books, books, played, refusal
 
 __all__ = ["books"]
@@ -92,6 +94,44 @@ async def test_spelling_does_not_matter(books: Books, text: str, matched_as: str
     await books.keep(flow)
     lineage = await trace(books, text)
     assert (lineage.root_id, lineage.matched_as) == (shipment.order_id, matched_as)
+
+
+async def test_who_is_named_exactly_is_found_before_who_is_spelled_alike(books: Books) -> None:
+    """Proves that a number leads to the object of just that number, of whatever kind, though others
+    of its kind differ from it in case and dashes only; and to all of them where none has it."""
+    flow = Flow()
+    made = {number: flow.create(order(number)).id for number in ("S-1", "s-1", "ü-1", "Ü-1")}
+    await books.keep(flow)
+    for number, order_id in made.items():
+        lineage = await trace(books, number)
+        assert (lineage.root_id, lineage.matched_as) == (order_id, "order number")
+    item = await trace(books, flow.all("item")[0].number)
+    assert item.matched_as == "item number"
+    assert (await trace(books, "s 1")).matched_as.endswith("(1 more match)")
+
+
+async def test_a_trace_is_of_one_moment(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that a trace reads with one snapshot, and that one does not see what is written while
+    it is open, so that no lineage tells of two moments."""
+    flow, shipment = played()
+    await books.keep(flow)
+    opened: list[str] = []
+    read = books.store.read
+
+    def counted() -> AbstractAsyncContextManager[AsyncConnection]:
+        opened.append("snapshot")
+        return read()
+
+    monkeypatch.setattr(books.store, "read", counted)
+    for text in ("SO-1", shipment.id, "1z-2"):
+        await trace(books, text)
+    assert opened == ["snapshot"] * 3
+    async with books.reader.of_one_moment() as reader:
+        before = await reader.chain(shipment.order_id)
+        flow.settle(flow.delivery("netsuite", "create_sales_order"))
+        await books.keep(flow)
+        assert await reader.chain(shipment.order_id) == before
+    assert await books.reader.chain(shipment.order_id) != before
 
 
 @pytest.mark.parametrize("text", ["ab 1-x", "AB1X", "ab1x", "aB1x", "Ab-1 X"])

@@ -69,9 +69,19 @@ def class_name(value: delivery_pb2.OperationClass.ValueType) -> str:
     return "NONE" if name == "UNSPECIFIED" else name
 
 
+def budget_of(record: EndpointRecord, limits: Limits) -> tuple[str, int]:
+    """Of an endpoint its system, and how many calls at once it says that this takes."""
+    return _budget(record.id, endpoint_pb2.Manifest.FromString(record.manifest), limits)
+
+
+def _budget(endpoint: str, manifest: endpoint_pb2.Manifest, limits: Limits) -> tuple[str, int]:
+    return manifest.system or endpoint, manifest.max_concurrency or limits.concurrency_default
+
+
 def compile_endpoint(record: EndpointRecord, limits: Limits) -> RegisteredEndpoint:
     """An endpoint's row with its manifest decoded."""
     manifest = endpoint_pb2.Manifest.FromString(record.manifest)
+    system, max_concurrency = _budget(record.id, manifest, limits)
     rate = Decimal(manifest.max_rate_per_second) if manifest.max_rate_per_second else None
     return RegisteredEndpoint(
         record.id,
@@ -82,8 +92,8 @@ def compile_endpoint(record: EndpointRecord, limits: Limits) -> RegisteredEndpoi
             frozenset(record.carrier_codes),
         ),
         record.state,
-        manifest.system or record.id,
-        manifest.max_concurrency or limits.concurrency_default,
+        system,
+        max_concurrency,
         rate if rate else None,
         {operation.name: _spec(operation, limits) for operation in manifest.operations},
         record,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from crossdock_hub.config import Limits
 from crossdock_hub.delivery import breaking, pacing
-from crossdock_hub.delivery.registry import compile_endpoint
+from crossdock_hub.delivery.registry import budget_of
 from crossdock_hub.objects.line_units import LineUnits, converted_items, line_units
 from crossdock_hub.records import (
     EVERY_ITEM,
@@ -118,11 +119,13 @@ def situations(
     records: Sequence[EndpointRecord], in_use: Mapping[str, int], limits: Limits, now: int
 ) -> dict[str, Situation]:
     """The situation of each endpoint; endpoints of one system share its budget."""
-    compiled = {record.id: compile_endpoint(record, limits) for record in records}
+    budgets = {record.id: budget_of(record, limits) for record in records}
+    sharing: dict[str, list[str]] = defaultdict(list)
+    for endpoint, (system, _) in budgets.items():
+        sharing[system].append(endpoint)
     found = {}
     for record in records:
-        system = compiled[record.id].system
-        sharing = [endpoint for endpoint in compiled.values() if endpoint.system == system]
+        together = sharing[budgets[record.id][0]]
         found[record.id] = Situation(
             id=record.id,
             state=record.state,
@@ -130,8 +133,8 @@ def situations(
             paused_by=record.paused_by,
             trouble=record.trouble,
             heartbeat_at=record.heartbeat_at,
-            in_use=sum(in_use.get(endpoint.id, 0) for endpoint in sharing),
-            budget=min(endpoint.max_concurrency for endpoint in sharing),
+            in_use=sum(in_use.get(endpoint, 0) for endpoint in together),
+            budget=min(budgets[endpoint][1] for endpoint in together),
             breaker_open=breaking.is_open(record),
             breaker_reason=record.breaker_reason,
             throttled=pacing.is_held(record, now),

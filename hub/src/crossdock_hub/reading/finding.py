@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from crossdock_hub.records import (
 )
 from crossdock_hub.store import Reader
 from crossdock_hub.store.held_fact_pages import HeldFactFilter
+from crossdock_hub.store.key_reading import KnownBy
 from crossdock_hub.store.spelling import squeezed
 
 MATCHES_MAX = 20
@@ -58,8 +59,10 @@ class Finder:
         found = await self._exactly(exact) or await self._package_number(exact)
         if found:
             return found
-        for spelling in spellings(exact):
-            found = await self._exactly(spelling)
+        others = spellings(exact)
+        by_key = await self._by_keys(others)
+        for spelling in others:
+            found = await self._by_form(spelling) or by_key[spelling]
             if found:
                 return [_respelled(match, spelling) for match in found]
         return await self._similar(exact)
@@ -67,16 +70,18 @@ class Finder:
     async def _exactly(self, text: str) -> list[Match]:
         if not text:
             return []
-        found: list[Match] = []
+        return await self._by_form(text) or (await self._by_keys([text]))[text]
+
+    async def _by_form(self, text: str) -> list[Match]:
+        """As an id that is known by its looks."""
         if _UUID.fullmatch(text):
-            found += await self._by_uuid(text)
-        elif _TRACE.fullmatch(text):
-            found += await self._by_trace(text)
-        elif _VENDOR_REFERENCE.fullmatch(text):
-            found += _of_deliveries(
-                await self._reader.deliveries_of_reference(text), "vendor reference of"
-            )
-        return found or await self._by_key(text)
+            return await self._by_uuid(text)
+        if _TRACE.fullmatch(text):
+            return await self._by_trace(text)
+        if _VENDOR_REFERENCE.fullmatch(text):
+            known = await self._reader.deliveries_of_reference(text)
+            return _of_deliveries(known, "vendor reference of")
+        return []
 
     async def _by_uuid(self, text: str) -> list[Match]:
         record = await self._reader.object(text)
@@ -161,17 +166,20 @@ class Finder:
         roots = dict.fromkeys(event.record.root_id for event in reversed(events))
         return [Match("trace id", root) for root in roots]
 
-    async def _by_key(self, text: str) -> list[Match]:
-        """Numbers of objects, keys in other systems, tracking numbers."""
-        numbered = await self._reader.objects_by_number([text])
+    async def _by_keys(self, texts: Sequence[str]) -> dict[str, list[Match]]:
+        """What each is a number, a key in another system or a tracking number of."""
+        known = await self._reader.known_by(texts, MATCHES_MAX)
+        named = {key.object_id for each in known for key in each.references}
+        owners = {record.id: record for record in await self._reader.objects(named)}
+        return {text: self._of_key(each, owners) for text, each in zip(texts, known, strict=True)}
+
+    def _of_key(self, known: KnownBy, owners: Mapping[str, ObjectRecord]) -> list[Match]:
         found = [
             Match(f"{_words(record.kind)} number", record.root_id, record.id)
-            for record in sorted(numbered, key=self._is_master_data)
+            for record in sorted(known.numbered, key=self._is_master_data)
         ]
-        found += map(_of_parcel, await self._reader.parcels(tracking_number=text))
-        keys = await self._reader.references_of_value(text, MATCHES_MAX)
-        owners = {r.id: r for r in await self._reader.objects({key.object_id for key in keys})}
-        for key in keys:
+        found += map(_of_parcel, known.parcels)
+        for key in known.references:
             owner = owners.get(key.object_id)
             if owner is not None:
                 words = f"reference {key.type} of {key.system}"

@@ -38,17 +38,17 @@ async def look_up_references(queries: Queries, caller: Caller, request: Any, _le
 
 async def trace_flow(queries: Queries, caller: Caller, request: Any, _left: float) -> Any:
     """All that happened to an order, from any id of it."""
-    known = await queries.situations()
     see_all = caller.role == OPERATOR
-    lineage = await trace(
-        queries.reader,
-        queries.contract,
-        queries.limits,
-        request.id,
-        known,
-        queries.clock(),
-        sees=lambda record: queries.sees(caller, record),
-        full=lambda endpoint: see_all or endpoint == caller.endpoint,
-        sees_all=caller.scope.is_everything,
-    )
+    async with queries.reader.of_one_moment() as reader:
+        lineage = await trace(
+            reader,
+            queries.contract,
+            queries.limits,
+            request.id,
+            await queries.situations(reader),
+            queries.clock(),
+            sees=lambda record: queries.sees(caller, record),
+            full=lambda endpoint: see_all or endpoint == caller.endpoint,
+            sees_all=caller.scope.is_everything,
+        )
     return lineage_service_pb2.TraceResponse(lineage=lineage)

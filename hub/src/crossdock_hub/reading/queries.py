@@ -52,11 +52,11 @@ class Queries:
         """A new response of a method."""
         return self.contract.generated_class(self.contract.methods[method].response_type)()
 
-    async def situations(self) -> dict[str, Situation]:
-        """How every endpoint is right now."""
-        records = await self.reader.endpoints()
-        in_use = await self.reader.in_use([record.id for record in records])
-        return situations(records, in_use, self.limits, self.clock())
+    async def situations(self, reader: Reader | None = None) -> dict[str, Situation]:
+        """How every endpoint is right now, or at the moment of a reader."""
+        reader = reader or self.reader
+        records = await reader.endpoints()
+        return situations(records, await reader.in_use(), self.limits, self.clock())
 
     async def endpoints(self, shown: Sequence[EndpointRecord]) -> list[Any]:
         """These endpoints as messages, with what each has to do."""

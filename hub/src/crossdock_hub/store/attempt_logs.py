@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, not_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.records import AttemptRecord, OperatorWordRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.crossing import IN, Query, Row, fetch_all
 from crossdock_hub.wording import LATER
 
-# asyncpg takes 32,767 values a statement, and plans long lists slowly.
-VALUES_PER_STATEMENT = 500
 # What an endpoint that is away refuses again and again is read at both ends of the log only: a
 # delivery that waits for it is tried for as long as that takes. What says something is all read.
 FIRST_READ, LAST_READ = 20, 180
@@ -23,36 +23,6 @@ _NOTHING_LEARNED = ("RETRY", "THROTTLED", "UNKNOWN", "LEASE_EXPIRED")
 
 _attempt = rows.plain_record(AttemptRecord)
 _word = rows.plain_record(OperatorWordRecord)
-
-
-async def attempts_of(
-    connection: AsyncConnection, delivery_ids: Collection[str]
-) -> dict[str, list[AttemptRecord]]:
-    """Attempts by delivery, oldest first, on a snapshot that is open.
-
-    Whole, but for calls that reached nobody and look-ups that learned nothing: of those the ones
-    among the first FIRST_READ and the last LAST_READ attempts. A delivery's own count tells how
-    many there were.
-    """
-    a, d = t.attempts.c, t.deliveries.c
-    found: Mapping[str, list[AttemptRecord]] = defaultdict(list)
-    for some in _parts(delivery_ids):
-        statement = (
-            select(t.attempts)
-            .join(t.deliveries, d.id == a.delivery_id)
-            .where(
-                a.delivery_id.in_(some),
-                or_(
-                    a.number <= FIRST_READ,
-                    a.number > d.attempts + d.look_ups - LAST_READ,
-                    _tells_something(),
-                ),
-            )
-            .order_by(a.token)
-        )
-        for row in (await connection.execute(statement)).mappings():
-            found[row["delivery_id"]].append(_attempt(row))
-    return dict(found)
 
 
 def _tells_something() -> ColumnElement[bool]:
@@ -66,24 +36,56 @@ def _tells_something() -> ColumnElement[bool]:
     return or_(not_(in_vain), a.reason.contains(LATER, autoescape=True))
 
 
+def _attempts() -> Select[Any]:
+    a, d = t.attempts.c, t.deliveries.c
+    said = or_(
+        a.number <= FIRST_READ,
+        a.number > d.attempts + d.look_ups - LAST_READ,
+        _tells_something(),
+    )
+    statement = select(t.attempts).join(t.deliveries, d.id == a.delivery_id)
+    return statement.where(a.delivery_id.in_(IN), said).order_by(a.token)
+
+
+ATTEMPTS: Final = Query(_attempts())
+"""Of deliveries, by id: whole, but for calls that reached nobody and look-ups that learned nothing;
+of those the ones among the first FIRST_READ and the last LAST_READ attempts. A delivery's own count
+tells how many there were."""
+WORDS: Final = Query(
+    select(t.operator_words)
+    .where(t.operator_words.c.subject_id.in_(IN))
+    .order_by(t.operator_words.c.id)
+)
+"""Of deliveries and held facts, by id."""
+
+
+def by_delivery(found: Iterable[Row]) -> dict[str, list[AttemptRecord]]:
+    """What `ATTEMPTS` found, oldest first."""
+    attempts: Mapping[str, list[AttemptRecord]] = defaultdict(list)
+    for row in found:
+        attempts[row["delivery_id"]].append(_attempt(row))
+    return dict(attempts)
+
+
+def by_subject(found: Iterable[Row]) -> dict[str, list[OperatorWordRecord]]:
+    """What `WORDS` found, oldest first."""
+    words: Mapping[str, list[OperatorWordRecord]] = defaultdict(list)
+    for row in found:
+        words[row["subject_id"]].append(_word(row))
+    return dict(words)
+
+
+async def attempts_of(
+    connection: AsyncConnection, delivery_ids: Collection[str]
+) -> dict[str, list[AttemptRecord]]:
+    """Attempts by delivery, oldest first, on a snapshot that is open; see `ATTEMPTS`."""
+    (found,) = await fetch_all(connection, [(ATTEMPTS, list(delivery_ids))])
+    return by_delivery(found)
+
+
 async def words_of(
     connection: AsyncConnection, subject_ids: Collection[str]
 ) -> dict[str, list[OperatorWordRecord]]:
     """Words by delivery or held fact, oldest first, on a snapshot that is open."""
-    w = t.operator_words.c
-    found: Mapping[str, list[OperatorWordRecord]] = defaultdict(list)
-    for some in _parts(subject_ids):
-        statement = select(t.operator_words).where(w.subject_id.in_(some)).order_by(w.id)
-        for row in (await connection.execute(statement)).mappings():
-            found[row["subject_id"]].append(_word(row))
-    return dict(found)
-
-
-def _parts(values: Collection[str]) -> Iterator[list[str]]:
-    """The values in lists of which each fits into a statement."""
-    every = list(values)
-    for start in range(0, len(every), VALUES_PER_STATEMENT):
-        yield every[start : start + VALUES_PER_STATEMENT]
-
-
-__all__ = ["FIRST_READ", "LAST_READ", "attempts_of", "words_of"]
+    (found,) = await fetch_all(connection, [(WORDS, list(subject_ids))])
+    return by_subject(found)

@@ -19,9 +19,11 @@ from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     Boolean,
     Column,
     ColumnElement,
+    Dialect,
     Integer,
     LargeBinary,
     Select,
@@ -38,9 +40,13 @@ from crossdock_hub.store.one_hop import OneHopConnection, Step
 
 # Rows of one INSERT: within SQLite's 32,766 variables for the widest table.
 ROWS_PER_INSERT = 512
+# Of a look-up. SQLite takes 32,766 variables in a statement; tuples use several.
+VALUES_PER_STATEMENT = 500
 # The one parameter of a `Query`: a list of values or of tuples.
 WANTED = "wanted"
+IN: BindParameter[Any] = bindparam(WANTED, expanding=True)
 _PLACE = f"(__[POSTCOMPILE_{WANTED}])"
+_MARK = "the list that is wanted"
 
 _POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 
@@ -59,8 +65,9 @@ def inserting(dialect: str, table: Table) -> Any:
 class Query:
     """A statement whose only parameter is the list `WANTED`: of values, or of tuples.
 
-    by: the columns that tuples are compared with; () where the statement says itself what its
-    values are compared with. most: of what one tuple finds no more rows than this, those whose
+    by: the columns that tuples are compared with; () where the statement says itself, in one place
+    or several, what its values are compared with; whatever else it compares stands in its text.
+    most: of what one tuple finds no more rows than this, those whose
     primary key sorts last; 0: all. `statement`, which is for SQLAlchemy, has them all. tail_max:
     of the last column each tuple finds what goes on after its value with a colon, and has at most
     so many signs more; 0: what equals it. `statement` knows only that.
@@ -81,19 +88,18 @@ class Query:
         self._by = tuple(by)
         self.statement = statement
         if by:
-            self.statement = statement.where(tuple_(*by).in_(bindparam(WANTED, expanding=True)))
+            self.statement = statement.where(tuple_(*by).in_(IN))
             self._head, self._tail = _looked_up(statement, by, most, tail_max)
             self.array_text = _joined(statement, by, most, tail_max)
             self.locking_text = _locking(self.array_text, by)
             return
+        compiled = _written_out(statement, sqlite.dialect())
+        self._parts = compiled.split(_PLACE)
+        if len(self._parts) == 1 or "?" in compiled:
+            raise ValueError(f"a query has one parameter, {WANTED}: {compiled}")
         self.array_text = _among(statement)
         table = statement.get_final_froms()[0]
         self.locking_text = _locking(self.array_text, list(table.primary_key))
-        compiled = str(statement.compile(dialect=sqlite.dialect()))
-        self._head, place, self._tail = compiled.partition(_PLACE)
-        if not place or "?" in self._head + self._tail:
-            raise ValueError(f"a query has one parameter, {WANTED}: {compiled}")
-        self._head, self._tail = f"{self._head}(", f"){self._tail}"
 
     @property
     def width(self) -> int:
@@ -105,11 +111,16 @@ class Query:
         count = len(wanted)
         text = self._texts.get(count)
         if text is None:
-            one = f"({', '.join('?' * len(self._by))})" if self._by else "?"
-            text = f"{self._head}{', '.join([one] * count)}{self._tail}"
-            self._texts[count] = text
-        flat = [value for each in wanted for value in each] if self._by else wanted
-        return text, flat
+            text = self._texts[count] = self._text(count)
+        if self._by:
+            return text, [value for each in wanted for value in each]
+        return text, [*wanted] * (len(self._parts) - 1)
+
+    def _text(self, count: int) -> str:
+        if self._by:
+            one = f"({', '.join('?' * len(self._by))})"
+            return f"{self._head}{', '.join([one] * count)}{self._tail}"
+        return f"({', '.join('?' * count)})".join(self._parts)
 
     def arrays(self, wanted: Sequence[Any]) -> tuple[list[Any], ...]:
         """The values of `array_text`, the statement for PostgreSQL: a list for each column."""
@@ -142,6 +153,24 @@ async def fetch(
         [query.row(values) for values in rows]
         for (query, _), rows in zip(asked, found, strict=True)
     ]
+
+
+async def fetch_all(
+    connection: AsyncConnection, asked: Sequence[tuple[Query, Sequence[Any]]]
+) -> list[list[Row]]:
+    """The same for lists of any length, none among them: a statement looks up VALUES_PER_STATEMENT
+    values at most, and rows come in the order of these parts."""
+    parts = [
+        (place, query, wanted[start : start + VALUES_PER_STATEMENT])
+        for place, (query, wanted) in enumerate(asked)
+        for start in range(0, len(wanted), VALUES_PER_STATEMENT)
+    ]
+    answers: list[list[Row]] = [[] for _ in asked]
+    if parts:
+        found = await fetch(connection, [(query, wanted) for _, query, wanted in parts])
+        for (place, _, _), rows in zip(parts, found, strict=True):
+            answers[place] += rows
+    return answers
 
 
 def _looked_up(
@@ -191,9 +220,19 @@ def _last(by: Sequence[Column[Any]], columns: str, most: int, tail_max: int) -> 
 
 def _among(statement: Select[Any]) -> str:
     """A statement's text for PostgreSQL that looks for the values of one array."""
-    compiled = statement.compile(dialect=_POSTGRESQL)
-    kind = _array_of(compiled.binds[WANTED].type)
-    return str(compiled).replace(f" IN {_PLACE}", f" = ANY ($1::{kind})")
+    kind = _array_of(statement.compile(dialect=_POSTGRESQL).binds[WANTED].type)
+    return _written_out(statement, _POSTGRESQL).replace(f" IN {_PLACE}", f" = ANY ($1::{kind})")
+
+
+def _written_out(statement: Select[Any], dialect: Dialect) -> str:
+    """A statement's text in which every value stands but those of `WANTED`."""
+    compiled = statement.compile(dialect=dialect)
+    if set(compiled.binds) == {WANTED}:
+        return str(compiled)
+    marked = statement.params({WANTED: [_MARK]}) if WANTED in compiled.binds else statement
+    written = marked.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    # What is written out is no format, in which a percent sign would stand for itself by two.
+    return str(written).replace(f"('{_MARK}')", _PLACE).replace("%%", "%")
 
 
 def _joined(statement: Select[Any], by: Sequence[Column[Any]], most: int, tail_max: int) -> str:

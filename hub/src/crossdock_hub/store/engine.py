@@ -329,9 +329,10 @@ class Store:
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection that sees the last commit. Raises StoreFailure."""
+        """A connection on a snapshot that sees the last commit. Raises StoreFailure."""
         try:
-            async with self._reader.connect() as connection:
+            # Begun by itself: what crosses together (crossing.py) opens no transaction.
+            async with self._reader.connect() as connection, connection.begin():
                 yield connection
         except PoolTimeoutError:
             raise StoreFailure("every reader of the database is busy", full=False) from None

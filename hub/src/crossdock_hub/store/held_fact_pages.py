@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, Select, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.reading.chain import HELD_MAX
 from crossdock_hub.records import HeldFactRecord
 from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.crossing import IN, Query, Row
 
 # All but what a fact carries, which may be half a megabyte.
 TOLD = [column for column in t.held_facts.c if column is not t.held_facts.c.payload]
@@ -77,14 +77,13 @@ def _conditions(wanted: HeldFactFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-async def held_of_flow(connection: AsyncConnection, root_id: str) -> list[HeldFactRecord]:
+def held_of_flow() -> Query:
     """The oldest HELD_MAX facts held that name a flow, without what they carry."""
     h = t.held_facts.c
-    statement = select(*TOLD).where(t.HELD_OF_FLOW, h.root_id == root_id).order_by(h.id)
-    found = (await connection.execute(statement.limit(HELD_MAX))).mappings()
-    return [told_record(row) for row in found]
+    statement = select(*TOLD).where(t.HELD_OF_FLOW, h.root_id.in_(IN)).order_by(h.id)
+    return Query(statement.limit(HELD_MAX))
 
 
-def told_record(row: RowMapping) -> HeldFactRecord:
+def told_record(row: Row | RowMapping) -> HeldFactRecord:
     """A held fact from a row of `TOLD`."""
     return rows.held_record({**row, "payload": b""})

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from crossdock.contracts import Contract
-from sqlalchemy import BindParameter, bindparam, func, literal_column, select
+from sqlalchemy import func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.config import Limits
@@ -34,13 +34,10 @@ from crossdock_hub.store import tables as t
 from crossdock_hub.store.archive_tables import archived_ids
 from crossdock_hub.store.bus_tables import bus_differences
 from crossdock_hub.store.contention import Contenders, Met, Nobody
-from crossdock_hub.store.crossing import WANTED, Query, Row
+from crossdock_hub.store.crossing import IN, VALUES_PER_STATEMENT, Query, Row
 from crossdock_hub.store.row_locks import RowLocks
 from crossdock_hub.store.unit_conversions import CONVERSIONS
 from crossdock_hub.unit import Key, View
-
-# SQLite takes 32,766 variables in a statement; tuples use several.
-VALUES_PER_STATEMENT = 500
 
 _reference = rows.plain_record(ReferenceRecord)
 _request = rows.plain_record(RequestRecord)
@@ -57,7 +54,6 @@ _difference = rows.plain_record(Difference)
 _replay = rows.plain_record(ReplayRecord)
 _replay_item = rows.plain_record(ReplayItemRecord)
 
-IN: BindParameter[Any] = bindparam(WANTED, expanding=True)
 _OBJECTS = Query(select(t.objects).where(t.objects.c.id.in_(IN)))
 _NUMBERS = Query(select(t.objects), by=(t.objects.c.kind, t.objects.c.number))
 _CHILDREN = Query(

@@ -5,16 +5,19 @@ Positions of pages are opaque texts that the method itself made; "" means the be
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from crossdock.contracts import Contract
 from sqlalchemy import (
     RowMapping,
     Select,
     and_,
+    bindparam,
     func,
     or_,
     select,
@@ -26,7 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.archive.records import ArchivePart, key_of
 from crossdock_hub.config import Limits
-from crossdock_hub.reading.chain import Chain, Figures, LaneFigures, StoredEvent, items_converted
+from crossdock_hub.reading.chain import Chain, Figures, LaneFigures, StoredEvent
 from crossdock_hub.records import (
     OCCUPYING_STATES,
     SETTLED_STATES,
@@ -46,12 +49,13 @@ from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.archiving import parts_of
 from crossdock_hub.store.attempt_logs import attempts_of, words_of
-from crossdock_hub.store.crossing import Row
-from crossdock_hub.store.engine import Store
-from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page, held_of_flow
+from crossdock_hub.store.crossing import IN, Query, Row, fetch_all
+from crossdock_hub.store.flow_reading import read_chain, stored_event
+from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page
+from crossdock_hub.store.key_reading import KnownBy, read_known_by
 from crossdock_hub.store.moving_parcels import Moving, labels_on_their_way, returns_on_their_way
 from crossdock_hub.store.package_numbers import numbered
-from crossdock_hub.store.scan_pages import of_shipments, scan_page
+from crossdock_hub.store.scan_pages import scan_page
 from crossdock_hub.store.spelling import (
     NUMBERED,
     SPELLED_OTHERWISE,
@@ -79,6 +83,15 @@ HAS_ITEM = text("deliveries.item <> ''")
 HAS_QUARANTINED = text("deliveries.quarantined <> '[]'")
 _SEPARATOR = "|"
 
+_OBJECTS = Query(select(t.objects).where(t.objects.c.id.in_(IN)).order_by(t.objects.c.id))
+_ENDPOINTS = (
+    select(t.endpoints).where(t.endpoints.c.id > bindparam("after")).order_by(t.endpoints.c.id)
+)
+_IN_USE = (
+    select(t.deliveries.c.endpoint, func.count().label("in_use"))
+    .where(t.ON_THE_WAY)
+    .group_by(t.deliveries.c.endpoint)
+)
 _cursor = rows.plain_record(CursorRecord)
 _parcel = rows.plain_record(ParcelRecord)
 _reference = rows.plain_record(ReferenceRecord)
@@ -98,32 +111,54 @@ class DeliveryFilter:
     quarantined_only: bool = False
 
 
+class Books(Protocol):
+    """What is read from: a store, or one snapshot of it."""
+
+    contract: Contract
+
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection that sees the last commit. Raises StoreFailure."""
+
+
+class _Moment:
+    """A snapshot that is open."""
+
+    def __init__(self, contract: Contract, connection: AsyncConnection) -> None:
+        self.contract = contract
+        self._connection = connection
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        yield self._connection
+
+
 class Reader:
     """Reads of the books, each on a snapshot of its own. Every method raises StoreFailure."""
 
-    def __init__(self, store: Store, limits: Limits | None = None) -> None:
+    def __init__(self, store: Books, limits: Limits | None = None) -> None:
         self._store = store
         self._contract = store.contract
         self._limits = limits or Limits()
 
-    async def _rows(self, statement: Select[Any]) -> list[RowMapping]:
+    async def _rows(self, statement: Select[Any], **values: Any) -> list[RowMapping]:
         async with self._store.read() as connection:
-            return list((await connection.execute(statement)).mappings())
+            return list((await connection.execute(statement, values)).mappings())
 
     def _objects(self, found: Iterable[Row | RowMapping]) -> list[ObjectRecord]:
         return [rows.object_record(self._contract, row) for row in found]
+
+    async def _found(self, query: Query, wanted: Sequence[Any]) -> list[ObjectRecord]:
+        if not wanted:
+            return []
+        async with self._store.read() as connection:
+            (found,) = await fetch_all(connection, [(query, wanted)])
+        return self._objects(found)
 
     # Objects
 
     async def objects(self, ids: Collection[str]) -> list[ObjectRecord]:
         """The objects of these ids, of any kind, oldest first."""
-        if not ids:
-            return []
-        return self._objects(
-            await self._rows(
-                select(t.objects).where(t.objects.c.id.in_(list(ids))).order_by(t.objects.c.id)
-            )
-        )
+        return await self._found(_OBJECTS, sorted(ids))
 
     async def object(self, object_id: str) -> ObjectRecord | None:
         """One object by id."""
@@ -211,12 +246,12 @@ class Reader:
         found = await self._rows(statement.order_by(r.object_id, r.type, r.value))
         return [_reference(row) for row in found]
 
-    async def references_of_value(self, value: str, most: int) -> list[ReferenceRecord]:
-        """Keys with this value in any system."""
-        r = t.external_references.c
-        statement = select(t.external_references).where(r.value == value)
-        found = await self._rows(statement.order_by(r.system, r.type).limit(most))
-        return [_reference(row) for row in found]
+    async def known_by(self, texts: Sequence[str], most: int) -> list[KnownBy]:
+        """What each text is a number, a tracking number or a key of. most: keys of one text."""
+        if not texts:
+            return []
+        async with self._store.read() as connection:
+            return await read_known_by(connection, self._contract, texts, most)
 
     async def spelled_like(self, squeezed: str, most: int) -> list[tuple[str, str]]:
         """(object id, what matched) of numbers and keys equal but for case, spaces and dashes."""
@@ -322,6 +357,12 @@ class Reader:
         async with self._store.read() as connection:
             return await words_of(connection, subject_ids)
 
+    @contextlib.asynccontextmanager
+    async def of_one_moment(self) -> AsyncIterator[Reader]:
+        """The same reads, one after another, all on one snapshot."""
+        async with self._store.read() as connection:
+            yield Reader(_Moment(self._contract, connection), self._limits)
+
     def snapshot(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection for several reads of one moment."""
         return self._store.read()
@@ -330,24 +371,18 @@ class Reader:
 
     async def endpoints(self, *, after: str = "", most: int | None = None) -> list[EndpointRecord]:
         """Endpoints by id."""
-        e = t.endpoints.c
-        statement = select(t.endpoints).where(e.id > after).order_by(e.id).limit(most)
-        return [rows.endpoint_record(EndpointRecord, row) for row in await self._rows(statement)]
+        statement = _ENDPOINTS if most is None else _ENDPOINTS.limit(most)
+        found = await self._rows(statement, after=after)
+        return [rows.endpoint_record(EndpointRecord, row) for row in found]
 
     async def endpoint(self, endpoint_id: str) -> EndpointRecord | None:
         """One endpoint."""
         found = await self._rows(select(t.endpoints).where(t.endpoints.c.id == endpoint_id))
         return rows.endpoint_record(EndpointRecord, found[0]) if found else None
 
-    async def in_use(self, endpoint_ids: Collection[str]) -> dict[str, int]:
-        """Deliveries on their way to the vendor, by endpoint."""
-        d = t.deliveries.c
-        statement = (
-            select(d.endpoint, func.count().label("in_use"))
-            .where(d.endpoint.in_(list(endpoint_ids)), t.ON_THE_WAY)
-            .group_by(d.endpoint)
-        )
-        return {row["endpoint"]: row["in_use"] for row in await self._rows(statement)}
+    async def in_use(self) -> dict[str, int]:
+        """Deliveries on their way to the vendor, by endpoint; those that have any."""
+        return {row["endpoint"]: row["in_use"] for row in await self._rows(_IN_USE)}
 
     async def figures(self, endpoint_ids: Collection[str]) -> dict[str, Figures]:
         """What endpoints have to do, in one query; those with nothing to do are not in it.
@@ -422,7 +457,7 @@ class Reader:
             if value:
                 statement = statement.where(column == value)
         found = await self._rows(statement.order_by(e.sequence.desc()).limit(most))
-        return [_event(row) for row in found]
+        return [stored_event(row) for row in found]
 
     async def request(self, request_id: str) -> RequestRecord | None:
         """What was answered to a request id."""
@@ -440,39 +475,13 @@ class Reader:
     async def chain(self, root_id: str) -> Chain:
         """Everything of one flow, on one snapshot."""
         most = self._limits.flow_deliveries_max
-        o, e, d, s = t.objects.c, t.events.c, t.deliveries.c, t.scans.c
         async with self._store.read() as connection:
-
-            async def rows_of(statement: Select[Any]) -> Sequence[RowMapping]:
-                return list((await connection.execute(statement.limit(most))).mappings())
-
-            family = select(t.objects).where(o.root_id == root_id).order_by(o.id)
-            objects = self._objects(await rows_of(family))
-            conversions = self._objects(await conversions_of(connection, items_converted(objects)))
-            flow = select(t.deliveries).where(d.root_id == root_id).order_by(d.sequence, d.id)
-            deliveries = [rows.delivery_record(row) for row in await rows_of(flow)]
-            told = select(t.events).where(e.root_id == root_id).order_by(e.sequence)
-            events = [_event(row) for row in await rows_of(told)]
-            scanned = ("shipment", "customer_return")
-            shipments = [record.id for record in objects if record.kind in scanned]
-            seen = select(t.scans).where(of_shipments(shipments))
-            seen = seen.order_by(func.coalesce(s.event_time, s.record_time), s.id)
-            scans = [_scan(row) for row in await rows_of(seen)] if shipments else []
-            ids = [record.id for record in deliveries]
-            attempts = await attempts_of(connection, ids)
-            words = await words_of(connection, ids)
-            held = await held_of_flow(connection, root_id)
-        found = objects, events, deliveries, attempts, scans, words, held, conversions
-        return Chain(root_id, *found)
+            return await read_chain(connection, self._contract, root_id, most)
 
 
 def delivery_position(record: DeliveryRecord) -> str:
     """Where a page of deliveries ended."""
     return f"{record.sequence}{_SEPARATOR}{record.id}"
-
-
-def _event(row: RowMapping) -> StoredEvent:
-    return StoredEvent(rows.event_record(row), row["published_at"] is not None)
 
 
 def _figures(lanes: Sequence[RowMapping]) -> Figures:

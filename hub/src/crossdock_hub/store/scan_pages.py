@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, tuple_
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, func, select, tuple_
 
 from crossdock_hub.records import ScanRecord
 from crossdock_hub.store import tables as t
@@ -36,7 +36,7 @@ def scan_position(record: ScanRecord) -> str:
     return f"{happened}{_SEPARATOR}{record.id}"
 
 
-def of_shipments(shipments: Sequence[str]) -> ColumnElement[bool]:
+def of_shipments(shipments: Sequence[str] | BindParameter[Any]) -> ColumnElement[bool]:
     """Scans of some shipments, by way of their parcels: an index less for every scan to keep."""
     p, s = t.parcels.c, t.scans.c
     numbers = select(p.tracking_number).where(p.shipment_id.in_(shipments))

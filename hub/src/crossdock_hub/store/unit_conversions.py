@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from sqlalchemy import select
@@ -23,9 +23,14 @@ CONVERSIONS: Final = Query(
 )
 
 
+def conversions_wanted(items: Iterable[str]) -> list[tuple[str, str]]:
+    """What `CONVERSIONS` is asked for, of items."""
+    return [(UNIT_CONVERSION, item) for item in sorted(items)]
+
+
 async def conversions_of(connection: AsyncConnection, items: Collection[str]) -> list[Row]:
     """The rows of the unit conversions of items, each once, oldest first; maybe others too."""
-    wanted = [(UNIT_CONVERSION, item) for item in sorted(items)]
+    wanted = conversions_wanted(items)
     if not wanted:
         return []
     (found,) = await fetch(connection, [(CONVERSIONS, wanted)])
