@@ -262,6 +262,7 @@ class Queue:
         self._waiting: asyncio.Queue[QueuedMessage | None] = asyncio.Queue()
         self.taken = 0
         self.stopped = False
+        self.closed = False
 
     def put(self, dispatch: delivery_pb2.Dispatch, **headers: str) -> QueuedMessage:
         message = QueuedMessage(dispatch.SerializeToString(), headers)
@@ -283,7 +284,7 @@ class Queue:
         self._waiting.put_nowait(None)
 
     async def close(self) -> None:
-        return
+        self.closed = True
 
 
 def dispatch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ import pytest
 from crossdock.client import HubClient
 from crossdock.label.v1 import label_service_pb2
 from crossdock_adapters.sdk.attempts import FAULT_TELLS_MAX
-from crossdock_adapters.sdk.runner import register_pause_seconds
+from crossdock_adapters.sdk.runner import DRAIN_SECONDS, HURRY_SECONDS, register_pause_seconds
 from crossdock_adapters.sdk.sandbox import SandboxConfig
 from sdk_house import TRACE, House
 from sdk_ledger_hub import LedgerHub, dispatch, ended, serving, token_file
@@ -364,6 +365,19 @@ async def test_drain_hurries_a_call_that_does_not_end(house: House) -> None:
     await ended(house.task)
     assert time.monotonic() - started < 10
     # Nothing with an effect had left, so it is a retry.
+    assert house.hub.outcomes()[work.delivery_id] == ["RETRY"]
+
+
+async def test_an_endpoint_that_is_cancelled_drains_as_well(house: House) -> None:
+    """Proves that who serves is let drain, however long that takes, where its endpoint is ended
+    from outside: asked again too early, it told no outcome and left its source open."""
+    work = dispatch("misbehave", item="sleep")
+    house.queue.put(work)
+    await until(lambda: work.delivery_id in house.hub.deliveries)
+    assert house.task is not None
+    house.task.cancel()
+    await asyncio.wait({house.task}, timeout=DRAIN_SECONDS + HURRY_SECONDS)
+    assert house.task.cancelled() and house.queue.closed and house.vendor.closed
     assert house.hub.outcomes()[work.delivery_id] == ["RETRY"]
 
 

@@ -405,3 +405,22 @@ def test_a_full_disk_is_said_though_something_else_was(reasons: list[str], said:
         for reason in reasons:
             tell(BusHealth(not reason, reason, since))
     assert [line.get("because", "") for line in lines] == said
+
+
+async def test_a_child_whose_end_is_cut_short_ends(tmp_path: Path) -> None:
+    """Proves that a server which takes its time to end is killed where whoever ends it is
+    cancelled: the hub stopped while it restarted its server, and left one that nobody knew."""
+    deaf = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", f"{deaf}; print(flush=True); time.sleep(60)"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    await child.stdout.readline()
+    ending = asyncio.create_task(embedded._end(child, 60.0))
+    await asyncio.sleep(0.05)
+    assert child.returncode is None
+    ending.cancel()
+    async with asyncio.timeout(10):
+        await child.wait()
+    assert ending.cancelled() and child.returncode == -signal.SIGKILL

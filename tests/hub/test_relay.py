@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from bus_reading import stored_messages
 from crossdock import bus
@@ -143,3 +145,28 @@ async def test_one_stuck_outlet_says_so_once_while_the_other_flows() -> None:
         await eventually(lambda: tried(before + 2), "a try after it was mended")
         await relay.stop()
     assert [line["event"] for line in said][1:] == ["events flow again"]
+
+
+async def test_a_stop_that_is_cut_short_still_ends_it() -> None:
+    """Proves that a relay publishes no more once its stop has ended, also where whoever waits for
+    that is cancelled: it may lead no more, and what led goes on to lead somewhere else."""
+    relay = Relay(None, Nodes(), Limits(), None, 72.0)  # type: ignore[arg-type]
+    under_way, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> bool:
+        under_way.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return False
+
+    relay.events.publish = slow  # type: ignore[method-assign]
+    relay.scans.publish = Flowing().publish  # type: ignore[method-assign]
+    relay.start()
+    await under_way.wait()
+    stopping = asyncio.create_task(relay.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.wait({stopping})
+    assert stopping.cancelled() and ended.is_set()

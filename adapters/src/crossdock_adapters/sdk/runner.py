@@ -128,7 +128,8 @@ class EndpointRunner:
             if serving.done() and not serving.cancelled():
                 serving.result()
         finally:
-            await end_tasks(background)
+            # Longer than what serves takes to drain: asked again meanwhile, it would close nothing.
+            await end_tasks(background, again_seconds=DRAIN_SECONDS + HURRY_SECONDS)
             if listener is not None:
                 await listener.stop()
             await _close(vendor)
@@ -161,11 +162,10 @@ class EndpointRunner:
                 await consuming
         finally:
             stop.cancel()
-            for task in polls:
-                task.cancel()
+            ending = asyncio.create_task(end_tasks(polls))
             await source.stop()
             await self._finish(consuming)
-            await end_tasks(polls)
+            await ending
             await source.close()
 
     async def _consume(self, source: Source, worker: Worker) -> None:

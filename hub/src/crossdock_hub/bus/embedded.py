@@ -488,11 +488,13 @@ def log_words(line: str) -> tuple[str, str]:
 
 async def _end(process: asyncio.subprocess.Process, patience_seconds: float) -> None:
     """SIGTERM, then SIGKILL to one child that we started; returns when it is gone."""
-    if process.returncode is None and patience_seconds > 0:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await within(patience_seconds, process.wait())
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+    try:
+        if process.returncode is None and patience_seconds > 0:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            await within(patience_seconds, process.wait())
+    finally:  # Also when it is cancelled: nobody else knows of the child any more.
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+    await process.wait()

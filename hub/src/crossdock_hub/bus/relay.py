@@ -226,9 +226,11 @@ class Relay:
         """Let a publish that has begun end, then no more; the next run publishes what is left."""
         self._stopping = True
         self.wake()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._limits.relay_stop_seconds)
-        await end_tasks(self._tasks)
+        try:
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=self._limits.relay_stop_seconds)
+        finally:
+            await end_tasks(self._tasks)
 
     async def _run(self, wake: asyncio.Event, outlet: Outlet) -> None:
         pause = self._limits.relay_poll_seconds
