@@ -176,6 +176,36 @@ async def test_a_reader_that_stalls_halts_its_own_stream_only(books: Books) -> N
         assert dropped > STALLED_EVENTS // 4
 
 
+async def test_no_method_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that neither health nor reflection registers its methods with grpc, whose stop then
+    loses calls that come at that moment, and that both are served."""
+    registered: list[str] = []
+    plain = grpc.aio.server
+
+    def observed(**options: Any) -> Any:
+        made: Any = plain(**options)
+        made.add_registered_method_handlers = lambda service, _: registered.append(service)
+        return made
+
+    monkeypatch.setattr(grpc.aio, "server", observed)
+    settings = Settings(listen="127.0.0.1:0", reflection=True)
+    limits = Limits(health_drain_seconds=0.0)
+    server = Server(settings, limits, (), (), Identities({}))
+    address = await server.start()
+    try:
+        async with grpc.aio.insecure_channel(address) as channel:
+            asked = health_pb2.HealthCheckRequest()
+            told = await health_pb2_grpc.HealthStub(channel).Check(asked, timeout=PATIENCE_SECONDS)
+            assert told.status == health_pb2.HealthCheckResponse.SERVING
+            asking: Any = channel.stream_stream(REFLECTION)(timeout=PATIENCE_SECONDS)
+            await asking.done_writing()
+            # Served, and refused for want of a token: not UNIMPLEMENTED.
+            assert await asking.code() == grpc.StatusCode.UNAUTHENTICATED
+    finally:
+        await server.drain()
+    assert registered == []
+
+
 @contextlib.asynccontextmanager
 async def serving(tails: Tails) -> AsyncIterator[str]:
     """Our server with nothing but the stream of what is committed."""
