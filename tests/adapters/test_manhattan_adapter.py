@@ -468,3 +468,33 @@ async def test_two_pollers_share_the_subscriptions(world: World) -> None:
         agree(world, 5)
     finally:
         await second.close()
+
+
+@pytest.fixture
+async def holding(tmp_path: Path) -> AsyncIterator[World]:
+    """A world whose service holds a pull of nothing for much longer than a test takes."""
+    settings = sandbox_config(pull_wait_seconds=10 * PATIENCE_SECONDS)
+    async with ManhattanSandbox(settings) as sandbox:
+        made = World(sandbox, tmp_path)  # type: ignore[arg-type]
+        yield made
+        await made.client.close()
+
+
+async def test_no_subscription_waits_for_the_answer_of_another(holding: World) -> None:
+    """Proves that orders are heard through to their ship confirms while pulls of nothing are held,
+    and that a pull which a run leaves is not asked again."""
+    for count, request in enumerate(many(2), 1):
+        await holding.release(request)
+        await ship_all(holding, count)
+    agree(holding, 2)
+    pulls = [each for each in holding.sandbox.calls if each.operation == "pubsub_pull"]
+    assert sum(not each.effect for each in pulls) <= len(holding.settings.texts("subscriptions"))
+
+
+async def test_a_run_that_ends_well_has_heard_the_service(holding: World) -> None:
+    """Proves that a run goes on beyond its time until one pull is answered: one that ended without
+    any would say of a service that hangs that it is there."""
+    run = asyncio.create_task(adapter.poll_messages(holding.poll(), holding.client))
+    assert not (await asyncio.wait({run}, timeout=1.0))[0], "it ended, and nobody had answered"
+    await holding.sandbox._command_message({"subscription": "host-pack", "text": "{}"})
+    await asyncio.wait_for(run, PATIENCE_SECONDS)

@@ -69,11 +69,15 @@ class Inbox:
         self._ignored = frozenset(poll.settings.texts("ignored_message_types"))
         self._gate = asyncio.Semaphore(MAX_AT_ONCE)
         self._hub_trouble: Exception | None = None
+        self._answered = asyncio.Event()
 
     async def run(self) -> None:
         """Pull every subscription until the run's time is over; raise what went wrong at its end.
 
         A subscription that fails pauses and goes on, so that one outage does not stop the others.
+        No subscription waits for the answer of another: a pull that is not answered by then is
+        heard by the next run. But one answer there is in each run, or none could say that the
+        vendor is there.
         """
         until = time.monotonic() + self._poll.settings.seconds("messages_run_seconds")
         names = self._poll.settings.texts("subscriptions")
@@ -97,7 +101,9 @@ class Inbox:
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                received = await self._subscriptions.pull(subscription, maximum)
+                received = await self._pull(subscription, maximum, until)
+                if received is None:
+                    break
                 if received:
                     await self._take(subscription, received)
                 trouble, pause = None, FIRST_PAUSE_SECONDS
@@ -110,6 +116,19 @@ class Inbox:
                 pause *= 2
         if trouble is not None:
             raise trouble
+
+    async def _pull(self, subscription: str, maximum: int, until: float) -> list[Received] | None:
+        """None: the run is over, and this subscription is not answered yet."""
+        try:
+            received = await self._subscriptions.pull_within(
+                subscription, maximum, until, self._answered
+            )
+        except Exception:
+            self._answered.set()
+            raise
+        if received is not None:
+            self._answered.set()
+        return received
 
     async def _take(self, subscription: str, received: Sequence[Received]) -> None:
         """Hand messages to the hub: in order per order, many orders at once."""

@@ -127,23 +127,30 @@ class Channel:
             raise _error(400, "INVALID_ARGUMENT", "maxMessages must be positive")
         until = self._sandbox.now() + timedelta(seconds=self._pull_wait_seconds)
         received = subscription.pull(maximum, self._sandbox.now())
-        while not received and (left := (until - self._sandbox.now()).total_seconds()) > 0:
-            # The event may be for another subscription or a message held back: hence the pause.
-            self._published.clear()
-            try:
-                async with asyncio.timeout(left):
-                    await self._published.wait()
-            except TimeoutError:
-                break
-            if await request.is_disconnected():
-                # Nobody is there any more to take a lease.
-                break
-            received = subscription.pull(maximum, self._sandbox.now())
-            if not received:
-                await asyncio.sleep(min(left, self._sandbox.config.tick_seconds))
+        # The body is read: what comes next from there is that nobody is there any more.
+        gone = asyncio.ensure_future(request.receive())
+        try:
+            while not received and (left := (until - self._sandbox.now()).total_seconds()) > 0:
+                await self._wait_for_news(gone, left)
+                if gone.done():
+                    # Nobody takes a lease.
+                    break
+                received = subscription.pull(maximum, self._sandbox.now())
+                if not received:
+                    # The news may be of another subscription, or of a message held back.
+                    await asyncio.sleep(min(left, self._sandbox.config.tick_seconds))
+        finally:
+            gone.cancel()
         call.key = subscription.name
         call.effect = bool(received)
         return json_response({"receivedMessages": received} if received else {})
+
+    async def _wait_for_news(self, gone: asyncio.Future[Any], seconds: float) -> None:
+        """Until something is published, the caller is gone, or the time is over."""
+        self._published.clear()
+        news = asyncio.create_task(self._published.wait())
+        await asyncio.wait({news, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        news.cancel()
 
     async def _acknowledge(self, request: Request, call: Call) -> Response:
         subscription = self._subscription(request)

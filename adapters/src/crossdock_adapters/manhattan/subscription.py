@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
+
+from crossdock.ending import end_tasks
 
 from crossdock_adapters.sdk import vendor_json
 from crossdock_adapters.sdk.auth import Token, TokenCache, client_assertion
@@ -55,14 +59,45 @@ class SubscriptionClient:
         self._timeout_seconds = settings.seconds("pull_timeout_seconds")
         self._http = VendorHttp(settings.text("pubsub_url"))
         self._tokens = TokenCache(self._fetch_token)
+        self._asked: dict[str, asyncio.Task[list[Received]]] = {}
 
     async def test(self) -> None:
         """Prove that the service account gets a token."""
         await self._tokens.get()
 
     async def close(self) -> None:
-        """Close the connection pool."""
+        """End the pulls that nobody hears any more, and close the connection pool."""
+        await end_tasks(self._asked.values())
+        self._asked.clear()
         await self._http.close()
+
+    async def pull_within(
+        self, subscription: str, maximum: int, until: float, over: asyncio.Event
+    ) -> list[Received] | None:
+        """As `pull`; None: at `until` (monotonic), or with `over` later, there was no answer yet.
+
+        The question then stands, and who pulls this subscription next hears its answer: the server
+        may wait a minute or more, and what it leased meanwhile would be lost until the lease ends.
+        """
+        asked = self._asked.get(subscription)
+        if asked is None:
+            asked = asyncio.create_task(self.pull(subscription, maximum))
+            self._asked[subscription] = asked
+        ended = asyncio.create_task(over.wait())
+        try:
+            await asyncio.wait({asked}, timeout=max(0.0, until - time.monotonic()))
+            await asyncio.wait({asked, ended}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            # Whoever asked ends. What is leased from now on, nobody would take.
+            del self._asked[subscription]
+            asked.cancel()
+            raise
+        finally:
+            ended.cancel()
+        if not asked.done():
+            return None
+        del self._asked[subscription]
+        return asked.result()
 
     async def pull(self, subscription: str, maximum: int) -> list[Received]:
         """Lease up to `maximum` messages; waits as long as the server likes when there is none."""

@@ -18,6 +18,8 @@ _PROJECT: Final = "wm-sandbox"
 _CLIENT: Final = "crossdock-host"
 _USER: Final = "host@crossdock"
 _ACCOUNT: Final = "manhattan-service-account.json"
+# A pull is answered at once where there is a message; without one the real service waits longer.
+_PULL_WAIT_SECONDS: Final = 10.0
 
 
 def _sandbox(site: Site, pace: SandboxPace) -> dict[str, Any]:
@@ -36,6 +38,7 @@ def _sandbox(site: Site, pace: SandboxPace) -> dict[str, Any]:
         "pick_seconds": pace.floor_seconds,
         "pack_seconds": pace.floor_seconds,
         "manifest_seconds": pace.floor_seconds,
+        "pull_wait_seconds": _PULL_WAIT_SECONDS,
     }
 
 
