@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -31,6 +32,8 @@ from crossdock_adapters.sdk.worker import Message, Worker
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5.0
+# A beat that is nearer than this share of a period is the one that was just told.
+SAME_BEAT_SHARE = 0.01
 # Between registrations: first, most. A hub that is away is asked again soon, since its work waits
 # as long as this once it is back; one that refuses waits for a person.
 AWAY_PAUSES_SECONDS = (0.1, 1.0)
@@ -43,6 +46,7 @@ PREFETCH = 4
 DRAIN_SECONDS = 6.5
 HURRY_SECONDS = 1.5
 CLOSE_SECONDS = 1.0
+_BEGAN = time.monotonic()
 
 
 class Source(Protocol):
@@ -66,6 +70,16 @@ def register_pause_seconds(failures: int, *, away: bool) -> float:
     time, up to a limit that is lower where the hub did not answer than where it refused."""
     first, most = AWAY_PAUSES_SECONDS if away else REFUSED_PAUSES_SECONDS
     return min(first * 2.0 ** min(failures, DOUBLINGS_MAX), most)
+
+
+def beat_pause_seconds(running_seconds: float) -> float:
+    """How long to wait for the next heartbeat, in a process that runs for so long.
+
+    All its endpoints tell theirs at the same moments: the hub wakes once for them, and keeps them
+    in one transaction or two. Other processes began at other times.
+    """
+    pause = HEARTBEAT_SECONDS - running_seconds % HEARTBEAT_SECONDS
+    return pause if pause > HEARTBEAT_SECONDS * SAME_BEAT_SHARE else pause + HEARTBEAT_SECONDS
 
 
 class EndpointRunner:
@@ -253,7 +267,7 @@ class EndpointRunner:
                 self._hub_presence.gone(str(error))
             else:
                 self._hub_presence.back()
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await asyncio.sleep(beat_pause_seconds(time.monotonic() - _BEGAN))
 
     async def _listen(self, inbound: Inbound) -> Listener:
         config = self.config
