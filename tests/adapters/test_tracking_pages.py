@@ -88,3 +88,22 @@ async def test_failures_that_pass_cost_no_page(tmp_path: Path) -> None:
             await carrier.run()
             carrier._bad = bad
         assert carrier.told == NUMBERS * 2
+
+
+@pytest.mark.parametrize(("most", "ends_at"), [(10, b""), (1, b"~1")])
+async def test_empty_pages_are_no_place_to_keep(tmp_path: Path, most: int, ends_at: bytes) -> None:
+    """Proves that a poll of a carrier with nothing under way leaves its cursor as it is, so that it
+    writes nothing to the hub; and that a run which ends among empty pages is gone on from there."""
+    async with fedex(tmp_path, tracking_parcels_per_poll=most) as world:
+        carrier = Carrier(world, "", Retry(0.0, "never"))
+        world.hub.stored.clear()
+        poll = world.poll(b"")
+        put: list[bytes] = []
+
+        async def keep(value: bytes) -> None:
+            put.append(value)
+
+        poll.put_cursor = keep
+        await carrier_reports.ask_about_moving(poll, PAGE, carrier.ask)
+        assert not carrier.told
+        assert set(put) == {ends_at}

@@ -128,7 +128,8 @@ async def ask_about_moving(poll: Poll, page_size: int, ask: Ask) -> None:
             await poll.catch_up()
             await _ask_page(poll, ask, labels, token)
         left -= len(labels)
-        await poll.advance(token)
+        if labels or not token:
+            await poll.advance(token)
         if left <= 0:
             return
         if not token:
@@ -136,6 +137,7 @@ async def ask_about_moving(poll: Poll, page_size: int, ask: Ask) -> None:
             if left < parcels_max or not may_begin_anew:
                 return
             may_begin_anew = False
+    await poll.advance(token)
 
 
 async def _ask_page(
