@@ -45,6 +45,7 @@ from crossdock_hub.unit import View, conversions_key
 from databases import KINDS, open_store
 from sqlalchemy import func, or_, select
 
+CONTRACT = contracts.load()
 PARCELS = Query(select(t.parcels), by=(t.parcels.c.carrier_code, t.parcels.c.tracking_number))
 REQUESTS = Query(select(t.requests).where(t.requests.c.request_id.in_(IN)))
 
@@ -161,7 +162,7 @@ async def test_of_a_parcel_with_many_scans_only_the_newest_are_read(store: Store
     wanted = [*parcels[:2], ("UPSN", "1Z9")]
     view = View()
     async with store.write() as connection:
-        loader = loading.Loader(connection, contracts.load(), view, parcel_scans_max=4)
+        loader = loading.Loader(connection, CONTRACT, view, parcel_scans_max=4)
         crossed: list[int] = []
         fetched = loader.contenders.fetch
 
@@ -192,7 +193,7 @@ async def test_the_conversions_of_an_item_are_those_whose_numbers_begin_with_it(
         await write_rows(connection, [(rows.OBJECTS, objects)])
         view = View()
         items = ["*", "S", "S:A", "U"]
-        await loading.Loader(connection, contracts.load(), view).load(map(conversions_key, items))
+        await loading.Loader(connection, CONTRACT, view).load(map(conversions_key, items))
     by_item = {item: view.get(conversions_key(item)) for item in items}
     assert by_item == {"*": ("c-0",), "S": ("c-1", "c-5"), "S:A": ("c-2", "c-3"), "U": ()}
     async with store.read() as connection:
@@ -343,3 +344,28 @@ async def test_a_list_may_have_any_length(store: Store, count: int) -> None:
         every, none, first = await fetch_all(connection, asked)
     assert sorted(row["request_id"] for row in every) == sorted(wanted)
     assert none == [] and [row["request_id"] for row in first] == wanted[:1]
+
+
+async def test_the_oldest_scans_of_a_flow_are_those_of_all_its_shipments(store: Store) -> None:
+    """Proves that a flow of more shipments than a look-up has values tells of its scans like any
+    other: in their order, and the oldest of all where there are too many."""
+    count, most = VALUES_PER_STATEMENT * 2, VALUES_PER_STATEMENT * 2 + 1
+    empty: Any = CONTRACT.generated_class(CONTRACT.resources["shipment"].message_name)()
+    shipments = [
+        ObjectRecord("shipment", f"s-{n:05}", empty, 1, "", f"{n}", "root", 0, 7, 7)
+        for n in range(count)
+    ]
+    parcels = [replace(parcel(n), shipment_id=f"s-{n:05}") for n in range(count)]
+    # The later the shipment, the earlier its scans.
+    scans = [
+        ScanRecord(f"{n:05}", n.to_bytes(16, "big"), "UPSN", each.tracking_number,
+                   each.shipment_id, "IN_TRANSIT", count * 2 - n, 0, b"")
+        for n, each in enumerate(parcels * 2)
+    ]  # fmt: skip
+    async with store.write() as connection:
+        await write_rows(
+            connection, [(rows.OBJECTS, shipments), (rows.PARCELS, parcels), (rows.SCANS, scans)]
+        )
+    async with store.read() as connection:
+        chain = await flow_reading.read_chain(connection, CONTRACT, "root", most)
+    assert [each.id for each in chain.scans] == [each.id for each in reversed(scans)][:most]

@@ -70,7 +70,8 @@ class Query:
     most: of what one tuple finds no more rows than this, those whose
     primary key sorts last; 0: all. `statement`, which is for SQLAlchemy, has them all. tail_max:
     of the last column each tuple finds what goes on after its value with a colon, and has at most
-    so many signs more; 0: what equals it. `statement` knows only that.
+    so many signs more; 0: what equals it. `statement` knows only that. values_max: of how many
+    `fetch_all` makes one statement; all, where what it finds has one order or limit.
     """
 
     def __init__(
@@ -80,7 +81,9 @@ class Query:
         most: int = 0,
         *,
         tail_max: int = 0,
+        values_max: int = VALUES_PER_STATEMENT,
     ) -> None:
+        self.values_max = values_max
         self.columns = tuple(column.name for column in statement.selected_columns)
         # SQLite has 0 and 1 for them; every other type that we use it gives as it took it.
         self._truths = [c.name for c in statement.selected_columns if isinstance(c.type, Boolean)]
@@ -158,12 +161,12 @@ async def fetch(
 async def fetch_all(
     connection: AsyncConnection, asked: Sequence[tuple[Query, Sequence[Any]]]
 ) -> list[list[Row]]:
-    """The same for lists of any length, none among them: a statement looks up VALUES_PER_STATEMENT
-    values at most, and rows come in the order of these parts."""
+    """The same for lists of any length, none among them: a statement looks up so many values as its
+    query says at most, and rows come in the order of these parts."""
     parts = [
-        (place, query, wanted[start : start + VALUES_PER_STATEMENT])
+        (place, query, wanted[start : start + query.values_max])
         for place, (query, wanted) in enumerate(asked)
-        for start in range(0, len(wanted), VALUES_PER_STATEMENT)
+        for start in range(0, len(wanted), query.values_max)
     ]
     answers: list[list[Row]] = [[] for _ in asked]
     if parts:

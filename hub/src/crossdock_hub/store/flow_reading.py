@@ -36,7 +36,8 @@ class FlowQueries:
         seen = select(t.scans).where(of_shipments(IN))
         seen = seen.order_by(func.coalesce(s.event_time, s.record_time), s.id)
         self.of_flow = [*(Query(each.limit(most)) for each in (family, told, work)), held_of_flow()]
-        self.scans = Query(seen.limit(most))
+        # Of all at once, of which a flow has so many at most: in parts, each would have its oldest.
+        self.scans = Query(seen.limit(most), values_max=most)
 
 
 of_a_flow = cache(FlowQueries)
