@@ -315,11 +315,13 @@ async def test_other_values_stand_in_the_text_and_the_list_in_several_places(sto
     its list, quotes and percent signs among them, and where it asks for its list twice."""
     r = t.requests.c
     odd = [replace(request(n), method=f"/it's {n * 10} % of it", object_id="r-2") for n in range(9)]
+    odd[0] = replace(odd[0], endpoint="100 %% sure")
     statement = select(t.requests).where(
         or_(r.request_id.in_(IN), r.object_id.in_(IN)),
         r.method.contains("0 % of", autoescape=True),
         r.method != "/it's 30 % of it",
         r.created_at <= 7,
+        or_(r.endpoint == "oms", r.endpoint == "100 %% sure"),
     )
     statement = statement.order_by(r.request_id).limit(3)
     async with store.write() as connection:

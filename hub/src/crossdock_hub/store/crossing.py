@@ -234,8 +234,9 @@ def _written_out(statement: Select[Any], dialect: Dialect) -> str:
         return str(compiled)
     marked = statement.params({WANTED: [_MARK]}) if WANTED in compiled.binds else statement
     written = marked.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    text = str(written).replace(f"('{_MARK}')", _PLACE)
     # What is written out is no format, in which a percent sign would stand for itself by two.
-    return str(written).replace(f"('{_MARK}')", _PLACE).replace("%%", "%")
+    return text.replace("%%", "%") if dialect.paramstyle == "pyformat" else text
 
 
 def _joined(statement: Select[Any], by: Sequence[Column[Any]], most: int, tail_max: int) -> str:

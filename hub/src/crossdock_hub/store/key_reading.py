@@ -26,7 +26,9 @@ _NUMBERED: Final = Query(
         literal_column(SQUEEZED_NUMBER.text, t.objects.c.number.type).in_(IN), NUMBERED
     )
 )
-_PARCELS: Final = Query(select(t.parcels).where(t.parcels.c.tracking_number.in_(IN)))
+_PARCELS: Final = Query(
+    select(t.parcels).where(t.parcels.c.tracking_number.in_(IN)).order_by(t.parcels.c.carrier_code)
+)
 
 _parcel = rows.plain_record(ParcelRecord)
 _reference = rows.plain_record(ReferenceRecord)
