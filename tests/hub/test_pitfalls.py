@@ -18,7 +18,7 @@ from crossdock_hub.bus import jetstream
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.config import Limits, Settings
 from crossdock_hub.door.calls import HEARD_OUT_MAX
-from crossdock_hub.door.server import Server, channel_options
+from crossdock_hub.door.server import LOOK_SECONDS, LOOKS_AT_NONE, Server, channel_options
 from crossdock_hub.identity import Identities
 from crossdock_hub.reading.tailing import Tails
 from decisions import OPERATOR
@@ -204,6 +204,52 @@ async def test_no_method_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         await server.drain()
     assert registered == []
+
+
+async def test_a_stop_waits_for_what_runs_and_for_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that a stop lets the call end whose handler runs, and then cancels one that no handler
+    of ours has, as grpc may leave it, though there is time left: its caller may repeat it."""
+    gate, began = asyncio.Event(), asyncio.Event()
+
+    async def work(request: bytes, _context: Any) -> bytes:
+        began.set()
+        await gate.wait()
+        return request
+
+    async def lost(_request: bytes, _context: Any) -> bytes:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody has it")
+
+    def served(name: str, behaviour: Any) -> grpc.GenericRpcHandler:
+        handler: Any = grpc.unary_unary_rpc_method_handler(behaviour)
+        return grpc.method_handlers_generic_handler(f"played.{name}", {"Call": handler})
+
+    plain = grpc.aio.server
+
+    def with_a_call_of_nobody(**options: Any) -> Any:
+        made = plain(**options)
+        made.add_generic_rpc_handlers((served("Lost", lost),))
+        return made
+
+    monkeypatch.setattr(grpc.aio, "server", with_a_call_of_nobody)
+    limits = Limits(health_drain_seconds=0.0, stop_grace_seconds=600.0)
+    settings = Settings(listen="127.0.0.1:0")
+    server = Server(settings, limits, (served("Work", work),), (), Identities({}))
+    address = await server.start()
+    async with grpc.aio.insecure_channel(address) as channel:
+        ask: Any = channel.unary_unary
+        nobodys, running = ask("/played.Lost/Call")(b"word"), ask("/played.Work/Call")(b"word")
+        await began.wait()
+        stopping = asyncio.create_task(server.drain())
+        await asyncio.sleep(LOOK_SECONDS * (LOOKS_AT_NONE + 2))
+        assert not (stopping.done() or running.done() or nobodys.done())
+        gate.set()
+        assert await running == b"word"
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await stopping
+        assert await nobodys.code() == grpc.StatusCode.UNAVAILABLE
 
 
 @contextlib.asynccontextmanager
