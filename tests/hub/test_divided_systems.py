@@ -22,7 +22,13 @@ from fixtures_nats import eventually
 from played_endpoint import ERP_OPERATIONS, PlayedEndpoint
 from shared_hubs import SharedHubs
 from story import Story, request_id, seed_master_data
-from test_shared_database import SOON_SECONDS, TAKE_OVER_SECONDS, Worker, write
+from test_shared_database import (
+    FAIL_OVER_SECONDS,
+    SOON_SECONDS,
+    TAKE_OVER_SECONDS,
+    Worker,
+    write,
+)
 
 LANES = 6
 
@@ -134,7 +140,7 @@ async def test_each_leads_some_and_either_serves_all(hubs: SharedHubs) -> None:
 async def test_a_hub_that_is_lost_has_its_systems_taken_over(
     hubs: SharedHubs, how: str, which: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """Proves that work begins again at every system soon after one of two hubs is killed, or
+    """Proves that work begins again at every system within 5 s after one of two hubs is killed, or
     stopped in its tracks, under load; that each order is called once; and that a hub which is back
     leads some again."""
     lost, left = hubs.hubs[which], hubs.hubs[1 - which]
@@ -170,6 +176,7 @@ async def test_a_hub_that_is_lost_has_its_systems_taken_over(
         await eventually(lanes.everybody_works(3), "work of both", 60.0)
         await lanes.is_done_once()
     assert begun, "the hub that was lost led no system that worked"
+    assert works_seconds < FAIL_OVER_SECONDS
 
 
 async def test_a_hub_that_joins_takes_its_share_under_load(tmp_path: Path) -> None:

@@ -243,7 +243,9 @@ async def test_a_stop_waits_for_what_runs_and_for_nothing_else(
         nobodys, running = ask("/played.Lost/Call")(b"word"), ask("/played.Work/Call")(b"word")
         await began.wait()
         stopping = asyncio.create_task(server.drain())
-        await asyncio.sleep(LOOK_SECONDS * (LOOKS_AT_NONE + 2))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS * (LOOKS_AT_NONE + 2)):
+                await asyncio.shield(stopping)
         assert not (stopping.done() or running.done() or nobodys.done())
         gate.set()
         assert await running == b"word"

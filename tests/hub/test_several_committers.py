@@ -161,8 +161,8 @@ async def test_committers_that_are_killed_and_paused(
     finally:
         for each in processes:
             await each.end()
-    # One that was quick may have ended before the last ones.
-    assert sum(each.disturbed for each in processes) > DISTURBANCES / 2
+    # One may have ended right before its last one.
+    assert sum(each.disturbed for each in processes) >= DISTURBANCES - 1
     stored = {row[0] for row in database.query("SELECT request_id FROM requests")}
     done = [
         what

@@ -45,8 +45,8 @@ from story import (
 )
 from story import order as order_of
 
-# On a machine that is busy with other tests, too. That it takes 5 s at most is proved on virtual
-# time (test_leadership_terms.py) and measured by the trials (G9, G31).
+FAIL_OVER_SECONDS = 5.0
+# How long a take-over is waited for, so that one that is late is told with its time.
 TAKE_OVER_SECONDS = 30.0
 EXIT_UNAVAILABLE = 69
 SOON_SECONDS = 10.0
@@ -151,7 +151,7 @@ async def _all_is_done(hub: RunningHub, orders: list[str], worker: Worker) -> No
 async def test_another_hub_takes_over_under_load(
     hubs: SharedHubs, how: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """Proves that work begins again soon after the leader is killed, or stopped in its
+    """Proves that work begins again within 5 s after the leader is killed, or stopped in its
     tracks, under load; that each order is called once; and that a leader which is let go on again
     follows, and serves."""
     first, second = hubs.hubs
@@ -192,6 +192,7 @@ async def test_another_hub_takes_over_under_load(
         await eventually(lambda: _serves(at_first), "the former leader to serve", 20.0)
         working.cancel()
     assert hubs.leader() == (2, second.address)
+    assert works_seconds < FAIL_OVER_SECONDS
 
 
 async def _serves(story: Story) -> bool:

@@ -222,7 +222,8 @@ class PullConsumer:
             await within(CLOSE_SECONDS, draining)
 
     async def close(self) -> None:
-        """Stop, let the last answers leave, disconnect. Takes 3 s at most; repeatable.
+        """Stop, let the last answers leave, disconnect. Takes 3 s at most, and 5 more where nats-py
+        misses that it is cancelled; repeatable.
 
         nats-py's own drain() of a connection is not used: it can hang for 30 s.
         """

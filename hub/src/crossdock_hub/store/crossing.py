@@ -67,11 +67,11 @@ class Query:
 
     by: the columns that tuples are compared with; () where the statement says itself, in one place
     or several, what its values are compared with; whatever else it compares stands in its text.
-    most: of what one tuple finds no more rows than this, those whose
-    primary key sorts last; 0: all. `statement`, which is for SQLAlchemy, has them all. tail_max:
-    of the last column each tuple finds what goes on after its value with a colon, and has at most
-    so many signs more; 0: what equals it. `statement` knows only that. values_max: of how many
-    `fetch_all` makes one statement; all, where what it finds has one order or limit.
+    most: of what one tuple finds no more rows than this, those whose primary key sorts last; 0:
+    all. `statement`, which is for SQLAlchemy, has them all. tail_max: of the last column each tuple
+    finds what goes on after its value with a colon, and has at most so many signs more; 0: what
+    equals it. `statement` knows only that. values_max: how many values `fetch_all` puts into one
+    statement; as many as there may be, where what is found has one order or limit.
     """
 
     def __init__(

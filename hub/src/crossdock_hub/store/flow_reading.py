@@ -15,7 +15,7 @@ from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.attempt_logs import ATTEMPTS, WORDS, by_delivery, by_subject
 from crossdock_hub.store.crossing import IN, Query, Row, fetch, fetch_all
-from crossdock_hub.store.held_fact_pages import held_of_flow, told_record
+from crossdock_hub.store.held_fact_pages import OF_A_FLOW, told_record
 from crossdock_hub.store.scan_pages import of_shipments
 from crossdock_hub.store.unit_conversions import CONVERSIONS, conversions_wanted
 
@@ -35,7 +35,7 @@ class FlowQueries:
         work = select(t.deliveries).where(d.root_id.in_(IN)).order_by(d.sequence, d.id)
         seen = select(t.scans).where(of_shipments(IN))
         seen = seen.order_by(func.coalesce(s.event_time, s.record_time), s.id)
-        self.of_flow = [*(Query(each.limit(most)) for each in (family, told, work)), held_of_flow()]
+        self.of_flow = [*(Query(each.limit(most)) for each in (family, told, work)), OF_A_FLOW]
         # Of all at once, of which a flow has so many at most: in parts, each would have its oldest.
         self.scans = Query(seen.limit(most), values_max=most)
 

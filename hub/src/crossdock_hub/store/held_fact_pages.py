@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, RowMapping, Select, func, or_, select
 
@@ -15,6 +15,13 @@ from crossdock_hub.store.crossing import IN, Query, Row
 
 # All but what a fact carries, which may be half a megabyte.
 TOLD = [column for column in t.held_facts.c if column is not t.held_facts.c.payload]
+# The oldest HELD_MAX facts held that name a flow, without what they carry.
+OF_A_FLOW: Final = Query(
+    select(*TOLD)
+    .where(t.HELD_OF_FLOW, t.held_facts.c.root_id.in_(IN))
+    .order_by(t.held_facts.c.id)
+    .limit(HELD_MAX)
+)
 # A column of each row of a page: how many there are, those left out for their bytes included.
 FOUND = "found"
 
@@ -75,13 +82,6 @@ def _conditions(wanted: HeldFactFilter) -> list[ColumnElement[bool]]:
     if wanted.ids:
         conditions.append(h.id.in_(wanted.ids))
     return conditions
-
-
-def held_of_flow() -> Query:
-    """The oldest HELD_MAX facts held that name a flow, without what they carry."""
-    h = t.held_facts.c
-    statement = select(*TOLD).where(t.HELD_OF_FLOW, h.root_id.in_(IN)).order_by(h.id)
-    return Query(statement.limit(HELD_MAX))
 
 
 def told_record(row: Row | RowMapping) -> HeldFactRecord:

@@ -147,18 +147,16 @@ class Reader:
     def _objects(self, found: Iterable[Row | RowMapping]) -> list[ObjectRecord]:
         return [rows.object_record(self._contract, row) for row in found]
 
-    async def _found(self, query: Query, wanted: Sequence[Any]) -> list[ObjectRecord]:
-        if not wanted:
-            return []
-        async with self._store.read() as connection:
-            (found,) = await fetch_all(connection, [(query, wanted)])
-        return self._objects(found)
-
     # Objects
 
     async def objects(self, ids: Collection[str]) -> list[ObjectRecord]:
         """The objects of these ids, of any kind, oldest first."""
-        return await self._found(_OBJECTS, sorted(ids))
+        if not ids:
+            return []
+        async with self._store.read() as connection:
+            # Sorted, so that the parts of a long list follow one another, too.
+            (found,) = await fetch_all(connection, [(_OBJECTS, sorted(ids))])
+        return self._objects(found)
 
     async def object(self, object_id: str) -> ObjectRecord | None:
         """One object by id."""
