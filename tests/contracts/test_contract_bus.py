@@ -58,18 +58,43 @@ def test_partitions_are_known_and_even() -> None:
 
 def test_a_delivery_has_one_id_one_reference_and_a_message_id_per_dispatch() -> None:
     """Proves that ids are derived: the same work is never two deliveries."""
-    one = bus.delivery_id("e", "ups", "buy_label", "p1")
-    assert one == bus.delivery_id("e", "ups", "buy_label", "p1")
+    event, next_event = (
+        "0192e4a1-7c3b-7000-8000-000000000001",
+        "0192e4a1-7c3b-7000-8000-000000000002",
+    )
+    one = bus.delivery_id(event, "ups", "buy_label", "p1")
+    assert one == bus.delivery_id(event, "ups", "buy_label", "p1")
     others = [
-        ("e", "ups", "buy_label", "p2"),
-        ("e", "ups", "buy_labelp1", ""),
-        ("e2", "u", "b", ""),
+        (event, "ups", "buy_label", "p2"),
+        (event, "ups", "buy_labelp1", ""),
+        (next_event, "ups", "buy_label", "p1"),
     ]
     assert one not in {bus.delivery_id(*other) for other in others}
     assert bus.delivery_message_id(one, 2) == f"{one}.2"
     assert re.fullmatch(r"[A-Z2-7]{20}", bus.vendor_reference(one))
     ids = [str(uuid.UUID(int=number)) for number in range(2_000)]
     assert len({bus.vendor_reference(each) for each in ids}) == 2_000
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2**48 - 1), st.integers(0, 2**74 - 1)), min_size=2),
+    st.text(max_size=20),
+)
+def test_ids_of_deliveries_follow_the_time_of_their_events(
+    events: list[tuple[int, int]], item: str
+) -> None:
+    """Proves that what is kept by them grows at its end, and that they are UUIDs of RFC 9562."""
+    made = []
+    for milliseconds, rest in events:
+        low = rest & (1 << 62) - 1
+        event = uuid.UUID(int=milliseconds << 80 | 7 << 76 | rest >> 62 << 64 | 2 << 62 | low)
+        made.append((milliseconds, bus.delivery_id(str(event), "ups", "buy_label", item)))
+    for milliseconds, name in made:
+        read = uuid.UUID(name)
+        assert (read.version, read.variant, str(read)) == (8, uuid.RFC_4122, name)
+        assert read.int >> 80 == milliseconds
+    assert [m for m, _ in sorted(made, key=lambda each: each[1])] == sorted(m for m, _ in made)
+    assert len({name for _, name in made}) == len(set(events))
 
 
 def test_the_headers_are_cloud_events_in_binary_mode() -> None:
