@@ -93,6 +93,21 @@ async def test_address_outlives_restarts(tmp_path: Path) -> None:
     await second.stop()
 
 
+async def test_any_name_of_a_directory(tmp_path: Path) -> None:
+    """Proves: a directory may have any name that Linux takes (umlauts, blanks, quotes, bytes that
+    are no text), and what its server was set up with is found again there."""
+    for name in (b"entrep\xc3\xb4t \xe6\xb8\xaf", b'a "quoted" \\u00e9 $HOME #;', b"latin \xf4"):
+        settings = quick(tmp_path / os.fsdecode(name))
+        first = EmbeddedNats(settings)
+        address = await first.start()
+        await first.stop()
+        assert embedded_config.load(settings).passwords[address.user] == address.password
+        assert any(settings.store_directory.iterdir())
+        second = EmbeddedNats(settings)
+        assert await second.start() == address
+        await second.stop()
+
+
 async def test_port_of_the_last_run_taken(tmp_path: Path) -> None:
     """Proves: a remembered port that is taken gives way; a chosen one is an order and is named."""
     settings = quick(tmp_path / "data")

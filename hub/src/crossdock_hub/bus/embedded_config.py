@@ -116,7 +116,7 @@ def load(settings: EmbeddedSettings) -> ServerConfiguration:
     """The configuration of the last run, or a new one, with all users the settings want."""
     port, passwords = RANDOM_PORT, dict[str, str]()
     try:
-        kept = json.loads(settings.configuration_file.read_text())
+        kept = json.loads(os.fsdecode(settings.configuration_file.read_bytes()))
         port = int(kept["port"])
         for user in kept["authorization"]["users"]:
             passwords[str(user["user"])] = str(user["password"])
@@ -136,8 +136,10 @@ def save(settings: EmbeddedSettings, configuration: ServerConfiguration) -> None
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(_rendered(settings, configuration), file, indent=1)
+    # nats-server knows no \\u escape, and a directory's name is bytes: they go as they are.
+    text = json.dumps(_rendered(settings, configuration), ensure_ascii=False, indent=1)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(os.fsencode(text))
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
