@@ -354,7 +354,7 @@ def test_a_running_hub_is_not_moved(
         assert "still runs" in said(capsys, "--to", new_database.url)
     with contextlib.closing(sqlite3.connect(quiet / "crossdock.db")) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert moving.main(["--to", new_database.url]) == moving.EXIT_INTERRUPTED
+        assert moving.main(["--to", new_database.url]) == moving.EXIT_CONFIGURATION
         assert "locked by another process" in capsys.readouterr().err
     assert new_database.tables() == []
 

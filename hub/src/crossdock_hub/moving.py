@@ -95,8 +95,11 @@ async def claimed(lock: DataLock) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def opened(url: str, access: Access) -> AsyncIterator[Place]:
-    """A claimed place, for as long as it is needed."""
-    place = await Place.open(url, access)
+    """A claimed place, for as long as it is needed. Raises MoveRefused."""
+    try:
+        place = await Place.open(url, access)
+    except StoreFailure as failure:
+        raise MoveRefused(f"{name_of(url)} could not be opened: {failure}") from None
     try:
         yield place
     finally:
@@ -214,7 +217,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"nothing moved: {setting_problem(error.errors()[0])}", file=sys.stderr)
         return EXIT_CONFIGURATION
     except StoreFailure as failure:
-        print(f"the move is not finished: {failure}; run it again", file=sys.stderr)
+        print(f"the move is not finished: {failure}; mend that and run it again", file=sys.stderr)
         return EXIT_INTERRUPTED
     except KeyboardInterrupt:
         print("the move is not finished; run it again", file=sys.stderr)

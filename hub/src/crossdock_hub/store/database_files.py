@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import shlex
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -72,7 +73,7 @@ def refuse_half_put_back(path: Path) -> None:
     if half is not None:
         raise ConfigurationError(
             f"a back-up was being put back in place of {path} and that was interrupted; end it "
-            f"with: crossdock hub put-back {half}"
+            f"with: crossdock hub put-back {shlex.quote(str(half))}"
         )
 
 

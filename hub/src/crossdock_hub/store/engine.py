@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +18,7 @@ from typing import Any
 
 from crossdock.contracts import Contract
 from crossdock.errors import ConfigurationError
-from sqlalchemy import Connection, NullPool, event, make_url, text
+from sqlalchemy import URL, Connection, NullPool, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -30,6 +31,7 @@ from crossdock_hub.store.failures import READ_ONLY, STANDBY, StoreFailure, failu
 from crossdock_hub.store.leadership import name_writer
 from crossdock_hub.store.migrating import is_current, upgrade
 from crossdock_hub.store.postgresql import Access
+from crossdock_hub.store.unopened import unopened
 
 DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
 BUSY_TIMEOUT_MILLISECONDS = 10_000
@@ -55,8 +57,20 @@ FAILURES = (DBAPIError, sqlite3.Error, OSError)
 
 
 def database_url(setting: str, data_directory: Path) -> str:
-    """The SQLAlchemy URL: as set, else SQLite in the data directory."""
-    return setting or f"sqlite+aiosqlite:///{data_directory / 'crossdock.db'}"
+    """The SQLAlchemy URL: as set, else SQLite in the data directory, whatever signs its name has.
+
+    Raises ConfigurationError: the name of the directory is no text.
+    """
+    if setting:
+        return setting
+    path = str(data_directory / "crossdock.db")
+    try:
+        return URL.create("sqlite+aiosqlite", database=path).render_as_string()
+    except UnicodeEncodeError:
+        raise ConfigurationError(
+            f"CROSSDOCK_DATA_DIRECTORY {os.fsencode(data_directory)!r} has a name that is no "
+            "UTF-8; name another directory"
+        ) from None
 
 
 def access_of(settings: Settings) -> Access:
@@ -72,6 +86,8 @@ def check_url(url: str, access: Access) -> None:
         parsed = make_url(url)
     except ArgumentError:
         raise ConfigurationError("CROSSDOCK_DATABASE_URL is no SQLAlchemy URL") from None
+    except ValueError:
+        raise ConfigurationError("the port of CROSSDOCK_DATABASE_URL is no number") from None
     if parsed.drivername not in DRIVERS:
         raise ConfigurationError(
             f"CROSSDOCK_DATABASE_URL begins with {parsed.drivername}://; "
@@ -162,9 +178,9 @@ class Store:
     async def _closed_unless_opened(self) -> AsyncIterator[None]:
         try:
             yield
-        except FAILURES as error:
+        except (StoreFailure, *FAILURES) as error:
             await self.close()
-            raise failure_of(error) from None
+            raise unopened(error, self._url, self._access) from None
         except BaseException:
             await self.close()
             raise

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+import ssl
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 READ_ONLY = "the database is read-only"
 STANDBY = "the database server is a standby that is not promoted"
+NOT_LET_IN = "the database does not let this user in"
+WRONG_PASSWORD = "the database does not accept the password"
+NO_DATABASE = "the database does not exist"
+ANSWERS_NOT = "the database does not answer"
 _LOCK_NOT_AVAILABLE = "55P03"
+_MAY_NOT = "42501"
 # SQLSTATE, or its class, to what is told. Full: there is no room, or nothing may be written.
 _FULL = {
     "53100": "the volume of the database is full",
@@ -21,9 +27,9 @@ _AWAY = {
     "57P": "the database is stopping or starting",
 }
 _OTHER = {
-    "28000": "the database does not let this user in",
-    "28P01": "the database does not accept the password",
-    "3D000": "the database does not exist",
+    "28000": NOT_LET_IN,
+    "28P01": WRONG_PASSWORD,
+    "3D000": NO_DATABASE,
     "40001": "another transaction was in the way",
     "40P01": "another transaction was in the way",
     _LOCK_NOT_AVAILABLE: "the database is locked by another process",
@@ -31,7 +37,10 @@ _OTHER = {
 }
 # The server's function that ends a statement whose time to wait has run out.
 _ENDS_A_WAIT = "ProcessInterrupts"
-_ANSWERS_NOT = "the database does not answer"
+
+
+class PasswordUnreadable(OSError):
+    """The file of the password can't be read, or holds none; the sentence names the setting."""
 
 
 class StoreFailure(Exception):
@@ -69,8 +78,13 @@ def failure_of(error: Exception, *, committing: bool = False) -> StoreFailure:
         return _of_sqlite(error, cause)
     if isinstance(error, DBAPIError) and not error.connection_invalidated:
         return StoreFailure(_refused(error), full=False)
+    if isinstance(cause, PasswordUnreadable):
+        return StoreFailure(str(cause), full=False, away=True)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        why = f"the certificate of the database server is not accepted: {cause.verify_message}"
+        return StoreFailure(why, full=False, away=True)
     # A socket that broke, or a connection that was closed under us: nothing with a state.
-    return StoreFailure(_ANSWERS_NOT, full=False, away=True, uncertain=committing)
+    return StoreFailure(ANSWERS_NOT, full=False, away=True, uncertain=committing)
 
 
 def is_row_taken(error: DBAPIError) -> bool:
@@ -91,7 +105,16 @@ def _of_state(error: Exception, state: str, committing: bool) -> StoreFailure:
         if state.startswith(start):
             return StoreFailure(told, full=False, away=True, uncertain=committing)
     locked = state == _LOCK_NOT_AVAILABLE
+    if state == _MAY_NOT:
+        return StoreFailure(_not_allowed(error), full=False)
     return StoreFailure(_OTHER.get(state) or _refused(error, state), full=False, locked=locked)
+
+
+def _not_allowed(error: Exception) -> str:
+    # Of this state the server's text names what it is about, and holds no data.
+    asked: Any = error.orig if isinstance(error, DBAPIError) else error
+    said = getattr(asked.__cause__, "message", None) or getattr(asked, "message", None)
+    return f"the user of the database may not do what the hub has to: {said or _MAY_NOT}"
 
 
 def _refused(error: Exception, state: str = "") -> str:
@@ -109,4 +132,4 @@ def _of_sqlite(error: Exception, cause: sqlite3.Error) -> StoreFailure:
         return StoreFailure(_refused(error), full=False)
     if "locked" in text:
         return StoreFailure("the database is locked by another process", full=False)
-    return StoreFailure(_ANSWERS_NOT, full=False)
+    return StoreFailure(ANSWERS_NOT, full=False)

@@ -15,10 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from crossdock_hub.store.database_files import Entrance, entrance_to, file_of
 from crossdock_hub.store.engine import check_url, claim, patient_engine
-from crossdock_hub.store.failures import failure_of
+from crossdock_hub.store.failures import StoreFailure, failure_of
 from crossdock_hub.store.moves import Mark, read_mark, write_mark
 from crossdock_hub.store.postgresql import Access, DatabaseInUse, count_claim
 from crossdock_hub.store.tables import claims
+from crossdock_hub.store.unopened import unopened
 
 FAILURES: Final = (
     DBAPIError,
@@ -66,11 +67,13 @@ class Place:
             place = cls(url, engine, await engine.connect(), entrance)
         except FAILURES as error:
             await engine.dispose()
-            raise failure_of(error) from None
+            raise unopened(error, url, access) from None
         try:
             await place._claim()
-        except BaseException:
+        except BaseException as error:
             await place.close()
+            if isinstance(error, StoreFailure):
+                raise unopened(error, url, access) from None
             raise
         return place
 

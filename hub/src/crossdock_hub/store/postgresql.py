@@ -23,6 +23,7 @@ from sqlalchemy import URL, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.failures import PasswordUnreadable
 
 SERVER_VERSION_MIN: Final = 150_000
 CONNECT_SECONDS: Final = 5
@@ -49,6 +50,7 @@ CLAIM_LOCK: Final = int.from_bytes(b"crossdck", "big", signed=True)
 DIVIDED: Final = " and CROSSDOCK_DIVIDE_SYSTEMS=true"
 
 _MILLISECONDS: Final = 1000
+_PORT_MAX: Final = 65_535
 
 
 class DatabaseInUse(CrossdockError):
@@ -128,9 +130,16 @@ class Access:
                 "CROSSDOCK_DATABASE_URL holds a password; put it into a file and name that with "
                 "CROSSDOCK_DATABASE_PASSWORD_FILE"
             )
-        for name, path in (("PASSWORD", self.password_file), ("CA", self.ca_file)):
-            if path is not None and not path.is_file():
-                raise ConfigurationError(f"CROSSDOCK_DATABASE_{name}_FILE {path} is no file")
+        if not url.database:
+            # Else the driver takes that of PGDATABASE, or of the user's name.
+            raise ConfigurationError(
+                "CROSSDOCK_DATABASE_URL names no database; end it with /DATABASE"
+            )
+        if url.port is not None and not 0 < url.port <= _PORT_MAX:
+            raise ConfigurationError(
+                f"CROSSDOCK_DATABASE_URL has the port {url.port}; ports are 1 to {_PORT_MAX}"
+            )
+        self._check_files()
         if set(url.query) - {"host"}:
             raise ConfigurationError(
                 "CROSSDOCK_DATABASE_URL takes no options but host; the hub states the others itself"
@@ -144,15 +153,47 @@ class Access:
                 "trust"
             )
 
+    def _check_files(self) -> None:
+        for name, path in (("PASSWORD", self.password_file), ("CA", self.ca_file)):
+            if path is not None and not path.is_file():
+                raise ConfigurationError(f"CROSSDOCK_DATABASE_{name}_FILE {path} is no file")
+        try:
+            self.arguments()
+            if self.password_file is not None:
+                _password_in(self.password_file)
+        except PasswordUnreadable as unreadable:
+            raise ConfigurationError(str(unreadable)) from None
+        except OSError as error:
+            spoilt = isinstance(error, ssl.SSLError)
+            why = "it holds no certificate in PEM" if spoilt else error.strerror
+            raise ConfigurationError(
+                f"CROSSDOCK_DATABASE_CA_FILE {self.ca_file} can't be used: {why}"
+            ) from None
+
     def arguments(self) -> dict[str, Any]:
-        """What the driver is told."""
+        """What the driver is told. Raises OSError: the file of the authority can't be used."""
         told: dict[str, Any] = {}
         path = self.password_file
         if path is not None:
-            told["password"] = lambda: path.read_text(encoding="utf-8").strip()
+            told["password"] = lambda: _password_in(path)
         if self.ca_file is not None:
             told["ssl"] = ssl.create_default_context(cafile=str(self.ca_file))
         return told
+
+
+def _password_in(path: Path) -> str:
+    """The password that a file holds. Raises PasswordUnreadable."""
+    name = f"CROSSDOCK_DATABASE_PASSWORD_FILE {path}"
+    try:
+        password = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise PasswordUnreadable(f"{name} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise PasswordUnreadable(f"{name} holds no UTF-8 text; write the password to it") from None
+    if len(password.splitlines()) != 1:
+        found = "more than one line" if password else "nothing"
+        raise PasswordUnreadable(f"{name} holds {found}; write the password to it, one line")
+    return password
 
 
 def engine_options(access: Access, *, writes: bool, shared: bool = False) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -152,7 +153,8 @@ def _show(installation: Installation, as_json: bool) -> None:
         f"{found.items} items, {found.customers} customers, {found.locations} locations known; "
         f"ready in {installation.ready_seconds:.1f} s"
     )
-    option = "" if workplace.directory == default_directory() else f" --data {workplace.directory}"
+    named = f" --data {shlex.quote(str(workplace.directory))}"
+    option = "" if workplace.directory == default_directory() else named
     typer.echo(f"next, in another terminal: crossdock trigger order --follow{option}")
     for line in more_steps(workplace.network, option):
         typer.echo(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -85,7 +86,7 @@ def find_place(data: Path | None) -> Place:
     workplace = Workplace(data or default_directory())
     running = workplace.running()
     if running is None:
-        where = "" if data is None else f" --data {workplace.directory}"
+        where = "" if data is None else f" --data {shlex.quote(str(workplace.directory))}"
         raise CommandError(
             f"no crossdock dev runs in {workplace.directory}",
             next_step=f"start one in another terminal: crossdock dev{where}; or set "

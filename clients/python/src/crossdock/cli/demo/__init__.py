@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import shutil
 import signal
 import tempfile
@@ -121,4 +122,5 @@ def _show_end(report: Report, report_file: Path, directory: Path) -> None:
         f"\n{word}: {good} of {len(proofs)} proofs hold, {report.seconds:.0f} s; {report_file}"
     )
     if directory.exists():
-        typer.echo(f"kept: {directory}; look at it with crossdock dev --data {directory}")
+        data = shlex.quote(str(directory))
+        typer.echo(f"kept: {directory}; look at it with crossdock dev --data {data}")
