@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -36,6 +37,7 @@ from crossdock_hub.store.crossing import (
     VALUES_PER_STATEMENT,
     WANTED,
     Query,
+    Question,
     fetch,
     fetch_all,
     write_rows,
@@ -43,7 +45,7 @@ from crossdock_hub.store.crossing import (
 from crossdock_hub.store.unit_conversions import conversions_of
 from crossdock_hub.unit import View, conversions_key
 from databases import KINDS, open_store
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, insert, or_, select
 
 CONTRACT = contracts.load()
 PARCELS = Query(select(t.parcels), by=(t.parcels.c.carrier_code, t.parcels.c.tracking_number))
@@ -296,6 +298,54 @@ async def test_what_waits_is_forgotten_with_its_transaction(store: Store) -> Non
     async with store.read() as connection:
         found = (await connection.execute(select(t.requests.c.request_id))).scalars().all()
     assert found == ["r-2"]
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["fails", "commits"])
+async def test_statements_of_sqlalchemy_are_of_the_same_transaction(
+    store: Store, fails: bool
+) -> None:
+    """Proves that a statement of SQLAlchemy's shares the end of the transaction in which rows cross
+    before and behind it, whichever that is, and that the next one begins anew."""
+    added = insert(t.requests).values(rows.REQUESTS.row(request(2)))
+    with pytest.raises(RuntimeError) if fails else contextlib.nullcontext():
+        async with store.write() as connection:
+            await write_rows(connection, [(rows.REQUESTS, [request(1)])])
+            await connection.execute(added)
+            await write_rows(connection, [(rows.REQUESTS, [request(3)])])
+            if fails:
+                raise RuntimeError("changed my mind")
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.REQUESTS, [request(4)])])
+    async with store.read() as connection:
+        found = (await connection.execute(select(t.requests.c.request_id))).scalars().all()
+    assert sorted(found) == (["r-4"] if fails else ["r-1", "r-2", "r-3", "r-4"])
+
+
+async def test_a_commit_that_is_refused_leaves_nothing_behind(store: Store) -> None:
+    """Proves that rows whose commit fails are not there, and that the next transaction is not the
+    same one."""
+    twice = [request(1), request(1)]
+    with pytest.raises(StoreFailure):
+        async with store.write() as connection:
+            await write_rows(connection, [(rows.REQUESTS, twice)])
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.REQUESTS, [request(2)])])
+    async with store.read() as connection:
+        found = (await connection.execute(select(t.requests.c.request_id))).scalars().all()
+    assert found == ["r-2"]
+
+
+async def test_a_question_needs_no_transaction(store: Store) -> None:
+    """Proves that a question is answered with the values that it is asked with, and as of the last
+    commit: no snapshot of an earlier one is kept."""
+    question = Question(t.requests, "created_at = {} AND request_id <> {} ORDER BY request_id")
+    for last in (2, 3):
+        async with store.write() as connection:
+            await write_rows(connection, [(rows.REQUESTS, [request(last), request(last + 10)])])
+        found = await store.ask(question, 7, "r-12")
+        read = [rows.plain_record(RequestRecord)(row) for row in found]
+        numbers = {2: [2], 3: [13, 2, 3]}[last]
+        assert read == [request(number) for number in numbers]
 
 
 def test_a_query_has_one_parameter() -> None:

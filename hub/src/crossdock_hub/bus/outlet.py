@@ -76,7 +76,7 @@ class Source(Protocol):
         """Up to which number nobody commits a row any more, for transactions that begin later."""
 
     async def next(
-        self, connection: Transaction, after: int, most: int, upto: int = ALL
+        self, store: Store, after: int, most: int, upto: int = ALL
     ) -> list[tuple[Waiting, Message]]:
         """The oldest rows after a number, and up to one, that are to be on the stream."""
 
@@ -176,8 +176,7 @@ class Outlet:
         position = await self._settle()
         most = self._limits.relay_batch_events
         upto, self.held = await self._source.settled(self._store)
-        async with self._store.read() as connection:
-            waiting = await self._source.next(connection, position.record_sequence, most, upto)
+        waiting = await self._source.next(self._store, position.record_sequence, most, upto)
         left = waiting
         for part in slices([message for _, message in waiting]):
             size = 1 if self._singly else len(part)
@@ -362,8 +361,7 @@ class Outlet:
             position.stream_sequence + 1,
             min(last, position.stream_sequence + self._limits.relay_compare_messages) + 1,
         )
-        async with self._store.read() as connection:
-            rows = await self._source.next(connection, position.record_sequence, len(page))
+        rows = await self._source.next(self._store, position.record_sequence, len(page))
         waiting = [row for row, _ in rows]
         end = page[-1]
         if not waiting:

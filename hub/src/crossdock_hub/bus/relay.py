@@ -25,14 +25,16 @@ from crossdock_hub.keeping import keep
 from crossdock_hub.records import BusPosition, EventRecord, Mark, ScanOutboxRecord
 from crossdock_hub.store import Store, StoreFailure, Transaction, tables
 from crossdock_hub.store.bus_rows import (
+    NEXT_EVENTS,
+    NEXT_SCANS,
     Numbered,
+    event_records,
     hot_events,
     last_published,
-    next_events,
-    next_scans,
     recorded_before,
     row_behind,
     row_numbers,
+    scan_records,
     scans_kept,
     unmarked_events,
 )
@@ -103,12 +105,12 @@ class Events(_Rows):
     table = tables.events
 
     async def next(
-        self, connection: Transaction, after: int, most: int, upto: int = ALL
+        self, store: Store, after: int, most: int, upto: int = ALL
     ) -> list[tuple[Waiting, Message]]:
         since = self._hot_since()
         return [
             (Waiting(each.sequence, each.id, each.record_time < since), event_message(each))
-            for each in await next_events(connection, after, most, upto)
+            for each in event_records(await store.ask(NEXT_EVENTS, after, upto, most))
         ]
 
     async def hot(self, connection: Transaction, upto: int) -> int:
@@ -132,12 +134,12 @@ class Scans(_Rows):
     _gone_before = 0
 
     async def next(
-        self, connection: Transaction, after: int, most: int, upto: int = ALL
+        self, store: Store, after: int, most: int, upto: int = ALL
     ) -> list[tuple[Waiting, Message]]:
         since = self._hot_since()
         return [
             (Waiting(each.sequence, each.id, each.record_time < since), scan_message(each))
-            for each in await next_scans(connection, after, most, upto)
+            for each in scan_records(await store.ask(NEXT_SCANS, after, upto, most))
         ]
 
     async def hot(self, connection: Transaction, upto: int) -> int:

@@ -345,6 +345,8 @@ class Picker:
     ) -> list[Picked]:
         """Dispatch stored work of endpoints with a backlog, oldest and most urgent first."""
         picked: list[Picked] = []
+        if not self._backlog and not self._busy_since:
+            return picked
         # Of one system's endpoints that which waited longest goes first, or one would starve.
         for endpoint in sorted(endpoints, key=lambda one: self._served_at.get(one.id, 0)):
             if endpoint.id not in self._backlog:

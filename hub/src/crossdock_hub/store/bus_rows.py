@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +37,7 @@ from crossdock_hub.records import (
 from crossdock_hub.replay.records import Act, ReplayRecord, with_act
 from crossdock_hub.store import bus_tables, rows
 from crossdock_hub.store import tables as t
-from crossdock_hub.store.crossing import Change, change, inserting, write_rows
+from crossdock_hub.store.crossing import Change, Question, Row, change, inserting, write_rows
 from crossdock_hub.unit import oldest_id
 
 _PUBLISHED = Change(
@@ -66,23 +66,12 @@ _PART_TIED = Change(
 Numbered = Table
 # So many scan messages go at once when the stream has let them go.
 _SCANS_LET_GO_MAX = 1_000
-_NEXT_EVENTS = (
-    select(t.events)
-    .where(
-        t.events.c.sequence > bindparam("after"),
-        t.events.c.sequence <= bindparam("upto"),
-        func.length(t.events.c.body) > 0,
-    )
-    .order_by(t.events.c.sequence)
-    .limit(bindparam("most"))
+# What waits for the bus: the oldest rows after a number, up to another one, so many at most.
+NEXT_EVENTS = Question(
+    t.events,
+    "sequence > {} AND sequence <= {} AND length(body) > 0 ORDER BY sequence LIMIT {}",
 )
-_NEXT_SCANS = (
-    select(t.scan_outbox)
-    .where(t.scan_outbox.c.sequence > bindparam("after"))
-    .where(t.scan_outbox.c.sequence <= bindparam("upto"))
-    .order_by(t.scan_outbox.c.sequence)
-    .limit(bindparam("most"))
-)
+NEXT_SCANS = Question(t.scan_outbox, "sequence > {} AND sequence <= {} ORDER BY sequence LIMIT {}")
 _UNMARKED = select(t.events.c.sequence).where(
     t.events.c.published_at.is_(None), t.events.c.sequence <= bindparam("upto")
 )
@@ -290,9 +279,12 @@ async def next_events(
     connection: AsyncConnection, after: int, most: int, upto: int
 ) -> list[EventRecord]:
     """The oldest events after a number and up to another one, those of an object in its order."""
-    wanted = {"after": after, "most": most, "upto": upto}
-    result = await connection.execute(_NEXT_EVENTS, wanted)
-    return [rows.event_record(row) for row in result.mappings()]
+    return event_records(await NEXT_EVENTS.ask(connection, after, upto, most))
+
+
+def event_records(found: Iterable[Row]) -> list[EventRecord]:
+    """The events that `NEXT_EVENTS` has found, in its order."""
+    return [rows.event_record(row) for row in found]
 
 
 async def row_behind(connection: AsyncConnection, table: Numbered, upto: int, count: int) -> int:
@@ -342,13 +334,9 @@ async def outstanding(connection: AsyncConnection, endpoints: Sequence[str]) -> 
     return [row.id for row in await connection.execute(wanted.order_by(d.sequence))]
 
 
-async def next_scans(
-    connection: AsyncConnection, after: int, most: int, upto: int
-) -> list[ScanOutboxRecord]:
-    """The oldest scan messages after a number and up to another one."""
-    wanted = {"after": after, "most": most, "upto": upto}
-    result = await connection.execute(_NEXT_SCANS, wanted)
-    return [_scan_batch(row) for row in result.mappings()]
+def scan_records(found: Iterable[Row]) -> list[ScanOutboxRecord]:
+    """The scan messages that `NEXT_SCANS` has found, in its order."""
+    return [_scan_batch(row) for row in found]
 
 
 async def unmarked_events(connection: AsyncConnection, upto: int) -> list[int]:

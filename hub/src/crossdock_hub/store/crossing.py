@@ -12,7 +12,7 @@ by SQLAlchemy Core.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from operator import attrgetter
@@ -85,8 +85,7 @@ class Query:
     ) -> None:
         self.values_max = values_max
         self.columns = tuple(column.name for column in statement.selected_columns)
-        # SQLite has 0 and 1 for them; every other type that we use it gives as it took it.
-        self._truths = [c.name for c in statement.selected_columns if isinstance(c.type, Boolean)]
+        self._truths = _truths(statement.selected_columns)
         self._texts: dict[int, str] = {}
         self._by = tuple(by)
         self.statement = statement
@@ -133,17 +132,47 @@ class Query:
 
     def row(self, values: Sequence[Any]) -> Row:
         """What SQLite gave for a row, by column."""
-        row = dict(zip(self.columns, values, strict=True))
-        for name in self._truths:
-            row[name] = bool(row[name])
-        return row
+        return _row(self.columns, self._truths, values)
+
+
+class Question:
+    """Rows of a table by a condition, in which {} stands for each value that it is asked with."""
+
+    def __init__(self, table: Table, condition: str) -> None:
+        self.columns = tuple(column.name for column in table.columns)
+        self._truths = _truths(table.columns)
+        text = f"SELECT {', '.join(self.columns)} FROM {table.name} WHERE {condition}"
+        values = range(1, text.count("{}") + 1)
+        self.sqlite = text.format(*("?" for _ in values))
+        self.postgresql = text.format(*(f"${number}" for number in values))
+
+    async def ask(self, connection: AsyncConnection, *values: int | str) -> list[Row]:
+        """What it finds."""
+        driver = beneath(connection)
+        if driver is None:
+            found = await connection.exec_driver_sql(self.postgresql, values)
+            return [dict(zip(self.columns, row, strict=True)) for row in found]
+        (rows,) = await driver.run([(self.sqlite, values)])
+        return [_row(self.columns, self._truths, row) for row in rows]
+
+
+def _truths(columns: Iterable[ColumnElement[Any]]) -> list[str]:
+    """SQLite has 0 and 1 for them; every other type that we use it gives as it took it."""
+    return [column.key or "" for column in columns if isinstance(column.type, Boolean)]
+
+
+def _row(columns: Sequence[str], truths: Sequence[str], values: Sequence[Any]) -> Row:
+    row = dict(zip(columns, values, strict=True))
+    for name in truths:
+        row[name] = bool(row[name])
+    return row
 
 
 async def fetch(
     connection: AsyncConnection, asked: Sequence[tuple[Query, Sequence[Any]]]
 ) -> list[list[Row]]:
     """The rows of each query, in the order asked."""
-    driver = await _driver(connection)
+    driver = beneath(connection)
     if driver is None:
         answers: list[list[Row]] = []
         for query, wanted in asked:
@@ -369,7 +398,7 @@ async def write_rows(
     rows = [(shape, records) for shape, records in rows if records]
     if not rows:
         return
-    driver = await _driver(connection)
+    driver = beneath(connection)
     if driver is not None:
         # Nobody waits for them alone: they cross with what comes next, at the latest the commit.
         driver.add(step for shape, records in rows for step in shape.steps(records))
@@ -398,7 +427,7 @@ class Change:
 
 async def change(connection: AsyncConnection, what: Change, *values: int | Sequence[int]) -> None:
     """Run it. What SQLite has against it, it says at the next statement or at the commit."""
-    driver = await _driver(connection)
+    driver = beneath(connection)
     if driver is None:
         await connection.exec_driver_sql(what.postgresql, values)
         return
@@ -406,9 +435,10 @@ async def change(connection: AsyncConnection, what: Change, *values: int | Seque
     driver.add([(what.sqlite, flat)])
 
 
-async def _driver(connection: AsyncConnection) -> OneHopConnection | None:
+def beneath(connection: AsyncConnection) -> OneHopConnection | None:
     """The connection to SQLite beneath SQLAlchemy's; None: another database."""
-    if connection.dialect.name != "sqlite":
+    if connection.dialect.name != "sqlite" or connection.sync_connection is None:
         return None
-    driver = (await connection.get_raw_connection()).driver_connection
+    # Not by `get_raw_connection`, which takes a turn of its own for what is there.
+    driver = connection.sync_connection.connection.driver_connection
     return driver if isinstance(driver, OneHopConnection) else None

@@ -12,7 +12,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from crossdock_hub.config import Settings
 from crossdock_hub.store import moves, one_hop, postgresql
 from crossdock_hub.store.answered import Answered
+from crossdock_hub.store.crossing import Question, Row, beneath
 from crossdock_hub.store.database_files import entrance_to
 from crossdock_hub.store.failures import READ_ONLY, STANDBY, StoreFailure, failure_of
 from crossdock_hub.store.leadership import name_writer
@@ -122,6 +123,8 @@ class Store:
         self._claim = 0
         self._backend: postgresql.Backend | None = None
         self._writing = asyncio.Lock()
+        self._asked: AsyncConnection | None = None
+        self._asking = asyncio.Lock()
         self._terms: dict[str, int] = {}
         self.on_deposed: Callable[[str, int], None] = lambda _task, _term: None
         """Told, for each task by itself, when a new connection may not write for who leads it:
@@ -262,9 +265,10 @@ class Store:
 
     async def close(self) -> None:
         """Close every connection; aiosqlite's threads end with them."""
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
+        for connection in (self._connection, self._asked):
+            if connection is not None:
+                await connection.close()
+        self._connection = self._asked = None
         await self._writer.dispose()
         await self._reader.dispose()
 
@@ -275,7 +279,7 @@ class Store:
         try:
             async with self._writing:
                 connection = self._connection or await self._connect()
-                async with connection.begin():
+                async with _transaction(connection):
                     yield connection
                     decided = True
         except FAILURES as error:
@@ -346,14 +350,53 @@ class Store:
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection on a snapshot that sees the last commit. Raises StoreFailure."""
-        try:
-            # Begun by itself: what crosses together (crossing.py) opens no transaction.
-            async with self._reader.connect() as connection, connection.begin():
+        with _reading():
+            async with self._reader.connect() as connection, _transaction(connection):
                 yield connection
-        except PoolTimeoutError:
-            raise StoreFailure("every reader of the database is busy", full=False) from None
-        except FAILURES as error:
-            raise failure_of(error) from None
+
+    async def ask(self, question: Question, *values: int | str) -> list[Row]:
+        """What a question finds as of the last commit. Raises StoreFailure.
+
+        On SQLite a statement by itself needs no transaction, and whoever asks such ones no
+        connection of his own: one that is kept answers them all, one after another.
+        """
+        if self.dialect != "sqlite":
+            async with self.read() as connection:
+                return await question.ask(connection, *values)
+        with _reading():
+            async with self._asking:
+                self._asked = self._asked or await self._reader.connect()
+                return await question.ask(self._asked, *values)
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Raise as StoreFailure what goes wrong with a reader."""
+    try:
+        yield
+    except PoolTimeoutError:
+        raise StoreFailure("every reader of the database is busy", full=False) from None
+    except FAILURES as error:
+        raise failure_of(error) from None
+
+
+@contextlib.asynccontextmanager
+async def _transaction(connection: AsyncConnection) -> AsyncIterator[None]:
+    """What `connection.begin()` is, but SQLAlchemy need not know of it on SQLite: most transactions
+    ask it for nothing (crossing.py), and beginning and ending one costs more than a small read."""
+    driver = beneath(connection)
+    if driver is None:
+        async with connection.begin():
+            yield
+        return
+    driver.begin()
+    # A statement of SQLAlchemy's begins one for SQLAlchemy too, which then has to end it.
+    try:
+        yield
+        await (connection if connection.in_transaction() else driver).commit()
+    except BaseException:
+        await (connection if connection.in_transaction() else driver).rollback()
+        raise
 
 
 def patient_engine(url: str, access: Access) -> AsyncEngine:
@@ -431,8 +474,9 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+        connection.driver_connection.opening = begin
 
     @event.listens_for(engine.sync_engine, "begin")
     def start(connection: Connection) -> None:
         driver: Any = connection.connection.driver_connection
-        driver.begin(begin)
+        driver.begin()

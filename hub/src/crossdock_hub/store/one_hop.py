@@ -86,17 +86,18 @@ class OneHopConnection(aiosqlite.Connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._waiting: list[Step] = []
-        # "": no transaction; else the statement that opens it, until SQLite has it.
-        self._opening = ""
-        self._is_open = False
+        self.opening = "BEGIN"
+        """The statement that opens a transaction."""
+        # One has begun, and SQLite knows nothing of it yet; then it does.
+        self._is_begun = self._is_open = False
 
     def cursor(self) -> OneHopCursor:  # type: ignore[override]
         """A cursor; making it costs nothing."""
         return OneHopCursor(self)
 
-    def begin(self, statement: str) -> None:
-        """Open a transaction with the next crossing."""
-        self._opening = statement
+    def begin(self) -> None:
+        """Open a transaction with the next crossing, unless one is open."""
+        self._is_begun = not self._is_open
 
     def add(self, steps: Iterable[Step]) -> None:
         """Statements that the next crossing runs first, the one of `commit` at the latest."""
@@ -105,9 +106,9 @@ class OneHopConnection(aiosqlite.Connection):
     def take(self) -> list[Step]:
         """What has to run before anything else; the caller runs it."""
         steps, self._waiting = self._waiting, []
-        if self._opening:
-            steps.insert(0, (self._opening, ()))
-            self._opening, self._is_open = "", True
+        if self._is_begun:
+            steps.insert(0, (self.opening, ()))
+            self._is_begun, self._is_open = False, True
         return steps
 
     async def run(self, steps: Sequence[Step]) -> list[list[Any]]:
@@ -125,7 +126,7 @@ class OneHopConnection(aiosqlite.Connection):
     async def commit(self) -> None:
         """Run what waits and commit. Nothing was said to SQLite: nothing is."""
         if not self._waiting and not self._is_open:
-            self._opening = ""
+            self._is_begun = False
             return
         before = self.take()
 
@@ -138,7 +139,7 @@ class OneHopConnection(aiosqlite.Connection):
 
     async def rollback(self) -> None:
         """Forget what waits, and undo what SQLite has of the transaction."""
-        self._waiting, self._opening = [], ""
+        self._waiting, self._is_begun = [], False
         if self._is_open:
             await super().rollback()
             self._is_open = False

@@ -34,7 +34,7 @@ from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.archiving import let_flows_go, prune
 from crossdock_hub.store.contention import Contenders
-from crossdock_hub.store.crossing import Rewriting, Shape, write_rows
+from crossdock_hub.store.crossing import Question, Rewriting, Shape, write_rows
 from crossdock_hub.store.event_contents import let_go
 from crossdock_hub.store.letter_history import forget_letters
 from crossdock_hub.store.numbering import NUMBERED, announce
@@ -155,18 +155,13 @@ async def write_deliveries(connection: AsyncConnection, records: Sequence[Delive
 # Word for word as in the index: "pending = 1" is not "pending" to SQLite, which then reads and
 # sorts everything that an endpoint ever had.
 _WAITS_FOR_A_SLOT = text("pending")
-_PENDING = (
-    select(t.deliveries)
-    .where(t.deliveries.c.endpoint == bindparam("endpoint"), _WAITS_FOR_A_SLOT)
-    .order_by(t.deliveries.c.priority, t.deliveries.c.sequence)
-    .limit(bindparam("most"))
-)
+_PENDING = Question(t.deliveries, "endpoint = {} AND pending ORDER BY priority, sequence LIMIT {}")
 
 
 async def pending(connection: AsyncConnection, endpoint: str, most: int) -> list[DeliveryRecord]:
     """The next deliveries of an endpoint that wait to be dispatched, in their order."""
-    result = await connection.execute(_PENDING, {"endpoint": endpoint, "most": most})
-    return [rows.delivery_record(row) for row in result.mappings()]
+    found = await _PENDING.ask(connection, endpoint, most)
+    return [rows.delivery_record(row) for row in found]
 
 
 @cache
