@@ -21,7 +21,7 @@ from crossdock_hub.records import BusPosition, EventRecord, Mark, ScanOutboxReco
 from crossdock_hub.store import Store, StoreFailure, Transaction, rows
 from crossdock_hub.store.bus_rows import remember
 from crossdock_hub.store.crossing import write_rows
-from crossdock_hub.unit import Refused, oldest_id
+from crossdock_hub.unit import Refused, first_id_at
 from databases import KINDS, open_store
 from decisions import CONTRACT
 from fixtures_nats import eventually
@@ -150,7 +150,7 @@ async def test_scan_messages_that_were_let_go_are_not_counted_on(tmp_path: Path,
     again: what has been let go may be deleted meanwhile, and the numbers would shift."""
     kept = await open_store(tmp_path, kind)
     times = [n * SECOND for n in range(1, 11)]
-    messages = [ScanOutboxRecord(oldest_id(time), 0, b"1", 1, "", time) for time in times]
+    messages = [ScanOutboxRecord(first_id_at(time), 0, b"1", 1, "", time) for time in times]
     async with kept.write() as connection:
         await write_rows(connection, [(rows.SCAN_OUTBOX, messages)])
         outlet = Scans(100 * SECOND, lambda: 1_000 * SECOND)

@@ -107,9 +107,10 @@ def time_of_id(identifier: str) -> int:
     return (int(identifier.replace("-", ""), 16) >> 80) * 1000 if identifier else 0
 
 
-def oldest_id(microseconds: int) -> str:
-    """What every UUIDv7 made at a time or later sorts behind, and no earlier one."""
-    stamp = f"{microseconds // 1000:012x}"
+def first_id_at(microseconds: int) -> str:
+    """What every UUIDv7 made at a time or later sorts behind, and no earlier one: they begin with
+    milliseconds."""
+    stamp = f"{max(0, microseconds) // 1000:012x}"
     return f"{stamp[:8]}-{stamp[8:]}"
 
 
@@ -141,12 +142,6 @@ class Identifiers:
 def conversions_key(item: str) -> Key:
     """The key of the unit conversions of an item, or of `EVERY_ITEM`."""
     return ("conversions", UNIT_CONVERSION, item)
-
-
-def first_id_at(time: int) -> str:
-    """The beginning of the ids given at a time, microseconds UTC: they start with milliseconds."""
-    digits = f"{max(0, time) // 1000:012x}"
-    return f"{digits[:8]}-{digits[8:]}"
 
 
 @dataclass(slots=True)

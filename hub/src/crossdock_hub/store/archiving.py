@@ -42,7 +42,7 @@ from crossdock_hub.store.free_flows import lock_free_flows
 from crossdock_hub.store.held_fact_pages import FOUND, HeldFactFilter, held_fact_page
 from crossdock_hub.store.package_numbers import package_numbers
 from crossdock_hub.store.scan_pages import of_shipments
-from crossdock_hub.unit import oldest_id
+from crossdock_hub.unit import first_id_at
 
 VALUES_PER_STATEMENT: Final = 500
 # What a transaction looks at that came to be held since flows were judged.
@@ -79,7 +79,7 @@ async def old_roots(
     o = t.objects.c
     # Ids sort by when they were made: younger ones are not read.
     wanted = select(o.id).where(
-        o.kind == kind, o.id > after, o.id < oldest_id(before), o.root_id == o.id,
+        o.kind == kind, o.id > after, o.id < first_id_at(before), o.root_id == o.id,
         o.updated_at < before,
     )  # fmt: skip
     return list(await connection.scalars(wanted.order_by(o.id).limit(most)))
@@ -327,7 +327,7 @@ def _pruned(wanted: Pruning) -> tuple[Table, ColumnElement[bool]]:
     ways: dict[str, tuple[Table, ColumnElement[bool]]] = {
         "request": (t.requests, and_(q.object_id == "", q.created_at < wanted.before)),
         # Ids sort by when the fact came in.
-        "held_fact": (t.held_facts, and_(h.id < oldest_id(wanted.before), h.state != "HELD")),
+        "held_fact": (t.held_facts, and_(h.id < first_id_at(wanted.before), h.state != "HELD")),
         "replay": (t.replays, and_(r.ended_at < wanted.before, ~_has_items())),
         "ids": (archived_ids, archived_ids.c.part == wanted.part),
         "answers": (t.requests, q.object_id == own),

@@ -38,7 +38,7 @@ from crossdock_hub.replay.records import Act, ReplayRecord, with_act
 from crossdock_hub.store import bus_tables, rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import Change, Question, Row, change, inserting, write_rows
-from crossdock_hub.unit import oldest_id
+from crossdock_hub.unit import first_id_at
 
 _PUBLISHED = Change(
     "UPDATE events SET published_at = ? WHERE sequence IN (SELECT value FROM json_each(?))",
@@ -130,7 +130,7 @@ def _let_go_of_scans(before: int, upto: int) -> Any:
     Their ids begin with the time, and are found without reading what they carry.
     """
     s = t.scan_outbox.c
-    old = select(s.id).where(s.id < oldest_id(before), s.sequence <= upto).order_by(s.id)
+    old = select(s.id).where(s.id < first_id_at(before), s.sequence <= upto).order_by(s.id)
     return delete(t.scan_outbox).where(s.id.in_(old.limit(_SCANS_LET_GO_MAX)))
 
 
