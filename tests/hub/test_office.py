@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from crossdock_hub.bus.errors import BusError
@@ -80,6 +80,7 @@ class Place:
         self.elector, self.row, self.writer = Elector(former), Row(), Writer()
         self.taken_up = self.laid_down = 0
         self._fault, self._bus = fault, bus
+        self.amid: Callable[[], Awaitable[None]] | None = None
         self.office = Office(
             self.elector,  # type: ignore[arg-type]
             self.row,  # type: ignore[arg-type]
@@ -92,6 +93,11 @@ class Place:
 
     async def take_up(self) -> None:
         self.taken_up += 1
+        if self.amid is not None:
+            amid, self.amid = self.amid, None
+            await amid()
+        elif self.taken_up > 1:
+            self._fault = None
         if self._fault is not None:
             raise self._fault
 
@@ -123,6 +129,26 @@ async def test_duties_that_can_not_begin_are_left_to_others(
     await place.office.start()
     await eventually(lambda: place.elector.given_up == 1, "the lead to be given up")
     assert (place.office.leads, place.laid_down) == (False, 1)
+    await place.office.stop()
+
+
+async def test_a_lead_that_is_lost_while_it_is_taken_up_costs_no_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that a hub whose duties fail after it lost the term that they were for lays them down
+    and gives nothing up: it may hold a later term by then, in which it takes them up."""
+    monkeypatch.setattr(offices, "FAILED_SECONDS", 0.0)
+    place = Place(fault=KeyError("a fault of ours"))
+
+    async def lose_and_hold_again() -> None:
+        place.elector.term += 1
+        place.elector.on_change()
+
+    place.amid = lose_and_hold_again
+    await place.office.start()
+    await eventually(lambda: place.office.leads, "the later term")
+    assert (place.elector.term, place.elector.given_up) == (4, 0)
+    assert (place.taken_up, place.laid_down) == (2, 1)
     await place.office.stop()
 
 

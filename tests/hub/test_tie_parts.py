@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from back_ups import differences
@@ -42,7 +43,7 @@ from crossdock_hub.bus.tie import (
 from crossdock_hub.committer import Committed
 from crossdock_hub.config import Limits
 from crossdock_hub.records import Mark, Tie
-from crossdock_hub.store import Store
+from crossdock_hub.store import Store, StoreFailure, bus_rows
 from crossdock_hub.store.answered import LACKS
 from crossdock_hub.store.bus_rows import (
     keep_tie,
@@ -53,6 +54,7 @@ from crossdock_hub.store.bus_rows import (
     tie_part,
     tie_parts,
 )
+from crossdock_hub.system_duties import Seat, SystemDuties
 from crossdock_hub.unit import Changes
 from databases import KINDS, open_store
 from fixtures_hub import RunningHub
@@ -182,6 +184,44 @@ class Marked:
 
     def mark(self, mark: Mark) -> None:
         self.marks.append(mark)
+
+
+async def test_who_enters_a_part_late_writes_over_nobody(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a hub which read that nobody had a part, and was held up before it wrote, goes by
+    what another hub has begun there since: a generation that went back would make the database
+    look older than its bus."""
+    async with store.write() as connection:
+        await keep_tie(connection, Tie("one", 1))
+        await keep_tie_parts(connection, {1: Tie("one", 7, 6)})
+    reads = [None, Tie("one", 7, 6)]
+
+    async def read(_connection: Any, _part: int) -> Tie | None:
+        return reads.pop(0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bus_rows, "tie_part", read)
+        async with store.write() as connection:
+            assert await enter_part(connection, 1) == Tie("one", 7, 6)
+    async with store.read() as connection:
+        assert await tie_part(connection, 1) == Tie("one", 7, 6)
+
+
+async def test_who_has_lost_its_seat_waits_for_no_office(store: Store) -> None:
+    """Proves that a hub which waits until a new database was compared with its bus ends that when
+    its seat is lost, and enters nothing."""
+    held = [True, True, False]
+    unused: Any = None
+    seat = Seat(1, lambda: held.pop(0), lambda: True)
+    limits = Limits(lead_look_seconds=0.01)
+    duties = SystemDuties(store, unused, unused, limits, unused, unused, seat)
+    async with asyncio.timeout(20.0):
+        with pytest.raises(StoreFailure, match="the seat was lost"):
+            await duties.take_up()
+    async with store.write() as connection:
+        await keep_tie(connection, Tie("one", 1))
+        assert await tie_parts(connection) == {}
 
 
 async def test_a_keeper_tells_of_its_own_part() -> None:

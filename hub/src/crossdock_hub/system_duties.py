@@ -24,7 +24,7 @@ from crossdock_hub.keeping import keep
 from crossdock_hub.leading.news import News
 from crossdock_hub.leading.systems import Systems
 from crossdock_hub.records import Tie
-from crossdock_hub.store import Store, shared_work
+from crossdock_hub.store import Store, StoreFailure, shared_work
 from crossdock_hub.store_clock import StoreClock
 
 
@@ -99,12 +99,13 @@ class SystemDuties:
 
     async def _enter(self) -> Tie:
         """How far the seat's part of the ledger is. On a new database that waits for the office,
-        which compares it with the bus before anybody begins a call."""
-        while True:
+        which compares it with the bus before anybody begins a call. Raises StoreFailure."""
+        while self._seat.still_held():
             with contextlib.suppress(LookupError):
                 async with self._store.write() as connection:
                     return await enter_part(connection, self._seat.number)
             await asyncio.sleep(self._limits.lead_look_seconds)
+        raise StoreFailure("the seat was lost while its hub waited for the office", full=False)
 
     async def lay_down(self) -> None:
         """End every part; what they have not done whoever leads the systems next does."""

@@ -233,9 +233,8 @@ async def enter_part(connection: Transaction, part: int) -> Tie:
     whole = await rows.tie(connection)
     if whole is None or whole.generation < 0:
         raise LookupError(f"part {part} has no ledger to be of: no hub has compared it yet")
-    fresh = Tie(whole.database, 0)
-    await rows.keep_tie_parts(connection, {part: fresh})
-    return fresh
+    # Never over what another hub has begun with since: one that has lost the seat may come late.
+    return await rows.begin_tie_part(connection, part, Tie(whole.database, 0))
 
 
 async def hold_calls(

@@ -127,8 +127,12 @@ class Office:
         except Exception as error:
             known = isinstance(error, StoreFailure | BusError)
             cause = {"cause": str(error)} if known else {"exc_info": error}
-            log.error("this hub can't lead; another one may", task=task, **cause)
             await self._lay_down()
+            if self._elector.term != term:
+                # Lost meanwhile: there is nothing to give up, least of all a later term.
+                log.warning("this hub has lost what it was about to lead", task=task, **cause)
+                return
+            log.error("this hub can't lead; another one may", task=task, **cause)
             await self._elector.give_up()
             await asyncio.sleep(FAILED_SECONDS)
             return

@@ -204,6 +204,15 @@ async def keep_tie_parts(connection: AsyncConnection, ties: Mapping[int, Tie]) -
         await connection.execute(said.on_conflict_do_update(index_elements=["part"], set_=over))
 
 
+async def begin_tie_part(connection: AsyncConnection, part: int, tie: Tie) -> Tie:
+    """Store the tie of a part that has none yet. Returns the one that it has then."""
+    said = inserting(connection.dialect.name, bus_tables.bus_tie_parts).values(
+        part=part, generation=tie.generation, told=tie.told
+    )
+    await connection.execute(said.on_conflict_do_nothing(index_elements=["part"]))
+    return await tie_part(connection, part) or tie
+
+
 async def keep_tie(connection: AsyncConnection, tie: Tie) -> None:
     """Store the tie of this database."""
     await write_rows(connection, [(rows.TIE, [tie])])
