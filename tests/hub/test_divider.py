@@ -35,9 +35,9 @@ async def store(postgres_server: PostgresProcess) -> AsyncIterator[Store]:
     await opened.close()
 
 
-async def led_by_seat_1(store: Store, writer: Backend, left_seconds: float = -1.0) -> None:
-    """Seat 1 leads the system; by default it has run out. Seat 2 lives."""
-    await seated(store, 1, 4, left_seconds, writer=writer)
+async def led_by_seat_1(store: Store, writer: Backend) -> None:
+    """Seat 1 leads the system, and has run out. Seat 2 lives."""
+    await seated(store, 1, 4, -1.0, writer=writer)
     await seated(store, 2, 5, 60.0)
     async with store.write() as connection:
         await system_leads.insert(connection, [SYSTEM])
@@ -59,7 +59,8 @@ class Office:
         self.changes = 0
         self.ended: list[Backend] = []
         self.ends = True
-        self.division = Division(lambda: 1, "this hub", self._end, self._note_change)
+        self.bus, self.asked_for_bus = True, 0
+        self.division = Division(lambda: 1, "this hub", self._end, self._note_change, self._has_bus)
         endpoints = {SYSTEM: [ENDPOINT]}
         self.divider = Divider(
             store, self.division, lambda: endpoints, Limits(), lambda: START, 0, lambda: self.leads
@@ -68,6 +69,10 @@ class Office:
     async def _end(self, writer: Backend) -> bool:
         self.ended.append(writer)
         return self.ends
+
+    async def _has_bus(self) -> bool:
+        self.asked_for_bus += 1
+        return self.bus
 
     def _note_change(self) -> None:
         self.changes += 1
@@ -84,6 +89,34 @@ async def test_what_a_lost_hub_led_starts_anew_elsewhere(store: Store) -> None:
     assert await led_by(store) == {SYSTEM: (2, 5, 2)}
     assert await state(store) == "READY"
     assert office.changes == 1
+
+
+async def test_a_hub_without_a_bus_keeps_what_it_leads_while_the_office_has_none(
+    store: Store,
+) -> None:
+    """Proves that a seat which lives and is offered for want of a bus stays as it is unless the hub
+    with the office has one, and is closed like one that ran out when it has; and that the bus is
+    asked for nothing where no seat is offered."""
+    office, led = Office(store), {SYSTEM: (2, 5, 2)}
+    await seated(store, 1, 4, 60.0)
+    await seated(store, 2, 5, 60.0, writer=Backend(7, 70))
+    async with store.write() as connection:
+        await system_leads.insert(connection, [SYSTEM])
+        row = "UPDATE system_leads SET seat = 2, seat_term = 5, wanted = 2"
+        await connection.exec_driver_sql(row)
+    assert not await office.divider.look()
+    assert office.asked_for_bus == 0
+    async with store.write() as connection:
+        offer = "UPDATE leadership SET offered = true WHERE task = 'seat 2'"
+        await connection.exec_driver_sql(offer)
+    office.bus = False
+    assert not await office.divider.look()
+    assert (await led_by(store), office.ended, office.asked_for_bus) == (led, [], 1)
+    office.bus = True
+    assert await office.divider.look()
+    assert set(office.ended) == {Backend(7, 70)}
+    assert await led_by(store) == {SYSTEM: (1, 4, 1)}
+    assert await state(store) == "READY"
 
 
 async def test_what_is_not_taken_from_a_hub_goes_on(store: Store) -> None:

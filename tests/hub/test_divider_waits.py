@@ -51,7 +51,10 @@ async def row(database: ServerDatabase) -> AsyncIterator[LeadershipRow]:
 
 
 def divider_of(store: Store, row: LeadershipRow) -> Divider:
-    division = Division(lambda: OWN, HOLDER, row.end_writer, lambda: None)
+    async def has_bus() -> bool:
+        return True
+
+    division = Division(lambda: OWN, HOLDER, row.end_writer, lambda: None, has_bus)
     endpoints = {"erp": ["erp-1"]}
     return Divider(store, division, lambda: endpoints, Limits(), lambda: START, 0, lambda: True)
 

@@ -74,6 +74,7 @@ async def test_a_change_of_who_leads_has_endpoints_read_again(
         committer,
         unused,
         unused,
+        unused,
         "a hub",
         lambda: None,
         lambda: None,

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from bus_that_is import BusThatIs
 from crossdock_hub.leading.elector import NOTHING, Elector
 from crossdock_hub.leading.terms import FOLLOWS, Timing
 from crossdock_hub.store.engine import NO_SECRETS
@@ -71,6 +72,40 @@ async def test_one_takes_it_and_only_its_term_renews(row: LeadershipRow) -> None
     assert not await row.renew(2, 60.0)
 
 
+async def test_what_is_offered_is_taken_by_who_asks_for_that(row: LeadershipRow) -> None:
+    """Proves that a lead which its holder offers is taken by who takes what is offered only, that
+    its holder loses it by that and by nothing else, and that it keeps it by a renewal."""
+    first = await row.take("a", "x", 60.0)
+    assert first is not None
+    assert await row.take("b", "y", 60.0, offered=True) is None
+    renewed = await row.renew(first.term, 60.0, offers=True)
+    assert renewed is not None
+    assert not renewed.offered
+    await row.offer(first.term, renewed.until)
+    seen = await row.look()
+    assert seen is not None
+    assert (seen.offered, seen.left_seconds > 50.0) == (True, True)
+    assert await row.take("b", "y", 60.0) is None
+    again = await row.renew(first.term, 60.0, offers=True)
+    assert again is not None
+    assert again.offered
+    kept = await row.renew(first.term, 60.0)
+    assert kept is not None
+    assert not kept.offered
+    assert await row.take("b", "y", 60.0, offered=True) is None
+    # Sent before that renewal, and late: its holder counts on its lead by now.
+    await row.offer(first.term, again.until)
+    assert await row.take("b", "y", 60.0, offered=True) is None
+    await row.offer(first.term, kept.until)
+    second = await row.take("b", "y", 60.0, offered=True)
+    assert second is not None
+    assert second.term == first.term + 1
+    assert await row.renew(first.term, 60.0) is None
+    seen = await row.look()
+    assert seen is not None
+    assert (seen.holder, seen.offered) == ("b", False)
+
+
 async def test_what_a_former_leader_writes_with_is_ended(
     row: LeadershipRow, database: ServerDatabase
 ) -> None:
@@ -115,7 +150,7 @@ async def test_another_hub_leads_when_one_falls_silent(database: ServerDatabase)
     """Proves that of three electors one leads, that another one leads soon after it falls silent,
     that the silent one stops counting on its lead before that, and learns of it when it asks."""
     rows = [LeadershipRow(database.url, NO_SECRETS) for _ in range(3)]
-    electors = [Elector(each, f"hub {n}", TIMING) for n, each in enumerate(rows)]
+    electors = [Elector(each, f"hub {n}", TIMING, BusThatIs()) for n, each in enumerate(rows)]
     changes: list[tuple[int, int]] = []
     for number, elector in enumerate(electors):
         elector.address = f"127.0.0.1:{number + 1}"
@@ -161,9 +196,10 @@ async def test_a_database_that_is_away_costs_nobody_the_lead(
         own.server.ask(
             own.name,
             "CREATE TABLE leadership (task text PRIMARY KEY, term bigint, holder text, "
-            "address text, expires_at bigint, writer_pid integer, writer_began bigint)",
+            "address text, expires_at bigint, writer_pid integer, writer_began bigint, "
+            "offered boolean DEFAULT false)",
         )
-        elector = Elector(row, "hub", TIMING)
+        elector = Elector(row, "hub", TIMING, BusThatIs())
         elector.address = "127.0.0.1:1"
         elector.start()
         ending.push_async_callback(elector.stop)

@@ -13,6 +13,7 @@ from crossdock_hub.leading.terms import (
     counts_on_it,
     granted,
     may_take,
+    offering,
     pause_seconds,
 )
 from hypothesis import given
@@ -30,25 +31,34 @@ class Row:
     term: int = 0
     holder: str = ""
     until: float = 0.0
+    offered: bool = False
 
     def seen(self, now: float) -> Seen | None:
-        return Seen(self.term, self.holder, "x", self.until - now) if self.term else None
+        return (
+            Seen(self.term, self.holder, "x", self.until - now, self.offered) if self.term else None
+        )
 
     def take(self, holder: str, now: float) -> int | None:
-        if self.until > now and self.holder != holder:
+        if self.until > now and self.holder != holder and not self.offered:
             return None
         self.term, self.holder, self.until = self.term + 1, holder, now + TIMING.lasts
+        self.offered = False
         return self.term
 
-    def renew(self, term: int, now: float) -> bool:
+    def renew(self, term: int, now: float, *, offers: bool) -> bool:
         if term == self.term:
             self.until = now + TIMING.lasts
+            self.offered &= offers
         return term == self.term
+
+    def offer(self, term: int, until: float) -> None:
+        self.offered |= (term, until) == (self.term, self.until)
 
 
 @dataclass
 class Hub:
-    """One hub: its clock is ahead of true time by an offset of its own."""
+    """One hub: its clock is ahead of true time by an offset of its own. offers: what it is about to
+    say, and may say again late."""
 
     name: str
     offset: float
@@ -56,9 +66,13 @@ class Hub:
     terms: list[int] = field(default_factory=list)
     next_at: float = 0.0
     dead: bool = False
+    has_bus: bool = True
+    offers: list[tuple[int, float]] = field(default_factory=list)
 
     def ask(self, row: Row, now: float, *, arrives: bool, answered: bool, takes: float) -> None:
         """Ask once, as the elector does; the answer comes `takes` seconds later, or never."""
+        if self.standing.holds and not self.has_bus:
+            self.standing = offering(self.standing)
         asked_at, there = now + self.offset, now + takes / 2
         seen = row.seen(there)
         self.next_at = now + takes + TIMING.look
@@ -66,15 +80,20 @@ class Hub:
             return
         term: int | None
         if self.standing.holds:
-            term = self.standing.term if row.renew(self.standing.term, there) else FOLLOWS
+            held = self.standing.term
+            term = held if row.renew(held, there, offers=not self.has_bus) else FOLLOWS
+            if term and answered and not self.has_bus:
+                self.offers.append((term, row.until))
         else:
-            term = row.take(self.name, there) if may_take(seen, self.name) else None
+            may = self.has_bus and may_take(seen, self.name, self.standing, steady=True)
+            term = row.take(self.name, there) if may else None
         if not answered or term is None:
             return
         if term == FOLLOWS:
             self.standing = Standing()
         else:
-            self.standing = granted(term, asked_at, TIMING)
+            offers = self.standing.offers and not self.has_bus
+            self.standing = granted(term, asked_at, TIMING, offers=offers)
             self.terms.append(term)
         own = now + takes + self.offset
         self.next_at = now + takes + pause_seconds(self.standing, seen, own, TIMING)
@@ -85,7 +104,7 @@ class Hub:
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["ask", "ask", "ask", "pause", "kill"]),
+        st.sampled_from(["ask", "ask", "ask", "ask", "pause", "kill", "bus", "offer", "late"]),
         st.integers(0, HUBS - 1),
         st.booleans(),
         st.booleans(),
@@ -100,12 +119,19 @@ steps = st.lists(
 def test_never_two_count_on_the_lead_and_terms_only_grow(
     told: list[tuple[str, int, bool, bool, float, float]], offsets: list[float]
 ) -> None:
-    """Proves, for clocks that differ, lost questions and answers, pauses and deaths, that at no
-    moment two hubs count on their lead, that no term is held twice, and that terms only grow."""
+    """Proves, for clocks that differ, lost questions and answers, pauses, deaths, and leads that
+    are offered for want of a bus, late ones among them, that at no moment two hubs count on their
+    lead, that no term is held twice, and that terms only grow."""
     row, now = Row(), 0.0
     hubs = [Hub(f"hub {number}", offset) for number, offset in enumerate(offsets)]
     for what, number, arrives, answered, takes, pause in told:
         hub = hubs[number]
+        if what == "bus":
+            hub.has_bus = not hub.has_bus
+            continue
+        if what in ("offer", "late") and hub.offers:
+            row.offer(*hub.offers[-1 if what == "offer" else 0])
+            continue
         if what == "kill":
             hub.dead = sum(not each.dead for each in hubs) == 1
             continue

@@ -131,3 +131,17 @@ async def test_a_limit_is_told_from_other_refusals(own_nats_server: NatsProcess)
             )
     finally:
         await bus.close()
+
+
+def test_a_hub_that_lacks_a_bus_which_others_have_is_told_apart() -> None:
+    """Proves that the command line says of a hub without a bus that others do its work only where
+    the hub that leads says that it has one."""
+    leads = [hub_service_pb2.Lead(task="everything", address="hub-b:7443")]
+    for status, told in (
+        (hub_service_pb2.GetHubStatusResponse(bus_ok=True, leads=leads), "others"),
+        (hub_service_pb2.GetHubStatusResponse(bus_ok=True), "nothing goes out"),
+        (hub_service_pb2.GetHubStatusResponse(bus_reason="cut", leads=leads), "cut"),
+    ):
+        check = bus_check("NOT_SERVING", status)
+        assert check.result == "wrong"
+        assert told.replace("others", "hubs that have it do the rest") in check.found

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
 import pytest
+from bus_that_is import BusThatIs
 from crossdock_hub.leading.elector import NOTHING, Elector
 from crossdock_hub.leading.terms import FOLLOWS, Timing
 from crossdock_hub.store import Store, StoreFailure
@@ -93,7 +94,7 @@ async def test_an_elector_holds_a_seat(row_of: RowOf) -> None:
     """Proves that electors take part in seats as in the lead: each holds one, one that goes leaves
     its own to who waits for one, and who loses its seat has another one."""
     rows = [row_of() for _ in range(SEATS_MAX + 1)]
-    electors = [Elector(row, f"hub {n}", OFTEN) for n, row in enumerate(rows)]
+    electors = [Elector(row, f"hub {n}", OFTEN, BusThatIs()) for n, row in enumerate(rows)]
 
     def held() -> list[Elector]:
         return [each for each in electors if each.leads]

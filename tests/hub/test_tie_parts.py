@@ -341,7 +341,8 @@ async def test_a_database_that_was_put_back_raises_its_parts(store: Store) -> No
 async def test_a_part_that_was_entered_too_early_is_entered_again(store: Store) -> None:
     """Proves on each kind of database that whoever holds a seat of one that turns out to be older
     has lost its term by then, so that no part goes on from where it was put back to."""
-    seated = "INSERT INTO leadership VALUES ('seat 1', 4, 'a hub', 'a:1', 9000000000000000, 7, 70)"
+    row = "'seat 1', 4, 'a hub', 'a:1', 9000000000000000, 7, 70, false"
+    seated = f"INSERT INTO leadership VALUES ({row})"
     held = "SELECT term, holder, expires_at, writer_pid FROM leadership"
     async with store.write() as connection:
         await keep_tie(connection, Tie("one", 6, 6))

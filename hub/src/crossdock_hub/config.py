@@ -194,6 +194,11 @@ class Limits:
     lead_seconds: float = 3.0
     lead_renew_seconds: float = 0.75
     lead_look_seconds: float = 0.25
+    # How often such a hub asks the bus whether it is there, without it for how long it offers what
+    # it leads to others, and with it for how long it may take what others offer.
+    lead_bus_look_seconds: float = 0.5
+    lead_bus_seconds: float = 3.0
+    lead_bus_steady_seconds: float = 5.0
     elsewhere_look_seconds: float = 1.0
     elsewhere_page_seconds: float = 30.0
     # Hubs among which systems are divided: each holds one seat.

@@ -17,6 +17,7 @@ from crossdock_hub.bus.tie import TieKeeper, told_by
 from crossdock_hub.committer import Committer
 from crossdock_hub.config import Limits, Settings
 from crossdock_hub.delivery.dispatching import Picker
+from crossdock_hub.leading.bus_watch import BusWatch
 from crossdock_hub.leading.elector import Elector
 from crossdock_hub.leading.news import News
 from crossdock_hub.leading.office import Office
@@ -45,6 +46,7 @@ class Dividing:
         store: Store,
         committer: Committer,
         bus: Bus,
+        bus_watch: BusWatch,
         clock: StoreClock,
         holder: str,
         on_change: Callable[[], None],
@@ -56,7 +58,7 @@ class Dividing:
         self._on_picker = on_picker
         timing = Timing(limits.lead_seconds, limits.lead_renew_seconds, limits.lead_look_seconds)
         self._row = SeatRow(settings.database_url, access_of(settings), limits.seats_max)
-        self.elector = Elector(self._row, holder, timing)
+        self.elector = Elector(self._row, holder, timing, bus_watch)
         self.office = Office(
             self.elector,
             self._row,

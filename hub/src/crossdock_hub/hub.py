@@ -251,7 +251,9 @@ class Hub:
             sharing.newsroom.leads_changed()
             dividing.systems.wake()
 
-        return Division(lambda: dividing.seat, sharing.holder, sharing.end_writer, changed)
+        return Division(
+            lambda: dividing.seat, sharing.holder, sharing.end_writer, changed, sharing.has_bus
+        )
 
     def _let_go(self) -> None:
         """This hub has let go of systems that others are to lead."""
@@ -313,6 +315,7 @@ class Hub:
                 self.store,
                 self.committer,
                 self.bus,
+                self._sharing.bus_watch,
                 self.clock,
                 self._sharing.holder,
                 self._sharing.forwarder.look_again,
@@ -367,7 +370,8 @@ class Hub:
         return self._dividing.picker.settled(endpoint) if led else None
 
     async def _status(self, caller: Caller, request: Any, context: Any) -> Any:
-        status = HubStatus(self.store, self._led().relay, self._bus_health)
+        shared = self._sharing is not None
+        status = HubStatus(self.store, self._led().relay, self._bus_health, shared=shared)
         return await status.answer(caller, request, context)
 
     @property
@@ -380,6 +384,8 @@ class Hub:
         )
 
     def _bus_is_back(self) -> None:
+        if self._sharing is not None:
+            self._sharing.bus_watch.wake()
         if self._duties is not None:
             self._duties.bus_is_back()
         if self._dividing is not None:
@@ -400,6 +406,8 @@ class Hub:
     def _bus_health(self) -> BusHealth:
         if self._nats is not None and not self._nats.health.ok:
             return self._nats.health
+        if self._sharing is not None and not self._sharing.bus_watch.health.ok:
+            return self._sharing.bus_watch.health
         if self._duties is None or not self.bus.health.ok:
             return self.bus.health
         return self._duties.healer.health

@@ -21,6 +21,8 @@ from crossdock_hub.committer import Committer
 from crossdock_hub.config import Limits, Settings, limits_of
 from crossdock_hub.dividing import Dividing
 from crossdock_hub.door.forwarding import Forwarder
+from crossdock_hub.leading.bus_seen import BusPatience
+from crossdock_hub.leading.bus_watch import BusWatch
 from crossdock_hub.leading.elector import Elector
 from crossdock_hub.leading.news import News
 from crossdock_hub.leading.newsroom import Newsroom
@@ -123,7 +125,14 @@ class Sharing:
         self.holder = holder = f"{name_of_hub()} {uuid.uuid4().hex[:_DIGEST_CHARACTERS]}"
         timing = Timing(limits.lead_seconds, limits.lead_renew_seconds, limits.lead_look_seconds)
         self._row = LeadershipRow(settings.database_url, access_of(settings))
-        self._elector = Elector(self._row, holder, timing)
+        bus_answers = partial(told_by, bus)
+        self.bus_watch = BusWatch(
+            bus_answers,
+            BusPatience(limits.lead_bus_seconds, limits.lead_bus_steady_seconds),
+            limits.lead_bus_look_seconds,
+            bus.change_node,
+        )
+        self._elector = Elector(self._row, holder, timing, self.bus_watch)
         self.office = Office(
             self._elector,
             self._row,
@@ -131,7 +140,7 @@ class Sharing:
             take_up,
             lay_down,
             committer.follow,
-            partial(told_by, bus),
+            bus_answers,
         )
         store.on_deposed = self._deposed
         self.forwarder = Forwarder(
@@ -163,6 +172,10 @@ class Sharing:
         leader, dividing = self._elector.leader, self._dividing
         found = set() if dividing is None else dividing.systems.addresses()
         return found if leader is None else {leader.address, *found}
+
+    async def has_bus(self) -> bool:
+        """Whether the bus has been there for this hub for long, and answers now."""
+        return self.bus_watch.is_steady and await self.bus_watch.answers()
 
     def divide(self, dividing: Dividing) -> None:
         """Hubs lead systems beside the office from now on, this one among them."""
@@ -198,6 +211,7 @@ class Sharing:
         if self._dividing is not None:
             self._dividing.end_with(ending)
         ending.push_async_callback(self.newsroom.stop)
+        ending.push_async_callback(self.bus_watch.stop)
 
     def end_duties_with(self, ending: AsyncExitStack) -> None:
         """Lay the duties down, and pass on no more, when what is pushed later has ended."""
@@ -210,6 +224,7 @@ class Sharing:
         """Begin, and return when somebody leads. address: where this hub's server, and no other
         one, answers. Raises BusError."""
         self._elector.address = advertised(self._settings, address)
+        self.bus_watch.start()
         await self.newsroom.start()
         await self.office.start()
         if self._dividing is not None:

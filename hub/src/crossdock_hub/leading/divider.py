@@ -16,7 +16,7 @@ import structlog
 from crossdock_hub.committer import Committed
 from crossdock_hub.config import SECOND, Limits
 from crossdock_hub.delivery.registry import RegisteredEndpoint
-from crossdock_hub.leading.division import Seat, Steps, SystemLead, steps
+from crossdock_hub.leading.division import Seat, Steps, SystemLead, has_offers, steps
 from crossdock_hub.leading.looking import Looking
 from crossdock_hub.store import Store, StoreFailure, Transaction, system_leads
 from crossdock_hub.store.postgresql import Backend
@@ -41,12 +41,14 @@ def by_system(endpoints: Iterable[RegisteredEndpoint]) -> dict[str, list[str]]:
 class Division:
     """What a divider needs of its hub. seat: the number of the hub's own seat; 0: it has none.
     holder: how the hub is named in the rows of seats. end_writer: ends a connection of another hub;
-    False: it has not ended yet. on_change: tells every hub that others lead what than before."""
+    False: it has not ended yet. on_change: tells every hub that others lead what than before.
+    has_bus: whether the bus has been there for this hub for long, and answers now."""
 
     seat: Callable[[], int]
     holder: str
     end_writer: Callable[[Backend], Awaitable[bool]]
     on_change: Callable[[], None]
+    has_bus: Callable[[], Awaitable[bool]]
 
     async def close_others(self, connection: Transaction) -> None:
         """Let no other hub go on that holds a seat of a time which the database does not know.
@@ -117,7 +119,10 @@ class Divider:
             leads = await system_leads.all_leads(connection)
             seats = await system_leads.seats(connection)
         systems = self._endpoints_of()
-        plan = steps(leads, seats, systems.keys(), {self._division.seat(): OFFICE_WEIGHT})
+        # Asked only where somebody says that he lacks it.
+        take_offered = has_offers(leads, seats) and await self._division.has_bus()
+        weights = {self._division.seat(): OFFICE_WEIGHT}
+        plan = steps(leads, seats, systems.keys(), weights, take_offered=take_offered)
         if not plan.is_any:
             return False
         await self._end_writers(plan.close)

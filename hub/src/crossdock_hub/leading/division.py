@@ -7,7 +7,8 @@ from a hub that lives: that one is asked, and lets go of a system itself once it
 Invariants: a system is given to a seat only when nobody leads it, or when the seat that led it was
 closed, so that nothing is written in its term any more. A seat that ran out and was taken again
 before anybody closed it is waited for: who took it says when what was before it has ended. The same
-state has the same answer, and what has come of an answer needs no further step.
+state has the same answer, and what has come of an answer needs no further step. A seat whose hub
+lacks its bus is as good as run out while another hub has one, and as any other where none has.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class SystemLead:
 class Seat:
     """A seat as it is written down. holder: "": it was closed. address: where the holder serves
     other hubs. left_seconds: until it runs out, by the database's clock. writer: what the holder
-    writes with, or one before it until it has said so."""
+    writes with, or one before it until it has said so. offered: its hub lacks a bus."""
 
     number: int
     term: int
@@ -47,6 +48,7 @@ class Seat:
     address: str
     left_seconds: float
     writer: Backend
+    offered: bool = False
 
     @property
     def lives(self) -> bool:
@@ -63,9 +65,10 @@ class Seat:
 class Steps:
     """What is to be done, in this order, all of it in one transaction or none.
 
-    close: seats that have run out and led something. insert: systems that are new. assign: the seat
-    that leads a system from now on. want: the seat that is to lead a system which a living seat
-    leads; NOBODY: none, for the system is gone. delete: systems that are gone.
+    close: seats that have run out, or lack a bus that another has, and led something. insert:
+    systems that are new. assign: the seat that leads a system from now on. want: the seat that is
+    to lead a system which a living seat leads; NOBODY: none, for the system is gone. delete:
+    systems that are gone.
     """
 
     close: tuple[Seat, ...] = ()
@@ -137,16 +140,20 @@ def steps(
     seats: Iterable[Seat],
     systems: Collection[str],
     weights: Mapping[int, int],
+    *,
+    take_offered: bool = False,
 ) -> Steps:
     """What is next, where systems are led so. systems: those that anybody has. weights: other work
-    of a seat, in systems; one that is not named has none. Without a living seat nothing is given to
-    anybody, and nothing taken."""
+    of a seat, in systems; one that is not named has none. take_offered: the bus is there, as who
+    asks has seen for long, so a hub that lacks it leads nothing while another one has it. Without a
+    living seat nothing is given to anybody, and nothing taken."""
     known = {lead.system: lead for lead in leads}
     seat_of = {seat.number: seat for seat in seats}
-    living = {number: weights.get(number, 0) for number, seat in seat_of.items() if seat.lives}
+    numbers = _counted_on(seat_of.values(), take_offered=take_offered)
+    living = {number: weights.get(number, 0) for number in numbers}
     if not living:
         return Steps(insert=tuple(sorted(set(systems) - known.keys())))
-    standing = {name: _standing(lead, seat_of) for name, lead in known.items()}
+    standing = {name: _standing(lead, seat_of, living) for name, lead in known.items()}
     led = {name: standing[name].seat if name in known else None for name in systems}
     leaving = {name for name, lead in known.items() if lead.wanted != lead.seat}
     ought = divide(living, led, leaving)
@@ -180,10 +187,23 @@ class _Standing:
     over: Seat | None = None
 
 
-def _standing(lead: SystemLead, seats: Mapping[int, Seat]) -> _Standing:
+def has_offers(leads: Iterable[SystemLead], seats: Iterable[Seat]) -> bool:
+    """Whether systems are led by a hub that lacks its bus, while another one says it has it."""
+    living = [seat for seat in seats if seat.lives]
+    offered = {seat.number for seat in living if seat.offered}
+    return len(offered) < len(living) and any(lead.seat in offered for lead in leads)
+
+
+def _counted_on(seats: Iterable[Seat], *, take_offered: bool) -> list[int]:
+    living = [seat for seat in seats if seat.lives]
+    with_bus = [seat.number for seat in living if not seat.offered]
+    return with_bus if take_offered and with_bus else [seat.number for seat in living]
+
+
+def _standing(lead: SystemLead, seats: Mapping[int, Seat], living: Collection[int]) -> _Standing:
     seat = seats.get(lead.seat) if lead.seat is not None else None
     if seat is None or (seat.is_closed and seat.term > lead.seat_term):
         return _Standing()
-    if not seat.lives:
+    if seat.number not in living:
         return _Standing(over=seat)
     return _Standing(seat.number, moves=seat.term == lead.seat_term)

@@ -23,11 +23,13 @@ from crossdock_hub.leading.terms import (
     Timing,
     counts_on_it,
     granted,
+    lost,
     may_take,
+    offering,
     pause_seconds,
 )
 from crossdock_hub.store.failures import StoreFailure
-from crossdock_hub.store.leadership import Taken
+from crossdock_hub.store.leadership import Renewed, Taken
 from crossdock_hub.store.postgresql import Backend
 
 log = structlog.get_logger("crossdock.leading")
@@ -44,26 +46,45 @@ class Row(Protocol):
 
     async def look(self) -> Seen | None: ...
 
-    async def take(self, holder: str, address: str, lasts_seconds: float) -> Taken | None: ...
+    async def take(
+        self, holder: str, address: str, lasts_seconds: float, *, offered: bool
+    ) -> Taken | None: ...
 
-    async def renew(self, term: int, lasts_seconds: float) -> bool: ...
+    async def renew(self, term: int, lasts_seconds: float, *, offers: bool) -> Renewed | None: ...
+
+    async def offer(self, term: int, until: int) -> None: ...
 
     async def release(self, term: int) -> None: ...
 
 
+class BusSight(Protocol):
+    """Whether this hub has its bus; see `leading.bus_watch.BusWatch`."""
+
+    @property
+    def is_away(self) -> bool: ...
+
+    @property
+    def is_steady(self) -> bool: ...
+
+    async def answers(self) -> bool: ...
+
+
 class Elector:
-    """One hub's part in who leads. holder: a name that no other process ever had."""
+    """One hub's part in who leads. holder: a name that no other process ever had. bus: without it
+    this hub takes nothing, and offers what it has."""
 
     def __init__(
         self,
         row: Row,
         holder: str,
         timing: Timing,
+        bus: BusSight,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._row = row
         self._holder = holder
         self._timing = timing
+        self._bus = bus
         self._monotonic = monotonic
         self._standing = Standing()
         self._seen: Seen | None = None
@@ -119,27 +140,42 @@ class Elector:
     def lose(self, term: int) -> None:
         """A term is held no more, whoever found out."""
         if self.term == term != FOLLOWS:
-            self._standing = Standing()
+            self._standing = lost(self._standing)
             self._seen = None
             self.on_change()
 
     async def step(self) -> None:
         """Ask once. Raises StoreFailure."""
-        term, asked_at = self.term, self._monotonic()
-        if term == FOLLOWS:
+        if self.term == FOLLOWS:
             await self._follow()
-        elif not await self._row.renew(term, self._timing.lasts):
+        else:
+            await self._renew(self.term)
+
+    async def _renew(self, term: int) -> None:
+        asked_at, offers = self._monotonic(), self._bus.is_away
+        if offers:
+            # Before it is written: whoever reads that may lead.
+            self._standing = offering(self._standing)
+        renewed = await self._row.renew(term, self._timing.lasts, offers=offers)
+        if renewed is None:
             log.warning("another hub has taken the lead", task=self._row.task, term=term)
             self.lose(term)
         elif self.term == term:
-            self._standing = granted(term, asked_at, self._timing)
+            self._standing = granted(term, asked_at, self._timing, offers=offers)
+            if offers and not renewed.offered:
+                await self._row.offer(term, renewed.until)
+                log.warning("this hub offers its lead", task=self._row.task, term=term)
 
     async def _follow(self) -> None:
         await self._look()
-        if not may_take(self._seen, self._holder):
+        seen = self._seen
+        if not may_take(seen, self._holder, self._standing, steady=self._bus.is_steady):
             return
-        asked_at = self._monotonic()
-        taken = await self._row.take(self._holder, self.address, self._timing.lasts)
+        if self._bus.is_away or not await self._bus.answers():
+            return
+        asked_at, lasts = self._monotonic(), self._timing.lasts
+        offered = seen is not None and seen.offered
+        taken = await self._row.take(self._holder, self.address, lasts, offered=offered)
         if taken is None:
             await self._look()
             return

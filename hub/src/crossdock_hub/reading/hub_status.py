@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, Final
 
 from crossdock.hub.v1 import hub_service_pb2
@@ -12,7 +13,7 @@ from crossdock_hub.bus.outlet import Outlet
 from crossdock_hub.bus.relay import Relay
 from crossdock_hub.identity import Caller
 from crossdock_hub.reading.difference_messages import difference_message
-from crossdock_hub.store import Store
+from crossdock_hub.store import Store, leadership
 from crossdock_hub.store.attempt_logs import words_of
 from crossdock_hub.store.bus_rows import differences
 
@@ -20,9 +21,12 @@ GET_HUB_STATUS: Final = "/crossdock.hub.v1.HubService/GetHubStatus"
 
 
 class HubStatus:
-    """What the method needs. health: of the bus, now."""
+    """What the method needs. health: of the bus, now. shared: there may be other hubs."""
 
-    def __init__(self, store: Store, relay: Relay, health: Callable[[], BusHealth]) -> None:
+    def __init__(
+        self, store: Store, relay: Relay, health: Callable[[], BusHealth], *, shared: bool
+    ) -> None:
+        self._shared = shared
         self._store = store
         self._relay = relay
         self._health = health
@@ -36,6 +40,8 @@ class HubStatus:
         async with self._store.read() as connection:
             found = await differences(connection)
             words = await words_of(connection, [each.kind for each in found])
+            held = await leadership.held(connection) if self._shared else ()
+        response.leads.extend(hub_service_pb2.Lead(**asdict(each)) for each in held)
         told = (difference_message(each, words.get(each.kind, ())) for each in found)
         response.differences.extend(told)
         return response

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Integer, Table, text
+from sqlalchemy import BigInteger, Boolean, Column, Integer, Table, false, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -37,6 +37,7 @@ _MICROSECONDS: Final = 1_000_000
 _MILLISECONDS: Final = 1_000
 _FAILURES: Final = (DBAPIError, OSError)
 
+# offered: its holder lacks a bus, and goes on until another hub takes it.
 leadership = Table(
     "leadership",
     METADATA,
@@ -47,22 +48,32 @@ leadership = Table(
     Column("expires_at", BigInteger, nullable=False),
     Column("writer_pid", Integer, nullable=False),
     Column("writer_began", BigInteger, nullable=False),
+    Column("offered", Boolean, nullable=False, server_default=false()),
 )
 
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _LOOK: Final = f"""
-SELECT term, holder, address, expires_at - {_NOW} AS left FROM leadership WHERE task = :task
+SELECT term, holder, address, expires_at - {_NOW} AS left, offered
+FROM leadership WHERE task = :task
 """
 _TAKE: Final = f"""
 INSERT INTO leadership AS l (task, term, holder, address, expires_at, writer_pid, writer_began)
 VALUES (:task, :first, :holder, :address, {_NOW} + :lasts, 0, 0)
 ON CONFLICT (task) DO UPDATE SET term = greatest(l.term + 1, excluded.term),
-    holder = excluded.holder, address = excluded.address, expires_at = {_NOW} + :lasts
+    holder = excluded.holder, address = excluded.address, expires_at = {_NOW} + :lasts,
+    offered = false
 WHERE l.expires_at <= {_NOW} OR l.holder = excluded.holder
+    OR (l.offered AND CAST(:offered AS boolean))
 RETURNING l.term, l.writer_pid, l.writer_began
 """
 _RENEW: Final = f"""
-UPDATE leadership SET expires_at = {_NOW} + :lasts WHERE task = :task AND term = :term RETURNING 1
+UPDATE leadership SET expires_at = {_NOW} + :lasts, offered = offered AND CAST(:offers AS boolean)
+WHERE task = :task AND term = :term RETURNING expires_at, offered
+"""
+# After the very renewal that it was decided with: one that comes late, when its hub has its bus
+# again and renewed, and counts on its lead, offers nothing.
+_OFFER: Final = """
+UPDATE leadership SET offered = true WHERE task = :task AND term = :term AND expires_at = :until
 """
 _RELEASE: Final = """
 UPDATE leadership SET expires_at = 0, address = '' WHERE task = :task AND term = :term
@@ -70,6 +81,9 @@ UPDATE leadership SET expires_at = 0, address = '' WHERE task = :task AND term =
 _NAME_WRITER: Final = """
 UPDATE leadership SET writer_pid = :pid, writer_began = :began
 WHERE task = :task AND term = :term RETURNING 1
+"""
+_HELD: Final = f"""
+SELECT task, address, offered FROM leadership WHERE expires_at > {_NOW} ORDER BY task
 """
 _END_SEATS: Final = f"""
 UPDATE leadership SET term = (SELECT max(term) FROM leadership) + 1, expires_at = 0
@@ -96,6 +110,24 @@ class Taken:
     writer: Backend
 
 
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A term that lasts on. until: by the database's clock, in microseconds. offered: whoever has a
+    bus may take it still."""
+
+    until: int
+    offered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a hub leads that is counted on. offered: it lacks a bus."""
+
+    task: str
+    address: str
+    offered: bool
+
+
 class LeadershipRow:
     """The row, over a connection of its own, so that no batch holds it up. Close it with `close`.
 
@@ -116,17 +148,29 @@ class LeadershipRow:
             row = (await connection.execute(text(_LOOK), {"task": self.task})).one_or_none()
         if row is None:
             return None
-        return Seen(row.term, row.holder, row.address, row.left / _MICROSECONDS)
+        left_seconds = row.left / _MICROSECONDS
+        return Seen(row.term, row.holder, row.address, left_seconds, row.offered)
 
-    async def take(self, holder: str, address: str, lasts_seconds: float) -> Taken | None:
-        """Take it if it has run out; None: somebody else was faster."""
-        return await self._take(self.task, 1, holder, address, lasts_seconds)
+    async def take(
+        self, holder: str, address: str, lasts_seconds: float, *, offered: bool = False
+    ) -> Taken | None:
+        """Take it if it has run out; None: somebody else was faster. offered: also if its holder
+        offers it still."""
+        return await self._take(self.task, 1, holder, address, lasts_seconds, offered=offered)
 
     async def _take(
-        self, task: str, first: int, holder: str, address: str, lasts_seconds: float
+        self,
+        task: str,
+        first: int,
+        holder: str,
+        address: str,
+        lasts_seconds: float,
+        *,
+        offered: bool,
     ) -> Taken | None:
         """first: the term of a row that is new, or so far behind."""
-        asked = {"task": task, "first": first, "holder": holder, "address": address}
+        asked: dict[str, Any] = {"task": task, "first": first, "holder": holder}
+        asked |= {"address": address, "offered": offered}
         async with self._asking() as connection:
             found = await connection.execute(text(_TAKE), asked | _lasting(lasts_seconds))
             row = found.one_or_none()
@@ -134,11 +178,23 @@ class LeadershipRow:
             return None
         return Taken(row.term, Backend(row.writer_pid, row.writer_began))
 
-    async def renew(self, term: int, lasts_seconds: float) -> bool:
-        """Let a term last from now on; False: somebody else has taken the row."""
-        asked = {"task": self.task, "term": term} | _lasting(lasts_seconds)
+    async def renew(
+        self, term: int, lasts_seconds: float, *, offers: bool = False
+    ) -> Renewed | None:
+        """Let a term last from now on; None: somebody else has taken the row. offers: it stays
+        offered if it was; otherwise it is not any more."""
+        asked: dict[str, Any] = {"task": self.task, "term": term, "offers": offers}
         async with self._asking() as connection:
-            return (await connection.execute(text(_RENEW), asked)).first() is not None
+            found = await connection.execute(text(_RENEW), asked | _lasting(lasts_seconds))
+            row = found.one_or_none()
+        return Renewed(row.expires_at, row.offered) if row is not None else None
+
+    async def offer(self, term: int, until: int) -> None:
+        """Let whoever has a bus take a term that lasts until then, by its last renewal; nothing,
+        where it was renewed since."""
+        asked = {"task": self.task, "term": term, "until": until}
+        async with self._asking() as connection:
+            await connection.execute(text(_OFFER), asked)
 
     async def release(self, term: int) -> None:
         """Let another hub take the row at once."""
@@ -193,9 +249,11 @@ class SeatRow(LeadershipRow):
             return None
         return Seen(row.term, row.holder, row.address, row.left / _MICROSECONDS)
 
-    async def take(self, holder: str, address: str, lasts_seconds: float) -> Taken | None:
+    async def take(
+        self, holder: str, address: str, lasts_seconds: float, *, offered: bool = False
+    ) -> Taken | None:
         """Take the lowest one that has run out or that nobody ever had, or its own again; None:
-        others were faster, or hold them all."""
+        others were faster, or hold them all. None that is offered: the office closes those."""
         for _ in range(self._seats_max):
             row = await self._chosen(holder)
             if row is None:
@@ -203,7 +261,9 @@ class SeatRow(LeadershipRow):
             if row.left is not None and row.left > 0 and row.holder != holder:
                 return None
             task = task_of(row.number)
-            taken = await self._take(task, row.newest + 1, holder, address, lasts_seconds)
+            taken = await self._take(
+                task, row.newest + 1, holder, address, lasts_seconds, offered=False
+            )
             if taken is not None:
                 self.task = task
                 return taken
@@ -229,6 +289,11 @@ async def name_writer(connection: AsyncConnection, task: str, term: int, writer:
     """The same over the connection that is going to write. Raises what the driver raises."""
     asked = {"task": task, "term": term, "pid": writer.pid, "began": writer.began}
     return (await connection.execute(text(_NAME_WRITER), asked)).first() is not None
+
+
+async def held(connection: AsyncConnection) -> list[Held]:
+    """What is led now, by its task. Raises what the driver raises."""
+    return [Held(*row) for row in await connection.execute(text(_HELD))]
 
 
 async def end_seats(connection: AsyncConnection) -> None:

@@ -37,20 +37,21 @@ _MICROSECONDS: Final = 1_000_000
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _LEADS: Final = select(system_leads).order_by(system_leads.c.system)
 _SEATS: Final = f"""
-SELECT task, term, holder, address, expires_at - {_NOW} AS left, writer_pid, writer_began
+SELECT task, term, holder, address, expires_at - {_NOW} AS left, writer_pid, writer_began, offered
 FROM leadership WHERE task LIKE 'seat %'
 """
 # Locked before it is judged: its holder may renew it in this moment, or name another connection.
 _CLOSE: Final = f"""
 WITH former AS (
     SELECT task, writer_pid, writer_began FROM leadership
-    WHERE task = :task AND term = :term AND expires_at <= {_NOW} AND NOT EXISTS (
+    WHERE task = :task AND term = :term AND (expires_at <= {_NOW} OR offered) AND NOT EXISTS (
         SELECT 1 FROM pg_stat_activity
         WHERE pid = pg_backend_pid() AND pid = writer_pid AND {BEGAN} = writer_began
     ) FOR UPDATE
 )
 UPDATE leadership AS l
-SET term = l.term + 1, holder = '', address = '', expires_at = 0, writer_pid = 0, writer_began = 0
+SET term = l.term + 1, holder = '', address = '', expires_at = 0, writer_pid = 0, writer_began = 0,
+    offered = false
 FROM former WHERE l.task = former.task RETURNING former.writer_pid, former.writer_began
 """
 _CLOSE_OTHERS: Final = """
@@ -59,7 +60,8 @@ WITH former AS (
     WHERE task LIKE 'seat %' AND task <> :own ORDER BY task FOR UPDATE
 )
 UPDATE leadership AS l
-SET term = l.term + 1, holder = '', address = '', expires_at = 0, writer_pid = 0, writer_began = 0
+SET term = l.term + 1, holder = '', address = '', expires_at = 0, writer_pid = 0, writer_began = 0,
+    offered = false
 FROM former WHERE l.task = former.task RETURNING former.writer_pid, former.writer_began
 """
 _ROUTES: Final = f"""
@@ -127,6 +129,7 @@ async def seats(connection: AsyncConnection) -> list[Seat]:
             row.address,
             row.left / _MICROSECONDS,
             Backend(row.writer_pid, row.writer_began),
+            row.offered,
         )
         for row in await connection.execute(text(_SEATS))
     ]
@@ -134,7 +137,8 @@ async def seats(connection: AsyncConnection) -> list[Seat]:
 
 
 async def close_seat(connection: AsyncConnection, number: int, term: int) -> Backend | None:
-    """Close a seat that has run out in a term; nothing can be named in that term any more.
+    """Close a seat that has run out in a term, or is offered; nothing can be named in that term
+    any more.
 
     Returns what its holder wrote with, pid 0: nothing; None: it lives again, or another hub has
     closed or taken it, or it is the seat of this very connection, which nobody would end: its hub

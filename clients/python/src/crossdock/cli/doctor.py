@@ -167,6 +167,8 @@ async def _hub_checks(
     else:
         yield Check("hub", "wrong", f"{place.address} is {state}", "read the hub's log")
     yield bus_check(await health(hub.channel, BUS_SERVICE, ANSWER_SECONDS), status)
+    for check in lead_checks(status) if status is not None else ():
+        yield check
 
 
 def bus_check(state: str, status: hub_service_pb2.GetHubStatusResponse | None) -> Check:
@@ -175,6 +177,13 @@ def bus_check(state: str, status: hub_service_pb2.GetHubStatusResponse | None) -
         return Check("nats", "ok", "the hub reaches it; the embedded server syncs every write")
     if state == "SERVICE_UNKNOWN":
         return Check("nats", "warning", "this hub does not tell", "read the hub's metrics")
+    if status is not None and status.bus_ok and status.leads:
+        return Check(
+            "nats",
+            "wrong",
+            f"{state}: this hub lacks it, and accepts and stores; hubs that have it do the rest",
+            "see why this hub does not reach NATS; its log says more",
+        )
     why = "nothing goes out" if status is None or status.bus_ok else status.bus_reason
     return Check(
         "nats",
@@ -182,6 +191,21 @@ def bus_check(state: str, status: hub_service_pb2.GetHubStatusResponse | None) -
         f"{state}: the hub accepts and stores; {why}",
         'docs/operations.md, "The bus is down"; the hub\'s log says more',
     )
+
+
+def lead_checks(status: hub_service_pb2.GetHubStatusResponse) -> Iterator[Check]:
+    """Which of several hubs leads what, and which of them lacks the bus for that."""
+    for each in status.leads:
+        name = f"lead of {each.task}"
+        if not each.offered:
+            yield Check(name, "ok", each.address)
+            continue
+        yield Check(
+            name,
+            "warning",
+            f"{each.address} lacks NATS, and no other hub has taken it over",
+            "see why that hub, and each other one, does not reach NATS",
+        )
 
 
 async def _status(hub: HubClient) -> hub_service_pb2.GetHubStatusResponse | None:

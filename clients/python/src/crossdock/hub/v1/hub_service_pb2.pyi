@@ -85,6 +85,7 @@ class GetHubStatusResponse(_message.Message):
     BUS_SINCE_FIELD_NUMBER: _builtins.int
     STREAMS_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
+    LEADS_FIELD_NUMBER: _builtins.int
     bus_ok: _builtins.bool
     """The bus takes and stores what the hub sends."""
     bus_reason: _builtins.str
@@ -101,6 +102,10 @@ class GetHubStatusResponse(_message.Message):
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Difference]:
         """What was found to differ between bus and database, newest first."""
 
+    @_builtins.property
+    def leads(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lead]:
+        """What hubs that share a database lead now, by task; none where a hub has it for itself."""
+
     def __init__(
         self,
         *,
@@ -109,14 +114,45 @@ class GetHubStatusResponse(_message.Message):
         bus_since: _timestamp_pb2.Timestamp | None = ...,
         streams: _abc.Iterable[Global___StreamStatus] | None = ...,
         differences: _abc.Iterable[Global___Difference] | None = ...,
+        leads: _abc.Iterable[Global___Lead] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bus_since", b"bus_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bus_ok", b"bus_ok", "bus_reason", b"bus_reason", "bus_since", b"bus_since", "differences", b"differences", "streams", b"streams"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bus_ok", b"bus_ok", "bus_reason", b"bus_reason", "bus_since", b"bus_since", "differences", b"differences", "leads", b"leads", "streams", b"streams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetHubStatusResponse: _TypeAlias = GetHubStatusResponse  # noqa: Y015
+
+@_typing.final
+class Lead(_message.Message):
+    """What one of several hubs of a database leads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    OFFERED_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """"everything", or the office where systems are divided; "seat 1" and so on: systems."""
+    address: _builtins.str
+    """Where the other hubs reach the one that leads it."""
+    offered: _builtins.bool
+    """True while that hub lacks the bus: one that has it may take this over."""
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        address: _builtins.str = ...,
+        offered: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "offered", b"offered", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Lead: _TypeAlias = Lead  # noqa: Y015
 
 @_typing.final
 class StreamStatus(_message.Message):
