@@ -172,18 +172,98 @@ def test_soon_after_a_caller_bulk_is_brief(loop: asyncio.AbstractEventLoop) -> N
 
 
 def test_bulk_gets_its_share_beside_a_full_lane(loop: asyncio.AbstractEventLoop) -> None:
-    """Proves that bulk moves in every other batch while interactive commands never end, also when
-    one of its commands weighs more than its slice, and that callers are by themselves between."""
+    """Proves that bulk moves in every other batch while interactive commands never end, and that
+    callers are by themselves between."""
     lanes = Lanes(LIMITS)
-    lanes.add(command(loop, "heavy", bulk=True, weight=500))
-    lanes.add(command(loop, "light", bulk=True))
-    for number in range(2_000):
-        lanes.add(command(loop, str(number), bulk=False))
+    for _ in range(2_000):
+        lanes.add(command(loop, "caller", bulk=False))
+        lanes.add(command(loop, "bulk", bulk=True))
     names = [[each.name for each in lanes.take()] for _ in range(3)]
-    assert "heavy" in names[0] and "light" not in names[0]
-    assert all(name.isdigit() for name in names[1])
-    assert "light" in names[2]
-    assert all(len(batch) >= LIMITS.batch_commands_max // 2 for batch in names)
+    assert [("bulk" in batch) for batch in names] == [True, False, True]
+    assert all(batch.count("caller") >= LIMITS.batch_commands_max // 2 for batch in names)
+
+
+@given(
+    reports=st.lists(st.sampled_from((300, 500)), min_size=1, max_size=20),
+    report_seconds=st.floats(0.01, 0.1),
+    share=st.floats(0.01, 0.25),
+)
+def test_a_heavy_command_has_no_caller_in_its_batch_and_half_of_the_time(
+    reports: list[int], report_seconds: float, share: float
+) -> None:
+    """Proves for reports that take any time, beside callers who never end, that each goes by
+    itself, in its order, the first one behind those who call already, and that callers then have as
+    long as it took, and no more than one batch beyond that."""
+    loop = asyncio.new_event_loop()
+    lanes = Lanes(LIMITS)
+    for number, weight in enumerate(reports):
+        lanes.add(command(loop, str(number), bulk=True, weight=weight))
+    caller_seconds = report_seconds * share
+    went: list[str] = []
+    owed, passed = 0.0, 0
+    while len(went) < len(reports):
+        lanes.add(command(loop, "caller", bulk=False))
+        batch = lanes.take()
+        assert len({each.bulk for each in batch}) == 1
+        if batch[0].bulk:
+            assert owed <= 1e-9 and passed >= 1
+            went += [each.name for each in batch]
+            owed, passed = report_seconds, 0
+            lanes.took(batch, report_seconds)
+            continue
+        assert owed > -1e-9 or passed == 0
+        owed, passed = owed - caller_seconds, passed + 1
+        lanes.took(batch, caller_seconds)
+    loop.close()
+    assert went == [str(number) for number in range(len(reports))]
+
+
+def test_a_heavy_command_waits_for_nobody_who_is_not_there(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Proves that reports go one after another while nobody calls, whatever they took."""
+    lanes = Lanes(LIMITS)
+    for number in range(4):
+        lanes.add(command(loop, str(number), bulk=True, weight=500))
+    for number in range(4):
+        batch = lanes.take()
+        assert [each.name for each in batch] == [str(number)]
+        lanes.took(batch, 10.0)
+
+
+def test_a_heavy_command_behind_a_light_one_waits_for_a_batch_of_its_own(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Proves that no slice of bulk is begun with little and ends with much."""
+    lanes = Lanes(LIMITS)
+    lanes.add(command(loop, "light", bulk=True))
+    lanes.add(command(loop, "heavy", bulk=True, weight=500))
+    lanes.add(command(loop, "caller", bulk=False))
+    batches = [[each.name for each in lanes.take()] for _ in range(2)]
+    assert batches == [["caller", "light"], ["heavy"]]
+
+
+def test_it_is_calm_while_no_caller_waits_or_is_under_way(loop: asyncio.AbstractEventLoop) -> None:
+    """Proves when large requests may be read: beside bulk, not beside a caller, from being put in
+    line to the commit; and again when one that waited was given up."""
+    lanes = Lanes(LIMITS)
+    lanes.add(command(loop, "bulk", bulk=True))
+    assert lanes.calm.is_set()
+    lanes.took(lanes.take(), 0.001)
+    assert lanes.calm.is_set()
+    lanes.add(command(loop, "caller", bulk=False))
+    assert not lanes.calm.is_set()
+    batch = lanes.take()
+    assert not lanes.calm.is_set()
+    lanes.add(command(loop, "next", bulk=False))
+    lanes.took(batch, 0.001)
+    assert not lanes.calm.is_set()
+    lanes.took(lanes.take(), 0.001)
+    assert lanes.calm.is_set()
+    given_up = command(loop, "given up", bulk=False)
+    lanes.add(given_up)
+    given_up.answer.cancel()
+    assert not lanes.take() and lanes.calm.is_set()
 
 
 def test_a_full_lane_refuses_and_leaves_the_other_open(loop: asyncio.AbstractEventLoop) -> None:

@@ -51,6 +51,18 @@ TURN_MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
+        f"{HUB}door/turns.py",
+        ("tests/hub/test_turns.py",),
+        large_requests_are_read_beside_callers=(
+            "                await self._lanes.calm.wait()\n",
+            "                pass\n",
+        ),
+        callers_keep_large_requests_out_for_ever=(
+            "            async with asyncio.timeout_at(until):\n",
+            "            async with asyncio.timeout_at(None):\n",
+        ),
+    ),
+    *faults_in(
         f"{HUB}lanes.py",
         LANES,
         callers_share_each_batch_with_bulk=(
@@ -58,8 +70,29 @@ TURN_MUTANTS: Final[list[Mutant]] = [
             "        self._bulk_went = False\n",
         ),
         batches_with_callers_teach_nothing=(
-            "        if batch:\n            self._costs",
-            "        if batch and all(one.bulk for one in batch):\n            self._costs",
+            "        self._costs.note(_weight(batch), seconds)\n",
+            "        if all(one.bulk for one in batch):\n"
+            "            self._costs.note(_weight(batch), seconds)\n",
+        ),
+        callers_have_no_time_of_their_own_after_a_report=(
+            "            self._owed_seconds = seconds\n",
+            "            self._owed_seconds = 0.0\n",
+        ),
+        a_report_never_gets_its_turn_beside_callers=(
+            "        elif not self._bulk_went:\n            self._owed_seconds -= seconds\n",
+            "",
+        ),
+        callers_share_the_batch_of_a_report=(
+            "        reserved = 0 if alone else room if heavy else min(room // BULK_SHARE, most)\n",
+            "        reserved = 0 if alone else min(room // BULK_SHARE, most)\n",
+        ),
+        a_report_goes_behind_a_light_command_in_its_batch=(
+            "        if taken and queue[0].weight > room:\n            break\n",
+            "",
+        ),
+        it_is_calm_as_soon_as_callers_are_under_way=(
+            "        if not batch:\n            self._calm_down()\n",
+            "        self._calm_down()\n",
         ),
         a_slow_commit_passes_for_slow_rows=(
             "        if spread > 1e-6 * self._squares:\n",

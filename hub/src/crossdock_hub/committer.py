@@ -115,7 +115,7 @@ class Committer:
         self._intake = Intake(contract, limits)
         self._identifiers = Identifiers(newest_id)
         self._chance = Random()
-        self._lanes = Lanes(limits)
+        self.lanes = Lanes(limits)
         self._wake = asyncio.Event()
         self._marks = Marks(limits, self._wake.set)
         self._stopping = False
@@ -207,7 +207,7 @@ class Committer:
         """
         if self._stopping:
             raise Stopped
-        self._lanes.add(command)
+        self.lanes.add(command)
         self._wake.set()
         return command.answer
 
@@ -261,15 +261,15 @@ class Committer:
             await self._wake.wait()
             self._wake.clear()
             while True:
-                taken = self._lanes.take()
+                taken = self.lanes.take()
                 begun = time.monotonic()
                 batch = self._read(taken)
                 if batch or self._marks.due or self._known.is_awaited or self._can_pick():
                     await self._commit_safely(batch)
-                    self._lanes.took(batch, time.monotonic() - begun)
+                    self.lanes.took(batch, time.monotonic() - begun)
                 elif not taken:
                     break
-            if self._stopping and self._lanes.empty:
+            if self._stopping and self.lanes.empty:
                 return
 
     def _can_pick(self) -> bool:
@@ -284,7 +284,7 @@ class Committer:
 
     def _read_ahead(self) -> None:
         """Read what waits for the next batch."""
-        self._read(self._lanes.ahead())
+        self._read(self.lanes.ahead())
 
     def _read(self, taken: list[Command]) -> list[Command]:
         """The commands that can be decided; the others have their answer."""

@@ -29,6 +29,8 @@ class Limits:
     turn_seconds: float = 0.01
     # So does a call with many entries that are put in line, sooner as nobody's answer waits for it.
     intake_turn_seconds: float = 0.002
+    # And so long it waits for a moment in which no caller waits or is under way.
+    intake_yields_seconds: float = 0.025
     queue_commands_max: int = 20_000
     # A batch takes as much bulk work as is done in so long: whoever calls meanwhile waits for it.
     bulk_batch_seconds: float = 0.01

@@ -3,11 +3,14 @@
 Interactive commands go first. Bulk gets a share of every other batch, so that it never starves, and
 no more than fits in a short time, so that nobody who calls amid a load waits long for the batch
 under way. Whoever has called lately is likely to call again: until then the batches of bulk between
-are as short as those with a caller in them.
+are as short as those with a caller in them. A single command of bulk may take longer, as a report
+of 500 scans does: no caller is in its batch, and callers who wait have the writer for themselves
+for as long as it took.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -86,9 +89,14 @@ class Lanes:
         self._interactive: deque[Command] = deque()
         self._bulk: deque[Command] = deque()
         self._costs = Costs()
-        # Whether the last batch had bulk in it, and what the last ones could carry: beside callers,
-        # and alone.
-        self._bulk_went = False
+        # Whether the last batch had bulk in it, or left some waiting, and what the last ones could
+        # carry: beside callers, and alone.
+        self._bulk_went = self._heavy_went = self._passed_over = False
+        # How long callers who wait still go before any bulk.
+        self._owed_seconds = 0.0
+        self.calm = asyncio.Event()
+        """Set while no caller waits for the writer, or has it."""
+        self.calm.set()
         self._most = dict.fromkeys((True, False), float(limits.batch_commands_max) / 8)
         self._shares = cycle(SHARES)
 
@@ -109,19 +117,29 @@ class Lanes:
                 )
             )
         queue.append(command)
+        if not command.bulk:
+            self.calm.clear()
         if not command.bulk and command.caller is not HUB:
             self._called_at = self._clock()
 
     def take(self) -> list[Command]:
-        """The next batch; callers do not share two of them in a row with bulk."""
+        """The next batch. Callers do not share two of them in a row with bulk, nor any with a
+        command of bulk that weighs more than a slice of it."""
         room = self._limits.batch_commands_max
         most = self._slice_of_bulk() if self._bulk else 0
-        reserved = 0 if self._bulk_went else min(room // BULK_SHARE, most)
+        heavy = bool(self._bulk) and self._bulk[0].weight > most
+        first = heavy and not self._passed_over
+        alone = self._bulk_went or self._owed_seconds > 0 or first
+        reserved = 0 if alone else room if heavy else min(room // BULK_SHARE, most)
         batch = _taken(self._interactive, room - reserved)
         bulk: list[Command] = []
-        if not (batch and self._bulk_went):
+        if not (batch and alone):
             bulk = _taken(self._bulk, min(max(reserved, room - _weight(batch)), most))
+        if not batch:
+            self._calm_down()
         self._bulk_went = bool(bulk)
+        self._heavy_went = heavy and self._bulk_went
+        self._passed_over = bool(self._bulk) and not bulk
         return batch + bulk
 
     def _slice_of_bulk(self) -> int:
@@ -143,20 +161,32 @@ class Lanes:
 
     def took(self, batch: Sequence[Command], seconds: float) -> None:
         """Tell how long a batch took, its commit included."""
-        if batch:
-            self._costs.note(_weight(batch), seconds)
+        self._calm_down()
+        if not batch:
+            return
+        self._costs.note(_weight(batch), seconds)
+        if self._heavy_went:
+            self._owed_seconds = seconds
+        elif not self._bulk_went:
+            self._owed_seconds -= seconds
+
+    def _calm_down(self) -> None:
+        if not self._interactive:
+            self.calm.set()
 
 
 def _taken(queue: deque[Command], room: int) -> list[Command]:
-    """From the front while there is room; the last one may weigh more than what is left of it."""
+    """From the front while there is room; the first one may weigh more than all of it."""
     taken: list[Command] = []
     while queue and room > 0:
-        command = queue.popleft()
-        if command.answer.done():
+        if queue[0].answer.done():
             # Given up by its caller, or refused when it was read.
+            queue.popleft()
             continue
-        taken.append(command)
-        room -= command.weight
+        if taken and queue[0].weight > room:
+            break
+        taken.append(queue.popleft())
+        room -= taken[-1].weight
     return taken
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
@@ -27,11 +27,12 @@ async def in_turns(
     turn_seconds: float,
     pause_seconds: float = 0.0,
     clock: Callable[[], float] = time.monotonic,
+    rest: Callable[[], Awaitable[None]] | None = None,
 ) -> Any:
     """Take all steps, and let everybody else have a turn after each of ours.
 
     turn_seconds: how long nobody else gets anything done. pause_seconds: how long we wait then; 0:
-    until what is ready by now has had its turn.
+    until what is ready by now has had its turn. rest: what we wait for instead.
     """
     ends_at = clock() + turn_seconds
     while True:
@@ -40,5 +41,5 @@ async def in_turns(
         except StopIteration as end:
             return end.value
         if clock() >= ends_at:
-            await asyncio.sleep(pause_seconds)
+            await (asyncio.sleep(pause_seconds) if rest is None else rest())
             ends_at = clock() + turn_seconds

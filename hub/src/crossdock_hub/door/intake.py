@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from crossdock_hub.commands import Command, Unread, hinted_keys
 from crossdock_hub.config import Limits
 from crossdock_hub.refusals import fault, invalid, too_much
+from crossdock_hub.stepping import Steps, at_once
 from crossdock_hub.unit import Refused
 from crossdock_hub.verbs.master_data import UPSERTS
 
@@ -47,8 +48,14 @@ class Intake:
 
     def parse(self, message_name: str, raw: bytes) -> Any:
         """The request. Raises Refused: malformed, too large, unknown fields, broken rules."""
+        return at_once(self.parsing(message_name, raw))
+
+    def parsing(self, message_name: str, raw: bytes) -> Steps[Any]:
+        """The same in steps; the longest looks at the rules, some 6 µs a scan. Raises Refused."""
         request = self.decode(message_name, raw)
+        yield
         self.check(message_name, raw, request)
+        yield
         return request
 
     def decode(self, message_name: str, raw: bytes) -> Any:

@@ -27,10 +27,11 @@ from crossdock_hub.door.led_methods import LED, NAMED_IN, endpoint_of, finding, 
 from crossdock_hub.door.looking import Look, decided_on_sight
 from crossdock_hub.door.pace_elsewhere import paced
 from crossdock_hub.door.refusing import STOPPING, refusal_of
+from crossdock_hub.door.turns import Turns, put_in_line
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects import held
 from crossdock_hub.refusals import too_much
-from crossdock_hub.stepping import Steps, in_turns
+from crossdock_hub.stepping import Steps
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS, PREPARATIONS
 from crossdock_hub.verbs.master_data import UPSERTS, entries_refused, upsert_entry
@@ -84,6 +85,7 @@ class Services:
         self._looks = looks
         self._tail = tail
         self._after_register = after_register
+        self._turns = Turns(intake, committer.lanes, door.limits)
         self._batches: dict[str, Answer] = {
             f"{DELIVERY}BeginAttempts": self._begin,
             f"{DELIVERY}RenewLeases": self._renew,
@@ -135,7 +137,7 @@ class Services:
         async def handle(raw: bytes, context: Any) -> bytes:
             try:
                 caller = self._door.admit(method, context)
-                request = self._intake.parse(method.request_type, raw)
+                request = await self._turns.parse(method, raw)
                 response = await answer(caller, request, context)
                 encoded: bytes = response.SerializeToString()
             except Exception as error:
@@ -247,8 +249,10 @@ class Services:
                     look, request, lambda seen: submit(lambda u: decide(u, request, seen)), most
                 )
             if prepare is not None:
-                prepared = prepare(request)
-                return await submit(prepared.decide, prepared.keys)
+                # Frames of a stream keep their order.
+                bulk = len(scans) > 1 and not method.client_streaming
+                steps = put_in_line(prepare, request, submit)
+                return await (await self._turns.take(steps, bulk=bulk))
             return await submit(lambda unit: decide(unit, request))
 
         return answer
@@ -289,7 +293,7 @@ class Services:
                         yield
 
             try:
-                await in_turns(submitted(), self._door.limits.intake_turn_seconds)
+                await self._turns.take(submitted(), bulk=len(request.entries) > 1)
             except BaseException:
                 # Refused, or given up by its caller: nobody waits for what is in line already.
                 for future in futures.values():
