@@ -13,7 +13,6 @@ from crossdock_hub.leading.terms import (
     counts_on_it,
     granted,
     may_take,
-    offering,
     pause_seconds,
 )
 from hypothesis import given
@@ -71,8 +70,6 @@ class Hub:
 
     def ask(self, row: Row, now: float, *, arrives: bool, answered: bool, takes: float) -> None:
         """Ask once, as the elector does; the answer comes `takes` seconds later, or never."""
-        if self.standing.holds and not self.has_bus:
-            self.standing = offering(self.standing)
         asked_at, there = now + self.offset, now + takes / 2
         seen = row.seen(there)
         self.next_at = now + takes + TIMING.look
@@ -92,7 +89,7 @@ class Hub:
         if term == FOLLOWS:
             self.standing = Standing()
         else:
-            offers = self.standing.offers and not self.has_bus
+            offers = self.standing.holds and not self.has_bus
             self.standing = granted(term, asked_at, TIMING, offers=offers)
             self.terms.append(term)
         own = now + takes + self.offset

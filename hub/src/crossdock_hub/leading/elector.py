@@ -25,7 +25,6 @@ from crossdock_hub.leading.terms import (
     granted,
     lost,
     may_take,
-    offering,
     pause_seconds,
 )
 from crossdock_hub.store.failures import StoreFailure
@@ -153,9 +152,6 @@ class Elector:
 
     async def _renew(self, term: int) -> None:
         asked_at, offers = self._monotonic(), self._bus.is_away
-        if offers:
-            # Before it is written: whoever reads that may lead.
-            self._standing = offering(self._standing)
         renewed = await self._row.renew(term, self._timing.lasts, offers=offers)
         if renewed is None:
             log.warning("another hub has taken the lead", task=self._row.task, term=term)
@@ -163,6 +159,7 @@ class Elector:
         elif self.term == term:
             self._standing = granted(term, asked_at, self._timing, offers=offers)
             if offers and not renewed.offered:
+                # Only now that it is counted on no more: whoever reads that may lead.
                 await self._row.offer(term, renewed.until)
                 log.warning("this hub offers its lead", task=self._row.task, term=term)
 

@@ -17,7 +17,7 @@ clocks at all, see `store.leadership`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from typing import Final
 
@@ -78,13 +78,9 @@ def may_take(seen: Seen | None, holder: str, standing: Standing, *, steady: bool
 
 
 def granted(term: int, asked_at: float, timing: Timing, *, offers: bool = False) -> Standing:
-    """The standing after the database has given or renewed a term that was asked for then."""
+    """The standing after the database has given or renewed a term that was asked for then. offers:
+    before that is written."""
     return Standing(term, asked_at, asked_at + timing.lasts, offers)
-
-
-def offering(standing: Standing) -> Standing:
-    """The standing before a hub offers its lead."""
-    return replace(standing, offers=True)
 
 
 def lost(standing: Standing) -> Standing:
