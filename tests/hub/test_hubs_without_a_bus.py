@@ -215,9 +215,10 @@ async def test_a_bus_that_is_down_for_all_moves_no_lead(
                 ("everything", "seat 1", "seat 2"), True
             )
             assert len(lanes.orders) > accepted
+            # What waits by now is enough: more would only take longer to work off.
+            lanes.enough.set()
             await losing
             await eventually(lambda: len(site.kept()) == 3, "every lead to be kept", SOON_SECONDS)
-            await eventually(lanes.everybody_works(3), "work of both", 60.0)
             await asyncio.sleep(Limits().lead_bus_steady_seconds + 1.0)
             assert (led(hubs), site.terms()) == (before, terms)
             assert sum(map(len, before.values())) == LANES
