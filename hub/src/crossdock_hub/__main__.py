@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 
@@ -14,7 +15,7 @@ from crossdock.telemetry import start_tracing
 from pydantic import ValidationError
 
 from crossdock_hub import logs
-from crossdock_hub.config import Settings
+from crossdock_hub.config import Settings, unknown_variables
 from crossdock_hub.exits import EXIT_CONFIGURATION, status_of
 from crossdock_hub.hub import Hub
 from crossdock_hub.store import StoreFailure
@@ -88,6 +89,9 @@ def main() -> int:
             print(f"CROSSDOCK_{name}: {problem['msg']}", file=sys.stderr)
         return EXIT_CONFIGURATION
     logs.start(settings.log_level)
+    for name, meant in unknown_variables(os.environ):
+        log = structlog.get_logger("crossdock.hub")
+        log.warning("no setting has this name", variable=name, meant=meant)
     default_sampling(settings.trace_sample_ratio)
     stop_tracing = start_tracing("crossdock-hub")
     try:

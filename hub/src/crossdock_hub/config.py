@@ -8,13 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, Literal
 
 from crossdock.errors import ConfigurationError
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECOND = 1_000_000  # microseconds: the unit of every stored time
+_PORT_MAX = 65_535
+# Variables of the command line and of what the hub starts, which are no settings of a hub.
+_OTHER_VARIABLES = ("ADDRESS", "TOKEN_FILE", "TLS_CA_FILE", "DATA", "NATS_SERVER")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +276,11 @@ class Settings(BaseSettings):
     not wait, not for production.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CROSSDOCK_", extra="ignore")
+    # A variable that is there and empty, as in a file of them, is one that is not set: as a path it
+    # would be the working directory.
+    model_config = SettingsConfigDict(
+        env_prefix="CROSSDOCK_", extra="ignore", env_ignore_empty=True
+    )
 
     data_directory: Path = Path("data")
     database_url: str = ""
@@ -291,11 +300,11 @@ class Settings(BaseSettings):
     nats_credentials_file: Path | None = None
     nats_ca_file: Path | None = None
     nats_replicas: int = 1
-    nats_port: int = 0
+    nats_port: int = Field(default=0, ge=0, le=_PORT_MAX)
     address_file: Path | None = None
     reflection: bool = False
     metrics_host: str = "127.0.0.1"
-    metrics_port: int | None = None
+    metrics_port: int | None = Field(default=None, ge=0, le=_PORT_MAX)
     event_hot_hours: float = 72.0
     retention_days: dict[str, float] = {}
     tracking_poll_limit_days: float = Field(default=90.0, gt=0.0)
@@ -304,8 +313,22 @@ class Settings(BaseSettings):
     archive_directory: Path | None = None
     require_deadline: bool = True
     trace_sample_ratio: float = Field(default=0.05, ge=0.0, le=1.0)
-    log_level: str = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     limits: dict[str, float] = {}
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_small_letters(cls, level: Any) -> Any:
+        return level.lower() if isinstance(level, str) else level
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """CROSSDOCK_ variables that no setting has, each with the one that may be meant, or ""."""
+    known = [f"CROSSDOCK_{name.upper()}" for name in (*Settings.model_fields, *_OTHER_VARIABLES)]
+    strange = sorted(
+        each for each in environ if each.startswith("CROSSDOCK_") and each not in known
+    )
+    return [(each, next(iter(get_close_matches(each, known, 1, 0.8)), "")) for each in strange]
 
 
 def limits_of(settings: Settings) -> Limits:

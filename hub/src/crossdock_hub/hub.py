@@ -21,7 +21,7 @@ from crossdock_hub.bus.address import BusAddress, BusHealth
 from crossdock_hub.bus.embedded import EmbeddedNats, is_full
 from crossdock_hub.bus.embedded_config import EmbeddedSettings
 from crossdock_hub.bus.errors import BusError, BusFull, BusUnavailable
-from crossdock_hub.bus.external import check_replicas, external_address
+from crossdock_hub.bus.external import check_replicas, connected, external_address
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.streams import StreamLimits
 from crossdock_hub.bus.tie import TieKeeper
@@ -173,9 +173,11 @@ class Hub:
             self._bus_address = await self._nats.start()
             for name in names:
                 self._write_credentials(name, await self._nats.admit(name))
-        self.bus = await Bus.connect(
+        connecting = Bus.connect(
             self._bus_address, on_closed=_bus_is_lost, on_reconnected=self._bus_is_back
         )
+        external = bool(self.settings.nats_url)
+        self.bus = await (connected(self.settings, connecting) if external else connecting)
         self._ending.push_async_callback(self.bus.close)
 
     def _write_credentials(self, endpoint: str, address: BusAddress) -> None:

@@ -140,6 +140,11 @@ class Bus(StreamAdministration):
         self._health = self._health.now(connected, reason)
         return self._health
 
+    @property
+    def message_bytes_max(self) -> int:
+        """The largest message that the server takes which we are connected to."""
+        return int(self._client.max_payload)
+
     async def round_trip_seconds(self) -> float:
         """How long the server takes to answer a ping. BusUnavailable: it does not."""
         with _translated("ping"):
@@ -255,7 +260,8 @@ class Bus(StreamAdministration):
         """A question over core NATS. BusUnavailable: nobody answers, or not in time."""
         answer = await self._request(subject, payload, timeout_seconds)
         if answer.headers and answer.headers.get("Status") == STATUS_NO_RESPONDERS:
-            raise BusUnavailable(f"nobody answers {subject}")
+            without = " (no JetStream there, or no leader yet)" if "JS.API" in subject else ""
+            raise BusUnavailable(f"nobody answers {subject}{without}")
         return bytes(answer.data)
 
     # Inside: the connection
@@ -312,7 +318,7 @@ class Bus(StreamAdministration):
             for waiting in list(self._waiting.values()):
                 if waiting.subject.lower() == denied[1] and not waiting.answer.done():
                     waiting.answer.set_exception(
-                        BusDenied(f"no permission for {waiting.subject}", PERMISSION_DENIED)
+                        BusDenied(f"no permission for {waiting.subject}{_NEEDS}", PERMISSION_DENIED)
                     )
 
     async def _on_disconnected(self) -> None:
@@ -437,6 +443,7 @@ _CALLERS_FAULTS: Final = (
     nats.errors.InvalidCallbackTypeError,
     nats.errors.MaxPayloadError,
 )
+_NEEDS: Final = "; the hub's user needs JetStream's API, crossdock.v1.> and _INBOX.>"
 _DENIALS: Final = (nats.errors.AuthorizationError, nats.errors.InvalidUserCredentialsError)
 
 

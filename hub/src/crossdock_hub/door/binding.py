@@ -19,9 +19,11 @@ from typing import Final
 from crossdock.errors import ConfigurationError
 
 from crossdock_hub.config import Settings
+from crossdock_hub.door.certificate import check_certificate
 from crossdock_hub.store.which_database import which_database
 from crossdock_hub.taken import AddressTaken
 
+PORT_MAX: Final = 65_535
 LOOPBACK: Final = ("127.0.0.1:", "localhost:", "[::1]:", "unix:")
 # Names of sockets that no file stands for: the kernel forgets them with their process.
 _SOCKETS: Final = Path("/proc/net/unix")
@@ -42,7 +44,16 @@ def check_address(settings: Settings) -> None:
 
     Asked before anything is started; what is true a moment later, `Server.start` finds out.
     """
+    check_certificate(settings)
     listen = settings.listen
+    host, _, port = listen.rpartition(":")
+    # An IPv6 address without brackets says not where it ends.
+    whole = port.isdigit() and int(port) <= PORT_MAX and (":" not in host or host.endswith("]"))
+    if not host or not (whole or listen.startswith("unix:")):
+        raise ConfigurationError(
+            f"CROSSDOCK_LISTEN {listen!r} is no host:port; write 127.0.0.1:7443, or [::1]:7443, "
+            f"with a port up to {PORT_MAX}"
+        )
     plain = not (settings.tls_certificate_file and settings.tls_key_file)
     if plain and not listen.startswith(LOOPBACK) and not settings.allow_plaintext:
         raise ConfigurationError(
