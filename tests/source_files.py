@@ -41,7 +41,12 @@ def relative(path: Path) -> str:
 def parsed(path: Path) -> ast.Module:
     """The syntax tree of a Python file."""
     text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text, filename=str(path))
+    # In Python 3.11 a collection amid making a tree can fail it (gh-106905).
+    gc.disable()
+    try:
+        tree = ast.parse(text, filename=str(path))
+    finally:
+        gc.enable()
     # It stays: looking for garbage in all trees, again and again, takes longer than parsing them.
     gc.freeze()
     return tree
