@@ -15,9 +15,9 @@ class RunningCalls:
     def __init__(self) -> None:
         self.count = 0
 
-    def of(self, handlers: Sequence[grpc.GenericRpcHandler]) -> tuple[grpc.GenericRpcHandler, ...]:
-        """The same handlers, counted."""
-        return tuple(_Counted(each, self) for each in handlers)
+    def of(self, handlers: Sequence[grpc.GenericRpcHandler]) -> grpc.GenericRpcHandler:
+        """All of these handlers as one, counted: a call asks one, not each of them in turn."""
+        return _Counted(handlers, self)
 
     def counted(self, handler: Any) -> Any:
         """The handler of one method, counted."""
@@ -54,17 +54,19 @@ _MAKERS: dict[tuple[bool, bool], Any] = {
 
 
 class _Counted(grpc.GenericRpcHandler):
-    def __init__(self, inner: grpc.GenericRpcHandler, calls: RunningCalls) -> None:
+    def __init__(self, inner: Sequence[grpc.GenericRpcHandler], calls: RunningCalls) -> None:
         self._inner = inner
         self._calls = calls
         self._known: dict[str, Any] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        """The handler of a method; None: it is not one of these."""
+        """The handler of a method; None: none of these has it."""
         method = handler_call_details.method
-        if method not in self._known:
-            found = self._inner.service(handler_call_details)
-            if found is None:
+        known = self._known.get(method)
+        if known is None:
+            found = (each.service(handler_call_details) for each in self._inner)
+            handler = next((each for each in found if each is not None), None)
+            if handler is None:
                 return None
-            self._known[method] = self._calls.counted(found)
-        return self._known[method]
+            known = self._known[method] = self._calls.counted(handler)
+        return known

@@ -112,9 +112,9 @@ class Server:
         self._services = sorted(services)
         self._health = Health()
         self._calls = RunningCalls()
-        handlers = self._calls.of(handlers)
-        self._server = self._made(handlers, identities, shares_port=settings.share_port)
-        self._own = self._made(handlers, identities) if settings.share_port else None
+        counted = self._calls.of(handlers)
+        self._server = self._made(counted, identities, shares_port=settings.share_port)
+        self._own = self._made(counted, identities) if settings.share_port else None
         self._mark = PortMark(settings) if settings.share_port else None
         self.address = ""
         self.own_address = ""
@@ -122,7 +122,7 @@ class Server:
 
     def _made(
         self,
-        handlers: Sequence[grpc.GenericRpcHandler],
+        handler: grpc.GenericRpcHandler,
         identities: Identities,
         *,
         shares_port: bool = False,
@@ -134,7 +134,7 @@ class Server:
         )
         unregistered = _Unregistered(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, unregistered)
-        server.add_generic_rpc_handlers(tuple(handlers))
+        server.add_generic_rpc_handlers((handler,))
         if self._settings.reflection:
             reflect((*self._services, health.SERVICE_NAME), identities, unregistered)
         return server

@@ -152,6 +152,7 @@ class Services:
         decide = DECISIONS[name]
         response_type = self._contract.generated_class(method.response_type)
         registers = method.name == "RegisterEndpoint"
+        leads = is_of_the_office(name)
 
         async def handle(raw: bytes, context: Any) -> bytes:
             try:
@@ -166,7 +167,7 @@ class Services:
                     response_type=response_type,
                     encoded=True,
                     traceparent=current_traceparent(),
-                    leads=is_of_the_office(name),
+                    leads=leads,
                     of_endpoint=endpoint_of(name, caller.endpoint),
                 )
                 if method.fact:
