@@ -91,7 +91,7 @@ def hinted_keys(contract: Contract, resource_field: str, request: Any, role: str
             # A new object takes the number only if no archived one had it.
             archived = number_key(resource_field, target.number)
             keys |= {("number", resource_field, target.number), ("archived", archived)}
-    orders = {key[2] for key in keys if key[:2] == ("object", "order")}
+    orders = {key[2] for key in keys if key[0] == "object" and key[1] == "order"}
     if is_one and resource_field == "order" and role != ORDER_OWNER:
         # What is done to an order mostly goes to whoever has work of it. Of an update only the
         # content is told: what others write on it tells nobody.

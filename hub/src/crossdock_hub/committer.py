@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -35,7 +35,7 @@ from crossdock_hub.marks import Marks
 from crossdock_hub.records import DeliveryRecord, EndpointRecord, Mark, RequestRecord
 from crossdock_hub.refusals import NO_LEADER, fault_in_batch, store_refused
 from crossdock_hub.spans import CommitSpans
-from crossdock_hub.stepping import in_turns
+from crossdock_hub.stepping import in_turns, is_steps
 from crossdock_hub.store import Store, StoreFailure, Transaction
 from crossdock_hub.store.bus_rows import remember
 from crossdock_hub.store.contention import Contention, Met, pause_seconds
@@ -477,7 +477,7 @@ class Committer:
         )
         try:
             response = command.decide(unit)
-            if isinstance(response, Generator):
+            if is_steps(response):
                 # Nobody else writes meanwhile, and what was read stays as it is.
                 response = await in_turns(response, self._limits.turn_seconds)
         except Refused as refused:

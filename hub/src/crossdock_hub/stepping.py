@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Generator
+from types import GeneratorType
 from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
 # Yields where it may be interrupted; returns what was decided.
 Steps = Generator[None, None, Answer]
+
+
+def is_steps(decided: Any) -> bool:
+    """Whether a decision is made in steps, or made already."""
+    return isinstance(decided, GeneratorType)
 
 
 def at_once(steps: Steps[Answer]) -> Answer:

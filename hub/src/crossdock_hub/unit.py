@@ -9,7 +9,7 @@ from the start, which is safe because a decision has no effects.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -191,19 +191,18 @@ class Changes:
         for name, count in other.counters.items():
             self.count(*name, by=count)
 
-    def flow(self) -> str:
-        """The root of the one flow that objects were changed of; "" for none, and for several."""
-        roots = self._changed_flows()
-        return next(iter(roots)) if len(roots) == 1 else ""
-
     def flows(self) -> list[str]:
         """The roots of all flows that objects were changed of, then of those facts told of."""
-        return list(self._changed_flows() | self.told_of)
+        return list(self.changed_flows() | self.told_of)
 
-    def _changed_flows(self) -> dict[str, None]:
-        """Master data, which has no states, is of no flow."""
-        objects = (record for key, record in self.records.items() if key[0] == "object")
-        return {record.root_id: None for record in objects if record is not None and record.state}
+    def changed_flows(self) -> dict[str, None]:
+        """The roots of all flows that objects were changed of, in order. Master data, which has no
+        states, is of no flow."""
+        return {
+            record.root_id: None
+            for key, record in self.records.items()
+            if key[0] == "object" and record is not None and record.state
+        }
 
     def count(self, *name: str, by: int = 1) -> None:
         """Count something for the metrics."""
@@ -220,6 +219,10 @@ class View:
     def add(self, key: Key, value: Any) -> None:
         """Remember what was read. None means: looked for, not there."""
         self._read[key] = value
+
+    def learn(self, stored: Mapping[Key, Any]) -> None:
+        """Know without asking what the store has of these keys."""
+        self._read.update(stored)
 
     def knows(self, key: Key) -> bool:
         """True when the key was read or decided."""
@@ -300,6 +303,10 @@ class Unit:
         missing = [key for key in keys if not self.knows(key)]
         if missing:
             raise NotLoaded(missing)
+
+    def learn(self, stored: Mapping[Key, Any]) -> None:
+        """Know without asking what the store has of these keys, whatever becomes of this work."""
+        self._parent.learn(stored)
 
     def knows(self, key: Key) -> bool:
         """True when `get` would answer."""

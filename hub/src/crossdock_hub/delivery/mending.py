@@ -64,7 +64,8 @@ class Moves:
 def moves_of(view: View, now: int, limits: Limits) -> Moves:
     """The dead letters that a batch has moved so far."""
     # Nobody follows a doubt that no reader has seen: how endpoints were before the batch counts.
-    patience = _patience(view.read_or_none(("endpoints",)) or (), limits)
+    endpoints = view.read_or_none(("endpoints",)) or ()
+    patience: Patience | None = None
     gone, carriers, taken, words = [], [], [], {}
     for key, after in view.changes.records.items():
         if key[0] == "operator_word":
@@ -73,6 +74,7 @@ def moves_of(view: View, now: int, limits: Limits) -> Moves:
             ended = after.state in SETTLING_STATES | {"SUPERSEDED"} and before.state != after.state
             if before.mends and ended:
                 carriers.append(after)
+            patience = patience or _patience(endpoints, limits)
             if _goes_on(before, after, patience, now):
                 gone.append((before, after))
         elif key[0] == "held_fact" and after.state != "HELD":

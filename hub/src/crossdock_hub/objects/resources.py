@@ -55,6 +55,8 @@ KINDS: Mapping[str, Kind] = {
 MASTER_DATA = frozenset(
     kind.name for kind in KINDS.values() if not (kind.first_state or kind.root_field)
 )
+# What belongs to an order, or to nothing.
+_OF_ROOTS = tuple(kind.name for kind in KINDS.values() if kind.root_field)
 
 
 def stamp(target: Timestamp, microseconds: int) -> None:
@@ -230,14 +232,14 @@ def create(
     check_scope(unit, stored)
     number = number_of(resource, stored)
     also: list[Key] = [("reference", r.system, r.type, r.value) for r in references]
+    by_number: list[Key] = []
     if number is not None:
-        also += [("number", kind, number), ("archived", number_key(kind, number))]
-    check_references(unit, stored, prefix, fact=fact, also=also)
+        by_number = [("number", kind, number), ("archived", number_key(kind, number))]
+    check_references(unit, stored, prefix, fact=fact, also=[*also, *by_number])
     if number is not None:
-        known = unit.get(("number", kind, number))
+        known, part = map(unit.get, by_number)
         if known is not None:
             raise taken(kind, "number", number, known)
-        part = unit.get(("archived", number_key(kind, number)))
         if part is not None:
             raise archived(f"{kind.replace('_', ' ')} {number}", part)
     stored.id = unit.new_id()
@@ -260,7 +262,7 @@ def _first_record(
         stored.id,
         stored,
         revision=1,
-        state=state_name(stored),
+        state=state,
         number=number,
         root_id=root_id,
         partition=partition_of(root_id),
@@ -278,10 +280,9 @@ def _first_record(
 
 def _know_no_family(unit: Unit, root_id: str) -> None:
     """A new root has no children and no deliveries; saying so saves the batch a read."""
-    for kind in KINDS.values():
-        if kind.root_field:
-            unit.put(("children", kind.name, root_id), ())
-    unit.put(("flow", root_id), ())
+    stored: dict[Key, Any] = {("children", kind, root_id): () for kind in _OF_ROOTS}
+    stored["flow", root_id] = ()
+    unit.learn(stored)
 
 
 def change(unit: Unit, record: ObjectRecord, edit: Callable[[Any], None]) -> ObjectRecord:
