@@ -21,10 +21,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Leaf(Generic[T]):
-    """A field with what was picked from its options."""
+    """A field with what was picked from its options. is_message: it is one message."""
 
     name: str
     repeated: bool
+    is_message: bool
     what: T
 
 
@@ -54,6 +55,9 @@ class Tree(Generic[T]):
     def values(self, message: Any, prefix: str = "") -> Iterator[tuple[str, T, Any]]:
         """Each set value as ("order.lines[2].item_number", what was picked, value)."""
         for leaf in self.leaves:
+            # A message that is not set reads as an empty one.
+            if leaf.is_message and not message.HasField(leaf.name):
+                continue
             value = getattr(message, leaf.name)
             if not value:
                 continue
@@ -80,7 +84,8 @@ def compile_tree(
     for field in kind.fields:
         what = pick(field)
         if what is not None:
-            leaves.append(Leaf(field.name, field.is_repeated, what))
+            is_message = field.message_type is not None and not field.is_repeated
+            leaves.append(Leaf(field.name, field.is_repeated, is_message, what))
         elif field.message_type is not None and not is_map(field) and depth > 0:
             tree = compile_tree(field.message_type, pick, depth - 1)
             if tree.leaves or tree.branches:
