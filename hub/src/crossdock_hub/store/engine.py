@@ -278,6 +278,10 @@ class Store:
         decided = False
         try:
             async with self._writing:
+                if self._connection is not None and self._connection.invalidated:
+                    # Who was cancelled amid a statement of SQLAlchemy's made it let go of it; what
+                    # it opened by itself instead would claim nothing and be named nowhere.
+                    await self._drop_connection()
                 connection = self._connection or await self._connect()
                 async with _transaction(connection):
                     yield connection

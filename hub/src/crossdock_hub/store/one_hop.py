@@ -9,6 +9,7 @@ COMMIT. SQLAlchemy takes the connection through `async_creator_fn`.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -141,7 +142,12 @@ class OneHopConnection(aiosqlite.Connection):
         """Forget what waits, and undo what SQLite has of the transaction."""
         self._waiting, self._is_begun = [], False
         if self._is_open:
-            await super().rollback()
+            try:
+                await super().rollback()
+            except asyncio.CancelledError:
+                # The thread does it nevertheless, before all that is asked of it later.
+                self._is_open = False
+                raise
             self._is_open = False
 
 
