@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,13 @@ from crossdock_hub.config import SECOND
 from crossdock_hub.store.writing import restart_leases, write_deliveries
 from databases import KINDS, open_store
 from decisions import START
+from fixtures_hub import Lane, RunningHub
 from ledger_vendor import Desk
+from played_endpoint import PlayedEndpoint
 from sqlalchemy.ext.asyncio import AsyncConnection
+from story import Story
+
+BOOKING = {"create_sales_order": "SEARCHABLE"}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +44,24 @@ async def test_a_lease_keeps_what_was_left(
             assert found.one() == (now + left * SECOND, now + left * SECOND)
     finally:
         await store.close()
+
+
+async def test_start_after_start_counts_a_time_away_once(own_hub: RunningHub, lane: Lane) -> None:
+    """Proves that hubs which start and die, and store nothing else, lengthen a lease by the time
+    that has passed: each counts from the start before it."""
+    async with Story(own_hub, lane) as story, PlayedEndpoint(own_hub, lane.erp, BOOKING) as erp:
+        await story.approved()
+        await erp.begin(await erp.take(), lease_seconds=60.0)
+    seen = []
+    for _ in range(3):
+        own_hub.kill()
+        own_hub.start()
+        (lease,) = own_hub.query("SELECT lease_until FROM deliveries WHERE state = 'IN_FLIGHT'")
+        (started,) = own_hub.query("SELECT started_at FROM starts")
+        seen.append((lease[0], started[0]))
+    for before, after in itertools.pairwise(seen):
+        assert after[1] - before[1] > 0
+        assert after[0] - before[0] <= after[1] - before[1]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -51,7 +51,7 @@ from crossdock_hub.sending_again import WordDriver
 from crossdock_hub.store import Reader, Store, shared_work, writing
 from crossdock_hub.store.bus_rows import tie_parts
 from crossdock_hub.store.replay_reading import ReplayReader
-from crossdock_hub.store.starting import newest
+from crossdock_hub.store.starting import newest, note_start
 from crossdock_hub.store.writing import ensure_endpoints, restart_leases
 from crossdock_hub.store_clock import StoreClock
 from crossdock_hub.telemetry import Metrics
@@ -155,6 +155,7 @@ class Duties:
             until = now + int(limits.restart_grace_seconds * SECOND)
             longest = int(limits.lease_seconds_max * SECOND)
             self._away = now - newest_at
+            await note_start(connection, now)
             if ground.division is None:
                 await restart_leases(connection, now, until, self._away, longest)
             tie, differs = await compare_at_start(connection, told, parts_told, newest_at, now)

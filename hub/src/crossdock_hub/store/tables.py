@@ -461,3 +461,9 @@ claims = Table(
     "claims", METADATA, Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("number", BigInteger, nullable=False), Column("holder", Word, nullable=False),
 )  # fmt: skip
+
+# When a hub last took up what one does for all of them.
+starts = Table(
+    "starts", METADATA, Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("started_at", BigInteger, nullable=False),
+)  # fmt: skip
