@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
 import pytest
 from crossdock_hub.store import Store
-from crossdock_hub.store.engine import database_url
+from crossdock_hub.store.bus_rows import NEXT_EVENTS
+from crossdock_hub.store.engine import READERS_MAX, database_url
+from databases import open_store
 from decisions import CONTRACT
 
 
@@ -44,4 +47,16 @@ async def test_a_write_transaction_has_its_lock_from_the_start(tmp_path: Path) -
         other.execute("ROLLBACK")
     finally:
         other.close()
+        await store.close()
+
+
+async def test_whoever_reads_has_every_reader_beside_the_one_that_is_kept(tmp_path: Path) -> None:
+    """Proves that the connection which answers questions by themselves is taken from nobody."""
+    store = await open_store(tmp_path)
+    try:
+        assert await store.ask(NEXT_EVENTS, 0, 1, 1) == []
+        async with contextlib.AsyncExitStack() as reading:
+            for _ in range(READERS_MAX):
+                await reading.enter_async_context(store.read())
+    finally:
         await store.close()

@@ -37,6 +37,8 @@ from crossdock_hub.store.unopened import unopened
 DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
 BUSY_TIMEOUT_MILLISECONDS = 10_000
 READERS_MAX = 8
+# On SQLite `Store.ask` keeps one for itself.
+KEPT_READERS = 1
 READER_WAIT_SECONDS = 5.0
 STATEMENT_CACHE = 500
 # 64 MiB of the write-ahead log: a page that many batches change is copied back once for all.
@@ -111,7 +113,7 @@ class Store:
         self._writer = create_async_engine(url, pool_size=1, max_overflow=0, **options)
         self._reader = create_async_engine(
             url,
-            pool_size=READERS_MAX,
+            pool_size=READERS_MAX + KEPT_READERS if url.startswith("sqlite") else READERS_MAX,
             max_overflow=0,
             pool_timeout=READER_WAIT_SECONDS,
             **_options(url, access, writes=False),
