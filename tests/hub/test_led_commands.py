@@ -19,6 +19,7 @@ from crossdock_hub.delivery.silence import SilenceWatch
 from crossdock_hub.door.intake import Intake
 from crossdock_hub.door.services import Services
 from crossdock_hub.identity import HUB, Caller
+from crossdock_hub.lanes import Lanes
 from crossdock_hub.records import AttemptRecord
 from crossdock_hub.refusals import NO_LEADER
 from crossdock_hub.unit import Changes, Refused
@@ -45,6 +46,7 @@ class Asked:
     def __init__(self) -> None:
         self.commands: list[Command] = []
         self.failure = None
+        self.lanes = Lanes(LIMITS)
 
     def submit(self, command: Command) -> asyncio.Future[Any]:
         self.commands.append(command)

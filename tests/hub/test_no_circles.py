@@ -33,9 +33,11 @@ KEPT_MAX = 2
 @pytest.fixture
 def put_cursor(committer: Committer) -> Any:
     """The handler of one call, without a socket in front of it."""
-    door: Any = SimpleNamespace(contract=CONTRACT, admit=lambda _method, _context: ERP)
+    door: Any = SimpleNamespace(
+        contract=CONTRACT, limits=Limits(), admit=lambda _method, _context: ERP
+    )
     unused: Any = None
-    intake = Intake(CONTRACT, Limits())
+    intake = Intake(CONTRACT, door.limits)
     services = Services(door, intake, committer, _Anything(), {}, None, unused, unused)
     details: Any = SimpleNamespace(method=PUT_CURSOR, invocation_metadata=())
     (found,) = filter(None, (each.service(details) for each in services.handlers()))

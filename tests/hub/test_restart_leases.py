@@ -46,9 +46,10 @@ async def test_a_lease_keeps_what_was_left(
         await store.close()
 
 
-async def test_start_after_start_counts_a_time_away_once(own_hub: RunningHub, lane: Lane) -> None:
+async def test_start_after_start_counts_a_time_away_once(own_hub: RunningHub) -> None:
     """Proves that hubs which start and die, and store nothing else, lengthen a lease by the time
     that has passed: each counts from the start before it."""
+    lane = Lane(1)
     async with Story(own_hub, lane) as story, PlayedEndpoint(own_hub, lane.erp, BOOKING) as erp:
         await story.approved()
         await erp.begin(await erp.take(), lease_seconds=60.0)
