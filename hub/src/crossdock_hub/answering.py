@@ -18,9 +18,7 @@ REQUEST_FLOWS_MAX: Final = 20
 
 def remember_answer(unit: Unit, command: Command, answer: Any) -> None:
     """Keep the answer of a request that is answered once."""
-    changed, told_of = unit.changes.changed_flows(), unit.changes.told_of
-    flow = next(iter(changed)) if len(changed) == 1 else ""
-    flows = list(changed | told_of)
+    flow, flows = unit.changes.flow(), unit.changes.flows()
     record = RequestRecord(
         request_id=command.request_id,
         digest=command.digest,

@@ -191,13 +191,17 @@ class Changes:
         for name, count in other.counters.items():
             self.count(*name, by=count)
 
+    def flow(self) -> str:
+        """The root of the one flow that objects were changed of; "" for none, and for several."""
+        roots = self._changed_flows()
+        return next(iter(roots)) if len(roots) == 1 else ""
+
     def flows(self) -> list[str]:
         """The roots of all flows that objects were changed of, then of those facts told of."""
-        return list(self.changed_flows() | self.told_of)
+        return list(self._changed_flows() | self.told_of)
 
-    def changed_flows(self) -> dict[str, None]:
-        """The roots of all flows that objects were changed of, in order. Master data, which has no
-        states, is of no flow."""
+    def _changed_flows(self) -> dict[str, None]:
+        """Master data, which has no states, is of no flow."""
         return {
             record.root_id: None
             for key, record in self.records.items()
