@@ -12,7 +12,7 @@ from crossdock_hub.config import Limits
 from crossdock_hub.identity import HUB, Caller
 from crossdock_hub.lanes import Lanes
 from crossdock_hub.unit import Refused
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 LIMITS = Limits()
@@ -107,6 +107,45 @@ def test_a_slow_commit_does_not_starve_a_load(
     # A fourth to a third of each batch is rows; with callers every other one has none.
     assert rows / (now - begun) >= (900 if calls else 2_700)
     assert longest <= max(LIMITS.bulk_batch_seconds, commit_seconds * 2) * 1.2
+
+
+@settings(deadline=None, max_examples=25)
+@given(commit_seconds=st.floats(0.002, 0.01), seed=st.integers(0, 2**32))
+# Two that left a load at one row a commit for as long as it went on.
+@example(commit_seconds=0.002, seed=13)
+@example(commit_seconds=0.003, seed=20)
+def test_a_load_does_not_stay_at_one_row_a_commit(commit_seconds: float, seed: int) -> None:
+    """Proves for commits that take now little and now much, behind callers who came one by one, as
+    whose batches no row looks cheaper than a commit, that a load beside such callers goes on at
+    500 rows a second at least."""
+    loop = asyncio.new_event_loop()
+    now = 0.0
+    lanes = Lanes(Limits().with_changes({"queue_commands_max": 10**6}), lambda: now)
+    chance = Random(seed)
+
+    def go_on() -> int:
+        """The rows of a batch that is written; a row takes 0.12 ms."""
+        nonlocal now
+        batch = lanes.take()
+        seconds = commit_seconds * chance.expovariate(1.0) + 0.000_12 * len(batch)
+        lanes.took(batch, seconds)
+        now += seconds
+        return sum(one.bulk for one in batch)
+
+    for _ in range(300):
+        lanes.add(command(loop, "caller", bulk=False))
+        go_on()
+        now += 0.05
+    rows, begun, called_at = 0, now, now
+    while now - begun < 6.0:
+        while len(lanes._bulk) < LIMITS.batch_commands_max:
+            lanes.add(command(loop, "", bulk=True))
+        if now >= called_at:
+            lanes.add(command(loop, "caller", bulk=False))
+            called_at += 0.05
+        rows += go_on()
+    loop.close()
+    assert rows / (now - begun) >= 500
 
 
 def test_heavy_rows_stay_brief_beside_callers_that_never_end(

@@ -98,6 +98,10 @@ TURN_MUTANTS: Final[list[Mutant]] = [
             "        if spread > 1e-6 * self._squares:\n",
             "        if spread < 0:\n",
         ),
+        batches_of_one_row_teach_nothing=(
+            "            return NOT_ALIKE\n",
+            "            return 1\n",
+        ),
         bulk_is_long_again_at_once_after_a_caller=(
             "        beside = bool(self._interactive) or self._was_called_lately\n",
             "        beside = bool(self._interactive)\n",

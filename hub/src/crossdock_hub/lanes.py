@@ -39,6 +39,8 @@ LEAST_EACH_SHARE = 0.05
 MOST_GROWTH = 2.0
 # What one after the other carries of what it could: nothing is learned from batches that are alike.
 SHARES = (1.0, 1.0, 0.5)
+# Where they could carry fewer than this, one of them has so many instead.
+NOT_ALIKE = 2
 
 
 class Costs:
@@ -149,7 +151,11 @@ class Lanes:
         seconds = limits.bulk_beside_seconds if beside else limits.bulk_batch_seconds
         wanted = min(self._costs.weight_within(seconds), self._most[beside] * MOST_GROWTH)
         most = self._most[beside] = min(float(limits.batch_commands_max), max(1.0, wanted))
-        return max(1, int(most * next(self._shares)))
+        share = next(self._shares)
+        if share < 1 and most < NOT_ALIKE:
+            # Half of one command is one again: a slow commit would pass for a slow command.
+            return NOT_ALIKE
+        return max(1, int(most * share))
 
     @property
     def _was_called_lately(self) -> bool:
