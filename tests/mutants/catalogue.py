@@ -415,8 +415,8 @@ MUTANTS: Final[list[Mutant]] = [
             "AND o.revision >= r.revision",
         ),
         taken_names_are_not_missed=(
-            "if inserted.rowcount < len(records):",
-            "if inserted.rowcount > len(records):",
+            "if inserted < len(records):",
+            "if inserted > len(records):",
         ),
     ),
     *faults_in(

@@ -130,6 +130,20 @@ LATE_WORD_MUTANTS: Final[list[Mutant]] = [
         the_oldest_scans_are_read=("|| '' DESC\"", "|| ''\""),
     ),
     *faults_in(
+        f"{HUB}store/straight.py",
+        ("tests/hub/test_straight.py",),
+        statements_are_in_no_transaction=("(alone or driver.is_in_transaction())", "True"),
+        rows_are_in_no_transaction=(
+            "if driver is not None and driver.is_in_transaction():",
+            "if driver:",
+        ),
+        lost_connections_are_kept=("lost = driver.is_closed()", "lost = False"),
+        abandoned_statements_are_finished=(
+            "await connection.invalidate()\n        raise",
+            "raise",
+        ),
+    ),
+    *faults_in(
         f"{HUB}store/crossing.py",
         ("tests/hub/test_rewriting.py",),
         what_changed_is_not_written=(

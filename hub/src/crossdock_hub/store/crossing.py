@@ -4,9 +4,9 @@ SQLAlchemy hands SQLite one statement at a time, each through a thread and back,
 row of every statement on the event loop. A batch has a few shapes that never change, so for SQLite
 their text is made once, rows travel as tuples, and one crossing takes all of them.
 
-PostgreSQL gets one statement after another. What is looked for travels as arrays: a statement has
-one text, prepared once and answered by its index, however many keys it is asked for. Rows are sent
-by SQLAlchemy Core.
+PostgreSQL gets one statement after another, past SQLAlchemy (`straight`). What is looked for, and
+rows that are written, travel as arrays: a statement has one text, prepared once and answered by its
+index, however many keys or rows there are.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from sqlalchemy import (
     Select,
     Table,
     bindparam,
-    insert,
     tuple_,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -37,6 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
 from crossdock_hub.store.one_hop import OneHopConnection, Step
+from crossdock_hub.store.straight import count_of, rows_of
 
 # Rows of one INSERT: within SQLite's 32,766 variables for the widest table.
 ROWS_PER_INSERT = 512
@@ -146,11 +146,13 @@ class Question:
         self.sqlite = text.format(*("?" for _ in values))
         self.postgresql = text.format(*(f"${number}" for number in values))
 
-    async def ask(self, connection: AsyncConnection, *values: int | str) -> list[Row]:
-        """What it finds."""
+    async def ask(
+        self, connection: AsyncConnection, *values: int | str, alone: bool = False
+    ) -> list[Row]:
+        """What it finds. alone: in no transaction."""
         driver = beneath(connection)
         if driver is None:
-            found = await connection.exec_driver_sql(self.postgresql, values)
+            found = await rows_of(connection, self.postgresql, values, alone=alone)
             return [dict(zip(self.columns, row, strict=True)) for row in found]
         (rows,) = await driver.run([(self.sqlite, values)])
         return [_row(self.columns, self._truths, row) for row in rows]
@@ -177,7 +179,7 @@ async def fetch(
         answers: list[list[Row]] = []
         for query, wanted in asked:
             values = query.arrays(wanted)
-            answer = await connection.exec_driver_sql(query.array_text, values)
+            answer = await rows_of(connection, query.array_text, values)
             answers.append([dict(zip(query.columns, row, strict=True)) for row in answer])
         return answers
     found = await driver.run([query.step(wanted) for query, wanted in asked])
@@ -318,8 +320,9 @@ class Shape:
         return f"{_inserting(self.table, self.columns)} ON CONFLICT DO NOTHING"
 
     @property
-    def replacing_text(self) -> str:
-        """For PostgreSQL: insert the rows of arrays, over those that are there already."""
+    def writing_text(self) -> str:
+        """For PostgreSQL: insert the rows of arrays, where it replaces over those that are there
+        already. What the database numbers is numbered in their order."""
         return f"{_inserting(self.table, self.columns)}{self._on_conflict()}"
 
     def arrays(self, records: Sequence[Any]) -> tuple[list[Any], ...]:
@@ -404,13 +407,8 @@ async def write_rows(
         driver.add(step for shape, records in rows for step in shape.steps(records))
         return
     for shape, records in rows:
-        if shape.replaces:
-            # One statement for all of them: no two have the same key.
-            await connection.exec_driver_sql(shape.replacing_text, shape.arrays(records))
-            continue
-        # What the database numbers is numbered in this order.
-        values = [shape.row(record) for record in records]
-        await connection.execute(insert(shape.table), values)
+        # One statement for all of them: no two have the same key.
+        await count_of(connection, shape.writing_text, shape.arrays(records))
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,7 +427,7 @@ async def change(connection: AsyncConnection, what: Change, *values: int | Seque
     """Run it. What SQLite has against it, it says at the next statement or at the commit."""
     driver = beneath(connection)
     if driver is None:
-        await connection.exec_driver_sql(what.postgresql, values)
+        await count_of(connection, what.postgresql, values)
         return
     flat = [each if isinstance(each, int) else json.dumps(each) for each in values]
     driver.add([(what.sqlite, flat)])

@@ -37,7 +37,7 @@ from crossdock_hub.store.unopened import unopened
 DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
 BUSY_TIMEOUT_MILLISECONDS = 10_000
 READERS_MAX = 8
-# On SQLite `Store.ask` keeps one for itself.
+# `Store.ask` keeps one for itself.
 KEPT_READERS = 1
 READER_WAIT_SECONDS = 5.0
 STATEMENT_CACHE = 500
@@ -113,7 +113,7 @@ class Store:
         self._writer = create_async_engine(url, pool_size=1, max_overflow=0, **options)
         self._reader = create_async_engine(
             url,
-            pool_size=READERS_MAX + KEPT_READERS if url.startswith("sqlite") else READERS_MAX,
+            pool_size=READERS_MAX + KEPT_READERS,
             max_overflow=0,
             pool_timeout=READER_WAIT_SECONDS,
             **_options(url, access, writes=False),
@@ -363,16 +363,16 @@ class Store:
     async def ask(self, question: Question, *values: int | str) -> list[Row]:
         """What a question finds as of the last commit. Raises StoreFailure.
 
-        On SQLite a statement by itself needs no transaction, and whoever asks such ones no
-        connection of his own: one that is kept answers them all, one after another.
+        A statement by itself needs no transaction, and whoever asks such ones no connection of his
+        own: one that is kept answers them all, one after another.
         """
-        if self.dialect != "sqlite":
-            async with self.read() as connection:
-                return await question.ask(connection, *values)
         with _reading():
             async with self._asking:
+                if self._asked is not None and self._asked.invalidated:
+                    asked, self._asked = self._asked, None
+                    await asked.close()
                 self._asked = self._asked or await self._reader.connect()
-                return await question.ask(self._asked, *values)
+                return await question.ask(self._asked, *values, alone=True)
 
 
 @contextlib.contextmanager

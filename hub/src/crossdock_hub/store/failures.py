@@ -95,7 +95,9 @@ def is_row_taken(error: DBAPIError) -> bool:
     cause: Any = error.orig
     if getattr(cause, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
         return False
-    return getattr(cause.__cause__, "server_source_function", _ENDS_A_WAIT) != _ENDS_A_WAIT
+    # What came past SQLAlchemy is the driver's own, else it is in front of that.
+    told = cause.__cause__ or cause
+    return getattr(told, "server_source_function", _ENDS_A_WAIT) != _ENDS_A_WAIT
 
 
 def _of_state(error: Exception, state: str, committing: bool) -> StoreFailure:

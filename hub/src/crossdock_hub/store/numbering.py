@@ -19,6 +19,7 @@ from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crossdock_hub.store import tables as t
+from crossdock_hub.store.straight import rows_of
 
 # Tables whose rows are read by number as they come, and where the locks of each begin: a lock's
 # upper 16 bits name the table, the lower 48 a number.
@@ -42,7 +43,7 @@ async def announce(connection: AsyncConnection, tables: Collection[str]) -> None
         f"pg_advisory_xact_lock_shared({NUMBERED[name] << _NUMBER_BITS} + {_last(name)})"
         for name in sorted(tables)
     ]
-    await connection.exec_driver_sql(f"SELECT {', '.join(locks)}")
+    await rows_of(connection, f"SELECT {', '.join(locks)}", ())
 
 
 class Settled(NamedTuple):

@@ -221,8 +221,9 @@ def engine_options(access: Access, *, writes: bool, shared: bool = False) -> dic
             "timeout": CONNECT_SECONDS,
             "command_timeout": STATEMENT_SECONDS + STATEMENT_MARGIN_SECONDS,
             "prepared_statement_cache_size": PREPARED_STATEMENTS,
-            # The driver keeps those that are run for many rows, SQLAlchemy all others.
+            # The driver keeps those that go straight to it, SQLAlchemy all others.
             "statement_cache_size": PREPARED_STATEMENTS,
+            "max_cached_statement_lifetime": 0,
             "server_settings": settings,
             **access.arguments(),
         },

@@ -26,6 +26,7 @@ from crossdock_hub.store import rows
 from crossdock_hub.store.contention import Asked, Contention, Met
 from crossdock_hub.store.crossing import Row, Shape, write_rows
 from crossdock_hub.store.failures import is_row_taken
+from crossdock_hub.store.straight import count_of, rows_of
 from crossdock_hub.unit import Changes, Key, View
 
 # Reads that lock their own rows, in the order in which they do.
@@ -133,7 +134,7 @@ class RowLocks:
         self, text: str, columns: Sequence[str], values: tuple[Any, ...]
     ) -> list[Row]:
         try:
-            answer = await self._connection.exec_driver_sql(text, values)
+            answer = await rows_of(self._connection, text, values)
         except DBAPIError as error:
             # Whoever waited in vain for as long as anybody may wait does not begin anew.
             if text.endswith(_NOWAIT) and is_row_taken(error):
@@ -206,8 +207,8 @@ class RowLocks:
 
     async def _insert(self, shape: Shape, records: Sequence[Any], keys: Sequence[Key]) -> None:
         values = shape.arrays(records)
-        inserted = await self._connection.exec_driver_sql(shape.adding_text, values)
-        if inserted.rowcount < len(records):
+        inserted = await count_of(self._connection, shape.adding_text, values)
+        if inserted < len(records):
             raise Contention(key for key in keys if key[0] != "object")
 
 

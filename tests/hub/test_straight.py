@@ -1,0 +1,139 @@
+"""Statements that go to PostgreSQL past SQLAlchemy: the same rows, the same words of what goes
+wrong, and nothing is written by a connection of which nobody knows what the server has done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from itertools import permutations
+from typing import Any
+
+import pytest
+from crossdock_hub.records import ScanOutboxRecord
+from crossdock_hub.store import Store, StoreFailure, rows
+from crossdock_hub.store.bus_rows import NEXT_SCANS
+from crossdock_hub.store.crossing import write_rows
+from crossdock_hub.store.straight import count_of, rows_of
+from databases import ServerDatabase, migrated_template
+from decisions import CONTRACT
+from fixtures_postgres import PostgresProcess
+from sqlalchemy import text
+
+SCANS = 300
+ALL = 1 << 62
+
+
+@pytest.fixture
+def database(postgres_server: PostgresProcess) -> ServerDatabase:
+    """A database with every table."""
+    return ServerDatabase(postgres_server, migrated_template())
+
+
+@pytest.fixture
+async def store(database: ServerDatabase) -> AsyncIterator[Store]:
+    """A hub's store in it."""
+    opened = await Store.open(database.url, CONTRACT)
+    yield opened
+    await opened.close()
+
+
+def scan_message(number: int) -> ScanOutboxRecord:
+    # Their ids fall while they are told in order: nothing but that order numbers them.
+    return ScanOutboxRecord(f"{ALL - number}", number, b"\x00body", 1, "", number)
+
+
+async def test_rows_are_numbered_in_the_order_told(store: Store) -> None:
+    """Proves that rows of one statement get their numbers in the order in which they were told,
+    which is the order they are published in, and that they are found as they were written."""
+    told = [scan_message(number) for number in range(SCANS)]
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.SCAN_OUTBOX, told)])
+    found = await store.ask(NEXT_SCANS, 0, ALL, SCANS + 1)
+    assert [row["record_time"] for row in found] == list(range(SCANS))
+    assert {bytes(row["body"]) for row in found} == {b"\x00body"}
+
+
+@pytest.mark.parametrize("order", list(permutations(("through", "counted", "asked"))))
+async def test_all_ways_are_in_one_transaction(
+    store: Store, database: ServerDatabase, order: Sequence[str]
+) -> None:
+    """Proves that statements past SQLAlchemy are undone with those that go through it, whichever
+    came first, and that they count and give the rows that they have written."""
+    added = "INSERT INTO cursors (endpoint, name, value, version) SELECT 'e', n, '', 1 FROM {} AS n"
+    straight = added.format("unnest($1::text[])")
+    with pytest.raises(ZeroDivisionError):
+        async with store.write() as connection:
+            for way in order:
+                if way == "through":
+                    await connection.execute(text(added.format("unnest(ARRAY['x'])")))
+                elif way == "counted":
+                    assert await count_of(connection, straight, (["a", "b"],)) == 2
+                else:
+                    given = await rows_of(connection, f"{straight} RETURNING name", (["c"],))
+                    assert [tuple(row) for row in given] == [("c",)]
+            1 / 0  # noqa: B018
+    assert database.query("SELECT count(*) FROM cursors") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("state", "cause"),
+    [
+        ("53100", "the volume of the database is full"),
+        ("57P01", "the database is stopping or starting"),
+        ("55P03", "the database is locked by another process"),
+        ("22021", "the database refused a statement (DBAPIError, 22021)"),
+    ],
+)
+async def test_what_goes_wrong_is_told_in_the_same_words(
+    store: Store, state: str, cause: str
+) -> None:
+    """Proves that what the server says to a statement past SQLAlchemy becomes the sentence that it
+    becomes through it, and that the store goes on."""
+    raised = f"DO $$ BEGIN RAISE EXCEPTION 'secret' USING ERRCODE = '{state}'; END $$"
+    for opened in (False, True):
+        with pytest.raises(StoreFailure) as failed:
+            async with store.write() as connection:
+                if opened:
+                    await rows_of(connection, "SELECT 1", ())
+                await rows_of(connection, raised, ())
+        assert failed.value.cause == cause
+    async with store.write() as connection:
+        assert [tuple(row) for row in await rows_of(connection, "SELECT 1", ())] == [(1,)]
+
+
+async def test_whoever_asks_connects_anew(store: Store, database: ServerDatabase) -> None:
+    """Proves that the connection that is kept for questions is replaced when it is lost, and that
+    nobody is told worse than that the database is away."""
+    assert await store.ask(NEXT_SCANS, 0, ALL, 1) == []
+    # All but the one that asks this.
+    database.query(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with pytest.raises(StoreFailure) as lost:
+        await store.ask(NEXT_SCANS, 0, ALL, 1)
+    assert lost.value.away
+    assert await store.ask(NEXT_SCANS, 0, ALL, 1) == []
+
+
+async def test_an_abandoned_statement_takes_its_connection_with_it(store: Store) -> None:
+    """Proves that what was cancelled amid a statement writes nothing, also when it would have gone
+    on, and that the store writes on with another connection."""
+    begun = asyncio.Event()
+
+    async def write() -> Any:
+        async with store.write() as connection:
+            await rows_of(connection, "SELECT 1", ())
+            begun.set()
+            await rows_of(connection, "SELECT pg_sleep(60)", ())
+
+    async with asyncio.timeout(20):
+        task = asyncio.create_task(write())
+        await begun.wait()
+        before = store.write_in_term("nothing", 0)
+        task.cancel()
+        with pytest.raises((asyncio.CancelledError, StoreFailure)):
+            await task
+        async with store.write() as connection:
+            await rows_of(connection, "SELECT 1", ())
+    assert store.write_in_term("nothing", 0) != before
