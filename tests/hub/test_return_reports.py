@@ -22,7 +22,8 @@ def sent_back(flow: ReturnedFlow, count: int) -> list[str]:
     assert [each[0] for each in keys] == ["parcel", "reference"]
     numbers = [f"1Z-SO-{index:03}" for index in range(count)]
     for index, number in enumerate(numbers[1:], start=1):
-        ids = {old: f"{old[:-4]}{index:04x}" for old in family(flow, order_id)}
+        # Of another version: one that ends like a copy's would be written over by it.
+        ids = {old: f"{old[:14]}8{old[15:-4]}{index:04x}" for old in family(flow, order_id)}
         copy_family(flow, order_id, {**ids, "1Z-SO-000": number})
         back = replace(flow.records[key], value=number, object_id=ids[made.id])
         flow.records["reference", back.system, back.type, number] = back
