@@ -8,7 +8,8 @@ from the start, which is safe because a decision has no effects.
 
 from __future__ import annotations
 
-import secrets
+import os
+import struct
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,6 +103,10 @@ class NotYet(Exception):
         self.identity = identity
 
 
+# Of 64 bits each.
+_RANDOM_LOT = struct.Struct("<256Q")
+
+
 def time_of_id(identifier: str) -> int:
     """When a UUIDv7 was made: microseconds UTC, to the millisecond; 0 for none."""
     return (int(identifier.replace("-", ""), 16) >> 80) * 1000 if identifier else 0
@@ -114,17 +119,28 @@ def first_id_at(microseconds: int) -> str:
     return f"{stamp[:8]}-{stamp[8:]}"
 
 
+class RandomBits:
+    """The system's random bits, taken in lots: asking for those of one id takes longer than it."""
+
+    def __init__(self) -> None:
+        self._lot: list[int] = []
+
+    def __call__(self, count: int) -> int:
+        """So many bits, 64 at most."""
+        if not self._lot:
+            self._lot.extend(_RANDOM_LOT.unpack(os.urandom(_RANDOM_LOT.size)))
+        return self._lot.pop() >> (64 - count)
+
+
 class Identifiers:
     """UUIDv7 in the order they are asked for, also within a millisecond and across clock steps."""
 
-    def __init__(
-        self, newest: str = "", random_bits: Callable[[int], int] = secrets.randbits
-    ) -> None:
+    def __init__(self, newest: str = "", random_bits: Callable[[int], int] | None = None) -> None:
         """newest: the newest id there is; later ones sort after it, also if the clock went back.
 
         random_bits: of a simulation that has to be repeated; else the system's.
         """
-        self._random_bits = random_bits
+        self._random_bits = RandomBits() if random_bits is None else random_bits
         bits = int(newest.replace("-", ""), 16) if newest else 0
         self._last = (bits >> 80) << 12 | (bits >> 64) & 0xFFF
 
@@ -135,7 +151,7 @@ class Identifiers:
         self._last = stamp
         high = (stamp >> 12) << 16 | 0x7000 | (stamp & 0xFFF)
         low = 0x8000000000000000 | self._random_bits(62)
-        text = f"{high:016x}{low:016x}"
+        text = (high << 64 | low).to_bytes(16, "big").hex()
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
