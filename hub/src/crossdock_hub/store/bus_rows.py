@@ -66,6 +66,13 @@ _PART_TIED = Change(
 Numbered = Table
 # So many scan messages go at once when the stream has let them go.
 _SCANS_LET_GO_MAX = 1_000
+# Scan messages up to a number, recorded before a time; their scans stay in their table. Their ids
+# begin with the time, and are found without reading what they carry.
+_LET_GO = (
+    "DELETE FROM scan_outbox WHERE id IN (SELECT id FROM scan_outbox"
+    f" WHERE id < {{}} AND sequence <= {{}} ORDER BY id LIMIT {_SCANS_LET_GO_MAX:d})"
+)
+_SCANS_LET_GO = Change(_LET_GO.format("?", "?"), _LET_GO.format("$1", "$2"))
 # What waits for the bus: the oldest rows after a number, up to another one, so many at most.
 NEXT_EVENTS = Question(
     t.events,
@@ -104,7 +111,8 @@ async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int)
     scans = [mark for mark in marks if mark.scans_before]
     if scans:
         newest = scans[-1]
-        await connection.execute(_let_go_of_scans(newest.scans_before, newest.scans_upto))
+        before = first_id_at(newest.scans_before)
+        await change(connection, _SCANS_LET_GO, before, newest.scans_upto)
     c = bus_tables.bus_consumers.c
     for stream, name in {key for mark in marks for key in mark.forgotten}:
         gone = delete(bus_tables.bus_consumers).where(c.stream == stream, c.name == name)
@@ -122,16 +130,6 @@ async def _remember_ties(connection: AsyncConnection, marks: Sequence[Mark]) -> 
             await change(connection, _PART_TIED, part, generation, told)
         else:
             await change(connection, _TIED, generation, told)
-
-
-def _let_go_of_scans(before: int, upto: int) -> Any:
-    """Delete scan messages up to a number, recorded before a time; their scans stay in their table.
-
-    Their ids begin with the time, and are found without reading what they carry.
-    """
-    s = t.scan_outbox.c
-    old = select(s.id).where(s.id < first_id_at(before), s.sequence <= upto).order_by(s.id)
-    return delete(t.scan_outbox).where(s.id.in_(old.limit(_SCANS_LET_GO_MAX)))
 
 
 async def note_differences(connection: AsyncConnection, found: Sequence[Difference]) -> None:

@@ -423,13 +423,15 @@ class Change:
     postgresql: str
 
 
-async def change(connection: AsyncConnection, what: Change, *values: int | Sequence[int]) -> None:
+async def change(
+    connection: AsyncConnection, what: Change, *values: int | str | Sequence[int]
+) -> None:
     """Run it. What SQLite has against it, it says at the next statement or at the commit."""
     driver = beneath(connection)
     if driver is None:
         await count_of(connection, what.postgresql, values)
         return
-    flat = [each if isinstance(each, int) else json.dumps(each) for each in values]
+    flat = [each if isinstance(each, int | str) else json.dumps(each) for each in values]
     driver.add([(what.sqlite, flat)])
 
 
