@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
 from crossdock_hub.refusals import transition
 
@@ -130,8 +131,7 @@ def reached(kind: str, current: str, state: str) -> bool:
     return current in ranks and ranks[current] >= ranks[state]
 
 
-@dataclass(frozen=True, slots=True)
-class ParcelProgress:
+class ParcelProgress(NamedTuple):
     """How far a parcel has come.
 
     time: microseconds UTC of the newest scan that counted, at an end of that end; None when
@@ -253,10 +253,12 @@ def _under_way(
 
 
 def _later(left: int | None, right: int | None) -> int | None:
-    known = [time for time in (left, right) if time is not None]
-    return max(known) if known else None
+    if left is None or right is None:
+        return right if left is None else left
+    return left if left > right else right
 
 
 def _earlier(left: int | None, right: int | None) -> int | None:
-    known = [time for time in (left, right) if time is not None]
-    return min(known) if known else None
+    if left is None or right is None:
+        return right if left is None else left
+    return left if left < right else right

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from crossdock.contracts import Resource
@@ -43,8 +43,11 @@ def mask_fields(resource: Resource, paths: Sequence[str]) -> list[str]:
     return fields
 
 
-def check_written(resource: Resource, message: Message, caller: Caller, prefix: str) -> None:
+def check_written(
+    resource: Resource, message: Message, caller: Caller, prefix: str, index: int | None = None
+) -> None:
     """The same for all that a new message sets: it was read from bytes by its generated class.
+    index: its place in a list, which the prefix names.
 
     Nearly every message writes only what is its own, so what is not is looked for first.
     """
@@ -56,24 +59,33 @@ def check_written(resource: Resource, message: Message, caller: Caller, prefix: 
         foreign = [n for n, rule in resource.fields.items() if rule.owner != caller.role]
         look = _LOOKS[key] = _compile_look(message, foreign)
     if look(message):
-        check_owner(resource, populated_fields(message), caller, prefix)
+        place = prefix if index is None else f"{prefix}[{index}]"
+        check_owner(resource, populated_fields(message), caller, place)
 
 
 # (message, role) -> whether a message sets any field of another role.
 _LOOKS: dict[tuple[str, str], Callable[[Any], bool]] = {}
 
 
+def _reading(names: Sequence[str]) -> Callable[[Any], Sequence[Any]]:
+    """What reads fields by their names."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda message: [getattr(message, name) for name in names]
+
+
 def _compile_look(message: Message, names: Sequence[str]) -> Callable[[Any], bool]:
     fields = message.DESCRIPTOR.fields_by_name
     present = tuple(name for name in names if fields[name].has_presence)
-    filled = tuple(name for name in names if not fields[name].has_presence)
+    filled = [name for name in names if not fields[name].has_presence]
+    read = _reading(filled)
 
     def look(written: Any) -> bool:
         has = written.HasField
         for name in present:
             if has(name):
                 return True
-        return any(map(partial(getattr, written), filled))
+        return any(read(written))
 
     return look
 

@@ -41,7 +41,8 @@ def milestone_name(value: int) -> str:
 class Reported:
     """A scan with what is derived from it once. milestone: what it means, see lifecycle.meant.
 
-    row: what the mapping service says of its codes; None when they have no row, or it has none.
+    is_coded: it has codes to be read by. row: what the mapping service says of them; None when they
+    have no row, or it has none.
     """
 
     scan: Any
@@ -50,6 +51,7 @@ class Reported:
     parcel_key: Key
     milestone: str
     time: int | None
+    is_coded: bool
     row: MappingRecord | None = None
 
 
@@ -58,14 +60,16 @@ def wanted(reports: list[Reported]) -> frozenset[Key]:
     return frozenset(key for r in reports for key in (r.scan_key, r.parcel_key))
 
 
-def read_codes(unit: Unit, reports: list[Reported]) -> list[Reported]:
-    """The same scans, those with codes as their rows say. Reads rows and scans in one round."""
-    codes = {Code.of(native) for r in reports for native in r.scan.native_codes}
+def read_codes(unit: Unit, reports: list[Reported], unread: frozenset[Key]) -> list[Reported]:
+    """The same scans, those with codes as their rows say. Reads rows, and what else is unread, in
+    one round."""
+    codes = {Code.of(native) for r in reports if r.is_coded for native in r.scan.native_codes}
     if not codes:
+        unit.require(unread)
         return reports
     kind = unit.endpoint_kind
     ids = {code: row_id(kind, STATUS, code) for code in codes}
-    unit.require({("mapping", row) for row in ids.values()} | wanted(reports))
+    unit.require({("mapping", row) for row in ids.values()} | unread)
     rows = {code: unit.get(("mapping", row)) for code, row in ids.items()}
     return [_with_meaning(reported, rows) for reported in reports]
 
@@ -73,24 +77,28 @@ def read_codes(unit: Unit, reports: list[Reported]) -> list[Reported]:
 def _with_meaning(reported: Reported, rows: dict[Code, MappingRecord | None]) -> Reported:
     scan = reported.scan
     row = first_with_row([Code.of(native) for native in scan.native_codes], rows)
-    return reported if row is None else replace(reported, milestone=meant(scan, row), row=row)
+    if row is None:
+        return reported
+    return replace(reported, milestone=meant(scan, reported.is_coded, row), row=row)
 
 
-def meant(scan: tracking_pb2.TrackingEvent, row: MappingRecord | None = None) -> str:
+def meant(
+    scan: tracking_pb2.TrackingEvent, is_coded: bool, row: MappingRecord | None = None
+) -> str:
     """What a scan means for its parcel: by its row, or as its reporter says."""
     said = milestone_name(scan.milestone) if row is None else row.canonical
-    return lifecycle.meant(said, _returns(scan, said))
+    return lifecycle.meant(said, _returns(scan, is_coded, said))
 
 
-def _returns(scan: tracking_pb2.TrackingEvent, said: str) -> bool:
+def _returns(scan: tracking_pb2.TrackingEvent, is_coded: bool, said: str) -> bool:
     """Whether a parcel is on its way back: its reporter says so, or a code that means that."""
-    return scan.return_leg or (bool(scan.native_codes) and said in lifecycle.WAY_BACK)
+    return scan.return_leg or (is_coded and said in lifecycle.WAY_BACK)
 
 
 def why_unmapped(unit: Unit, reported: Reported) -> NotYet | None:
     """Why a scan waits whose codes have no row, when its reporter does not know them either."""
     scan = reported.scan
-    if reported.row is not None or not scan.native_codes:
+    if reported.row is not None or not reported.is_coded:
         return None
     if milestone_name(scan.milestone) not in ("UNKNOWN", "UNSPECIFIED"):
         return None
@@ -113,8 +121,10 @@ def fill(message: tracking_pb2.TrackingEvent, reported: Reported) -> None:
     said = milestone_name(message.milestone) if row is None else row.canonical
     # A delivery that is a return is one by the parcel's other scans, where its own do not say so.
     to_sender = said == "DELIVERED" and reported.milestone == "RETURNED"
-    message.return_leg = to_sender or _returns(message, said)
-    message.ClearField("native_codes")
+    if to_sender or _returns(message, reported.is_coded, said):
+        message.return_leg = True
+    if reported.is_coded:
+        message.ClearField("native_codes")
     if row is None:
         return
     message.milestone = shipment_pb2.Milestone.Value(f"MILESTONE_{row.canonical}")
@@ -124,7 +134,8 @@ def fill(message: tracking_pb2.TrackingEvent, reported: Reported) -> None:
 
 
 def prove(unit: Unit, told: list[tuple[Reported, tracking_pb2.TrackingEvent]]) -> None:
-    """The proof of a delivery that its reporter did not know to be one, and so did not tell.
+    """The proof of a delivery that its reporter did not know to be one, and so did not tell. told:
+    scans that mean one.
 
     Each in a unit of its own: a scan is never refused because of its proof, which a person looks
     at where it may not be. What all of them have to read is asked for at once.
@@ -132,8 +143,7 @@ def prove(unit: Unit, told: list[tuple[Reported, tracking_pb2.TrackingEvent]]) -
     missing: set[Key] = set()
     for reported, scan in told:
         knew = milestone_name(reported.scan.milestone) == "DELIVERED"
-        # Not what the code says: on its way back it means that the sender has the parcel.
-        if reported.milestone != "DELIVERED" or knew or not scan.signed_by:
+        if knew or not scan.signed_by:
             continue
         try:
             _prove_one(unit, scan)

@@ -12,6 +12,7 @@ from crossdock.tracking.v1 import tracking_events_pb2, tracking_pb2, tracking_se
 from crossdock.types.v1 import types_pb2
 
 from crossdock_hub.delivery.emission import emit, is_acted_on
+from crossdock_hub.encoded import listed
 from crossdock_hub.objects import lifecycle, parcel_news, resources
 from crossdock_hub.objects.held import hold
 from crossdock_hub.objects.ownership import check_written
@@ -46,6 +47,7 @@ from crossdock_hub.verbs.shipments import (
 )
 
 MINUTE_MICROSECONDS = 60_000_000
+_SCANS_OF_BATCH = tracking_pb2.TrackingEventBatch.TRACKING_EVENTS_FIELD_NUMBER
 
 # The event that a parcel's arrival at a milestone is told by.
 MILESTONE_EVENTS: dict[str, type[Any]] = {
@@ -65,23 +67,24 @@ def dedupe_key(scan: Any) -> bytes:
     The first four are the minute it happened: scans arrive roughly in order, so that neighbours in
     time are neighbours in the index, and a batch writes few of its pages.
     """
-    return _key(scan, resources.instant_of(scan.event_time))
+    time = resources.instant_of(scan.event_time)
+    return _key(scan, time, scan.carrier_code, scan.tracking_number)
 
 
-def _key(scan: Any, time: int | None) -> bytes:
-    place = scan.place
+def _key(scan: Any, time: int | None, carrier_code: str, tracking_number: str) -> bytes:
+    place, status_code = scan.place, scan.status_code
     parts: tuple[str, ...] = (
-        scan.carrier_code,
-        scan.tracking_number,
+        carrier_code,
+        tracking_number,
         scan.status_type,
-        scan.status_code,
+        status_code,
         str(time or scan.event_time.local),
         place.city,
         place.postal_code,
         place.country_code,
         place.site_code,
     )
-    if scan.status_code == PROOF_CODE:
+    if status_code == PROOF_CODE:
         # A proof is what it says: who signed and how it was left are no words beside a code, and
         # its place is compared whole.
         parts += (scan.signed_by, scan.description, place.state)
@@ -96,7 +99,8 @@ def report_tracking_events(
 ) -> tracking_service_pb2.ReportTrackingEventsResponse:
     """Up to 500 scans; those of unknown parcels, and those whose code has no row, are held one by
     one until label or row arrive."""
-    return _report_batch(unit, request, _read(request))
+    reports = _read(request)
+    return _report_batch(unit, request, reports, wanted(reports))
 
 
 @prepares("tracking.v1.TrackingService/ReportTrackingEvents")
@@ -107,10 +111,10 @@ def prepare_batch(request: tracking_service_pb2.ReportTrackingEventsRequest) -> 
 
 
 def _report_batch(
-    unit: Unit, request: Any, reports: list[Reported]
+    unit: Unit, request: Any, reports: list[Reported], unread: frozenset[Key] = frozenset()
 ) -> tracking_service_pb2.ReportTrackingEventsResponse:
     return tracking_service_pb2.ReportTrackingEventsResponse(
-        receipts=_report(unit, request.tracking_events, reports)
+        receipts=_report(unit, request.tracking_events, reports, unread)
     )
 
 
@@ -119,7 +123,8 @@ def stream_tracking_events(
     unit: Unit, request: tracking_service_pb2.StreamTrackingEventsRequest
 ) -> tracking_service_pb2.StreamTrackingEventsResponse:
     """One frame of a stream, the same as a batch; a single scan that does not fit is held too."""
-    return _report_frame(unit, request, _read(request))
+    reports = _read(request)
+    return _report_frame(unit, request, reports, wanted(reports))
 
 
 @prepares("tracking.v1.TrackingService/StreamTrackingEvents")
@@ -130,10 +135,10 @@ def prepare_frame(request: tracking_service_pb2.StreamTrackingEventsRequest) -> 
 
 
 def _report_frame(
-    unit: Unit, request: Any, reports: list[Reported]
+    unit: Unit, request: Any, reports: list[Reported], unread: frozenset[Key] = frozenset()
 ) -> tracking_service_pb2.StreamTrackingEventsResponse:
     try:
-        receipts = _report(unit, request.tracking_events, reports)
+        receipts = _report(unit, request.tracking_events, reports, unread)
     except NotYet as why:
         receipts = [_hold(unit, request.tracking_events[0], why)]
     return tracking_service_pb2.StreamTrackingEventsResponse(
@@ -169,15 +174,17 @@ def _read(request: Any) -> list[Reported]:
     return [_reported(scan) for scan in request.tracking_events]
 
 
-def _report(unit: Unit, scans: Any, reports: list[Reported]) -> list[types_pb2.FactReceipt]:
-    reports = scan_meanings.read_codes(unit, reports)
-    unit.require(wanted(reports))
+def _report(
+    unit: Unit, scans: Any, reports: list[Reported], unread: frozenset[Key]
+) -> list[types_pb2.FactReceipt]:
+    """unread: what is wanted of the scans; none where their batch has read it."""
+    reports = scan_meanings.read_codes(unit, reports, unread)
     _check_reporter(unit, scans)
     steps, parcels = _foresee(unit, reports)
     for key, parcel in parcels.items():
         unit.put(key, parcel)
     receipts: list[types_pb2.FactReceipt] = []
-    stored: dict[int, list[Any]] = defaultdict(list)
+    stored: dict[int, list[bytes]] = defaultdict(list)
     told: list[tuple[Reported, Any]] = []
     moved: dict[str, list[Move]] = defaultdict(list)
     for reported, step in zip(reports, steps, strict=True):
@@ -191,9 +198,11 @@ def _report(unit: Unit, scans: Any, reports: list[Reported]) -> list[types_pb2.F
             receipts.append(_hold(unit, reported.scan, step))
             continue
         parcel = step.parcel
-        message = _store(unit, step.reported, parcel)
-        stored[parcel.partition].append(message)
-        told.append((step.reported, message))
+        message, body = _store(unit, step.reported, parcel)
+        stored[parcel.partition].append(body)
+        # Not what the code says: on its way back it means that the sender has the parcel.
+        if step.reported.milestone == "DELIVERED":
+            told.append((step.reported, message))
         if step.moved:
             moved[parcel.shipment_id].append(Move(message, step))
         if step.reported.milestone in lifecycle.WAY_BACK and not parcel.comes_back:
@@ -206,8 +215,8 @@ def _report(unit: Unit, scans: Any, reports: list[Reported]) -> list[types_pb2.F
             return_labels.move(unit, parcels_of)
         else:
             _move_shipment(unit, shipment_id, moves)
-    for partition, messages in stored.items():
-        _queue(unit, partition, messages)
+    for partition, bodies in stored.items():
+        _queue(unit, partition, bodies)
     scan_meanings.prove(unit, told)
     return receipts
 
@@ -223,23 +232,28 @@ def _settling_keys(unit: Unit, moved: dict[str, list[Move]]) -> set[Key]:
 
 def _reported(scan: Any) -> Reported:
     time = resources.instant_of(scan.event_time)
-    key = _key(scan, time)
+    carrier_code, tracking_number = scan.carrier_code, scan.tracking_number
+    key = _key(scan, time, carrier_code, tracking_number)
+    is_coded = bool(scan.native_codes)
     return Reported(
         scan,
         key,
         ("scan", key),
-        ("parcel", scan.carrier_code, scan.tracking_number),
-        scan_meanings.meant(scan),
+        ("parcel", carrier_code, tracking_number),
+        scan_meanings.meant(scan, is_coded),
         time,
+        is_coded,
     )
 
 
 def _check_reporter(unit: Unit, scans: Any) -> None:
     """Owner of every field, and the carrier in the caller's scope, before anything is kept."""
     resource = unit.contract.resources["tracking_event"]
+    scoped = bool(unit.caller.scope.carrier_codes)
     for index, scan in enumerate(scans):
-        check_written(resource, scan, unit.caller, f"tracking_events[{index}]")
-        resources.check_carrier(unit, scan.carrier_code)
+        check_written(resource, scan, unit.caller, "tracking_events", index)
+        if scoped:
+            resources.check_carrier(unit, scan.carrier_code)
 
 
 def _foresee(
@@ -250,15 +264,15 @@ def _foresee(
     Asks at once for all that will be moved.
     """
     progress: dict[Key, lifecycle.ParcelProgress] = {}
-    mates: dict[Key, list[Stop]] = defaultdict(list)
+    mates: dict[Key, list[Reported]] = defaultdict(list)
     trails: dict[Key, Trail] = {}
     seen: set[bytes] = set()
     needed: set[Key] = set()
     steps: list[Step | NotYet | str] = []
     for reported in reports:
-        known: ParcelRecord | None = unit.get(reported.parcel_key)
-        if known is not None:
-            unit.changes.told_of[known.order_id] = None
+        parcel: ParcelRecord | None = unit.get(reported.parcel_key)
+        if parcel is not None:
+            unit.changes.told_of[parcel.order_id] = None
         if reported.key in seen or unit.get(reported.scan_key):
             steps.append("KNOWN")
             continue
@@ -267,13 +281,11 @@ def _foresee(
             steps.append(unmapped)
             needed.add(("held_payload", unmapped.identity))
             continue
-        parcel: ParcelRecord | None = unit.get(reported.parcel_key)
         if parcel is None:
             steps.append(_unknown_parcel(reported.scan))
             continue
         seen.add(reported.key)
         before = progress.get(reported.parcel_key) or parcel_progress(parcel)
-        stop = _stop(unit, reported)
         looks_back = _looks_back(unit, reported, before)
         if looks_back or reported.milestone in lifecycle.WAY_BACK:
             needed |= return_labels.way_back_keys(unit, parcel)
@@ -281,9 +293,10 @@ def _foresee(
             needed.add(scans_key(parcel))
             # What is not read yet is asked for with the rest, and all of it decided again.
             if reported.parcel_key not in trails and unit.knows(scans_key(parcel)):
-                trails[reported.parcel_key] = Trail(unit, parcel, mates[reported.parcel_key])
-        step = _step(unit, reported, parcel, before, stop, trails.get(reported.parcel_key))
-        mates[reported.parcel_key].append(stop)
+                stops = [_stop(unit, mate) for mate in mates[reported.parcel_key]]
+                trails[reported.parcel_key] = Trail(unit, parcel, stops)
+        step = _step(unit, reported, parcel, before, trails.get(reported.parcel_key))
+        mates[reported.parcel_key].append(reported)
         progress[reported.parcel_key] = step.after
         steps.append(step)
         if step.moved:
@@ -342,13 +355,12 @@ def _step(
     reported: Reported,
     parcel: ParcelRecord,
     before: lifecycle.ParcelProgress,
-    stop: Stop,
     trail: Trail | None,
 ) -> Step:
     """before: what earlier scans of the same report made of the parcel; they are on the trail."""
     way = None
     if trail is not None:
-        found = trail.add(before, stop)
+        found = trail.add(before, _stop(unit, reported))
         if _looks_back(unit, reported, before):
             reported, way = replace(reported, milestone=found.meaning), found.way
     if way is None:
@@ -364,7 +376,7 @@ def _stop(unit: Unit, reported: Reported) -> Stop:
 
 def _arrival(unit: Unit, reported: Reported) -> str:
     """When a scan came that waited for its code, as an id; "" for others."""
-    return unit.arrived_as if reported.scan.native_codes else ""
+    return unit.arrived_as if reported.is_coded else ""
 
 
 def _further(after: lifecycle.ParcelProgress, before: lifecycle.ParcelProgress) -> bool:
@@ -389,7 +401,10 @@ def _hold(unit: Unit, scan: Any, why: NotYet) -> types_pb2.FactReceipt:
     )
 
 
-def _store(unit: Unit, reported: Reported, parcel: ParcelRecord) -> tracking_pb2.TrackingEvent:
+def _store(
+    unit: Unit, reported: Reported, parcel: ParcelRecord
+) -> tuple[tracking_pb2.TrackingEvent, bytes]:
+    """Keep a scan. Returns it with what the hub knows of it, also encoded."""
     message = tracking_pb2.TrackingEvent()
     message.CopyFrom(reported.scan)
     scan_meanings.fill(message, reported)
@@ -404,6 +419,7 @@ def _store(unit: Unit, reported: Reported, parcel: ParcelRecord) -> tracking_pb2
     milestone = milestone_name(message.milestone)
     if milestone == "UNKNOWN":
         unit.count("unmapped", message.carrier_code)
+    body = message.SerializeToString()
     record = ScanRecord(
         id=message.id,
         dedupe_key=reported.key,
@@ -413,11 +429,11 @@ def _store(unit: Unit, reported: Reported, parcel: ParcelRecord) -> tracking_pb2
         milestone=milestone,
         event_time=reported.time,
         record_time=unit.now,
-        body=message.SerializeToString(),
+        body=body,
     )
     unit.changes.scans.append(record)
     note(unit, parcel, record)
-    return message
+    return message, body
 
 
 def _move_shipment(unit: Unit, shipment_id: str, moves: list[Move]) -> None:
@@ -467,14 +483,13 @@ def _move_package(shipment: shipment_pb2.Shipment, parcel: ParcelRecord, move: M
         resources.stamp(row.milestone_time, reached)
 
 
-def _queue(unit: Unit, partition: int, messages: list[Any]) -> None:
-    batch = tracking_pb2.TrackingEventBatch(tracking_events=messages)
+def _queue(unit: Unit, partition: int, bodies: list[bytes]) -> None:
     unit.changes.scan_outbox.append(
         ScanOutboxRecord(
             id=unit.new_id(),
             partition=partition,
-            body=batch.SerializeToString(),
-            count=len(messages),
+            body=listed(_SCANS_OF_BATCH, bodies),
+            count=len(bodies),
             traceparent=unit.traceparent,
             record_time=unit.now,
         )
