@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import pytest
-from crossdock.cli.loading.rows import KINDS, read_rows
-from crossdock.cli.loading.sending import ROWS_PER_CALL
+from crossdock.cli.load import RefusedRows
+from crossdock.cli.loading.rows import KINDS, Problem, Row, read_rows
+from crossdock.cli.loading.sending import ROWS_PER_CALL, Counts, Loader
+from crossdock.errors import CallError, NoAnswerError, Refusal
 from crossdock.item.v1 import item_pb2, item_service_pb2
 from fixtures_hub import RunningHub
 from fixtures_nats import eventually
@@ -162,6 +168,80 @@ async def test_a_killed_hub_delays_and_loses_nothing(own_hub: RunningHub, tmp_pa
     assert b" rows, " in said and f"{MANY:,} rows in".encode() in said
     assert own_hub.count("objects", bulk) == MANY
     assert own_hub.count("objects", f"{bulk} AND revision <> 1") == 0
+
+
+async def test_who_is_interrupted_goes_on_and_keeps_what_was_refused(
+    own_hub: RunningHub, tmp_path: Path
+) -> None:
+    """Proves that a load that Ctrl-C ends says which row it came to, and that going on from there
+    writes the rest, and adds what is refused to the file that has the first part's."""
+    file, faulty = tmp_path / "items.csv", "x" * 999
+    rows = [f"CUT-{n},{faulty if n in (1, MANY) else 'Thing'}" for n in range(1, MANY + 1)]
+    write_csv(file, "number,description", *rows)
+    running = started(own_hub, "items", str(file), "--yes")
+    cut = "kind = 'item' AND number LIKE 'CUT-%'"
+    await eventually(lambda: own_hub.count("objects", cut) > 6 * ROWS_PER_CALL, "some rows")
+    running.send_signal(signal.SIGINT)
+    said, _ = await asyncio.to_thread(running.communicate, timeout=LOAD_SECONDS)
+    assert running.returncode == 130, said
+    told = re.search(rb"up to row (\d+) all are done \(1 of them refused.*--from-row (\d+)", said)
+    assert told is not None, said
+    done, next_row = (int(each) for each in told.groups())
+    assert 0 < done < MANY and next_row == done + 1
+    rest = await asyncio.to_thread(
+        load, own_hub, "items", str(file), "--from-row", str(next_row), code=1
+    )
+    assert (rest["done"], rest["refused"]) == (MANY, 1)
+    assert own_hub.count("objects", cut) == MANY - 2
+    left = list(csv.DictReader(Path(rest["refused_file"]).read_text().splitlines()))
+    assert [row["refused_row"] for row in left] == ["1", str(MANY)]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_what_was_refused_before_stays_where_a_load_goes_on(tmp_path: Path, suffix: str) -> None:
+    """Proves of both kinds of file that a load from a row on adds to the refused rows of the one
+    before, under one heading, and that a load from the beginning, and one of other columns, begins
+    the file anew."""
+    problem = [Problem("number", "rule", "why")]
+
+    def refused(row: int, goes_on: bool, **values: str) -> list[str]:
+        with RefusedRows(tmp_path / f"items{suffix}", None, goes_on=goes_on) as left:
+            left.add(Row(row, values, 0, None, problem))
+        return left.path.read_text().splitlines()
+
+    heading = suffix == ".csv"
+    assert len(refused(1, False, number="A\u00e9")) == heading + 1
+    lines = refused(2, True, number="B")
+    assert len(lines) == heading + 2 and "A\u00e9" in lines[heading] and "B" in lines[-1]
+    if heading:
+        assert len(refused(3, True, number="C", other="D")) == 2
+    assert len(refused(4, False, number="E")) == heading + 1
+
+
+async def test_a_hub_that_takes_nothing_is_told() -> None:
+    """Proves that each repeat of a call is told with its reason, so that a load that waits for its
+    hub does not look like one that hangs, and that the load then goes on."""
+    away = NoAnswerError(Refusal("HUB_UNAVAILABLE", "it starts"), grpc.StatusCode.UNAVAILABLE)
+    answers = [
+        away,
+        away,
+        item_service_pb2.UpsertItemsResponse(results=[item_service_pb2.ItemResult(created=True)]),
+    ]
+
+    async def save(request: Any, timeout: float) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    told: list[CallError] = []
+    counts = Counts()
+    loader = Loader(KINDS["items"], lambda row: None, lambda row: None, told.append, counts)
+    entry = KINDS["items"].entry(item=item_pb2.Item(number="A"))
+    hub: Any = SimpleNamespace(items=SimpleNamespace(**{KINDS["items"].method: save}))
+    await loader.run(hub, iter([Row(1, {}, 0, entry, [])]))
+    assert told == [away, away]
+    assert (counts.created, counts.done) == (1, 1)
 
 
 @pytest.mark.parametrize("text", ["", "sku,description\n1,x\n", "number,number\n1,1\n"])

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import io
 import itertools
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from enum import StrEnum
+from os import SEEK_END
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Final, Self, TextIO
 
 import typer
 
+from crossdock.cli.backfilling import EXIT_INTERRUPTED
 from crossdock.cli.hub_access import Data, Json, Yes, confirm, find_place, open_hub
-from crossdock.cli.loading.rows import KINDS, REFUSED, Kind, Row, read_rows
+from crossdock.cli.loading.rows import KINDS, REFUSED, Row, read_rows
 from crossdock.cli.loading.sending import Counts, Loader, batches
 from crossdock.cli.output import print_json
 from crossdock.cli.problems import EXIT_FAILED, EXIT_USED_WRONGLY, CommandError
 from crossdock.cli.progress import ProgressLine, bar
+from crossdock.errors import CallError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -36,12 +41,16 @@ class What(StrEnum):
 
 
 class RefusedRows:
-    """The file of rows that were not written; made with the first of them. Use it with `with`."""
+    """The file of rows that were not written; made with the first of them. Use it with `with`.
 
-    def __init__(self, source: Path, path: Path | None) -> None:
+    goes_on: the load goes on from a row, so that what was refused before it stays in the file.
+    """
+
+    def __init__(self, source: Path, path: Path | None, *, goes_on: bool) -> None:
         self.path = path or source.with_name(f"{source.stem}.refused{source.suffix}")
         self.first: list[Row] = []
         self._is_csv = source.suffix.lower() == ".csv"
+        self._goes_on = goes_on
         self._file: TextIO | None = None
         if self.path.resolve() == source.resolve():
             raise CommandError(
@@ -69,18 +78,61 @@ class RefusedRows:
         why = row.problems[0]
         told = {"row": row.number, "field": why.field, "rule": why.rule, "why": why.why}
         values = {k: v for k, v in row.values.items() if not k.startswith(REFUSED)}
-        begins = self._file is None
-        if self._file is None:
-            self._file = self.path.open("w", encoding="utf-8", newline="")
         if not self._is_csv:
-            line = json.dumps({**values, REFUSED: told}, ensure_ascii=False)
-            self._file.write(line + "\n")
+            line = json.dumps({**values, REFUSED: told}, ensure_ascii=False) + "\n"
+            self._opened("").write(line)
             return
         cells = values | {f"{REFUSED}_{name}": each for name, each in told.items()}
-        writer = csv.writer(self._file)
-        if begins:
-            writer.writerow(cells)
-        writer.writerow(cells.values())
+        self._opened(_csv_line(cells)).write(_csv_line(cells.values()))
+
+    def _opened(self, heading: str) -> TextIO:
+        """The file, which begins with its heading; of a load that goes on, the one that is there,
+        unless its columns are others."""
+        if self._file is None:
+            if self._goes_on and self.path.exists():
+                self._file = self.path.open("a+", encoding="utf-8", newline="")
+                self._file.seek(0)
+                begun = self._file.read(len(heading))
+                self._file.seek(0, SEEK_END)
+                if begun == heading:
+                    return self._file
+                self._file.close()
+            self._file = self.path.open("w", encoding="utf-8", newline="")
+            self._file.write(heading)
+        return self._file
+
+
+def _csv_line(cells: Iterable[Any]) -> str:
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow(cells)
+    return line.getvalue()
+
+
+class Shown:
+    """How far a load is, as its line says it. size: of the file, in bytes."""
+
+    def __init__(self, progress: ProgressLine, counts: Counts, size: int) -> None:
+        self._progress = progress
+        self._counts = counts
+        self._size = size
+        self._before, self._begun, self._end = counts.done, time.monotonic(), 0
+
+    def show(self, row: Row) -> None:
+        """All is done up to this row."""
+        self._end = row.end
+        self._say("")
+
+    def wait(self, why: CallError) -> None:
+        """A call is repeated."""
+        self._say(f"; the hub takes none now, tried again: {why}")
+
+    def _say(self, more: str) -> None:
+        done = self._counts.done
+        rate = (done - self._before) / max(0.001, time.monotonic() - self._begun)
+        bad = f", {self._counts.refused:,} refused" if self._counts.refused else ""
+        self._progress.show(
+            f"{bar(self._end / self._size)}  {done:,} rows, {rate:,.0f}/s{bad}{more}"
+        )
 
 
 @app.command()
@@ -103,24 +155,29 @@ def load(
 ) -> None:
     """Create or change master data, as the endpoint whose token is used; ends with 1 if refused."""
     kind = KINDS[what]
+    begun, counts = time.monotonic(), Counts(done=from_row - 1)
     progress = ProgressLine(beside_result=as_json)
-    begun = time.monotonic()
-    size = max(1, file.stat().st_size)
-
-    def show(counts: Counts, row: Row) -> None:
-        rate = counts.done / max(0.001, time.monotonic() - begun)
-        bad = f", {counts.refused:,} refused" if counts.refused else ""
-        progress.show(f"{bar(row.end / size)}  {counts.done:,} rows, {rate:,.0f}/s{bad}")
-
+    shown = Shown(progress, counts, max(1, file.stat().st_size))
     rows = itertools.islice(read_rows(file, kind), from_row - 1, None)
-    with RefusedRows(file, refused) as left:
+    with RefusedRows(file, refused, goes_on=from_row > 1) as left:
         try:
             if dry_run:
-                counts = _check(rows, left, show)
+                _check(rows, left, shown.show, counts)
             else:
                 place = find_place(data)
                 confirm(place, f"load {what} of {file}", yes)
-                counts = asyncio.run(_load(place, endpoint, kind, rows, left, show))
+                asyncio.run(
+                    _load(
+                        place,
+                        endpoint,
+                        Loader(kind, left.add, shown.show, shown.wait, counts),
+                        rows,
+                    )
+                )
+        except KeyboardInterrupt:
+            progress.end()
+            _say_interrupted(counts, left)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
         finally:
             progress.end()
     _tell(counts, left, time.monotonic() - begun, dry_run=dry_run, as_json=as_json)
@@ -128,23 +185,28 @@ def load(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _check(rows: Any, left: RefusedRows, show: Any) -> Counts:
-    counts = Counts()
+def _say_interrupted(counts: Counts, left: RefusedRows) -> None:
+    what = f" ({counts.refused:,} of them refused, in {left.path})" if counts.refused else ""
+    typer.echo(
+        f"interrupted: up to row {counts.done} all are done{what}; the same with "
+        f"--from-row {counts.done + 1} goes on",
+        err=True,
+    )
+
+
+def _check(rows: Any, left: RefusedRows, show: Any, counts: Counts) -> None:
     for batch in batches(rows):
         for row in batch:
             if row.problems:
                 counts.refused += 1
                 left.add(row)
         counts.done = batch[-1].number
-        show(counts, batch[-1])
-    return counts
+        show(batch[-1])
 
 
-async def _load(
-    place: Any, endpoint: str, kind: Kind, rows: Any, left: RefusedRows, show: Any
-) -> Counts:
+async def _load(place: Any, endpoint: str, loader: Loader, rows: Any) -> None:
     async with open_hub(place, endpoint) as hub:
-        return await Loader(hub, kind, left.add, show).run(rows)
+        await loader.run(hub, rows)
 
 
 def _tell(

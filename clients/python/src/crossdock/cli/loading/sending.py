@@ -61,25 +61,29 @@ class Counts:
 class Loader:
     """Loads rows of one kind.
 
-    refuse: told each row that was not written; shown: told after each call how far it is. Rows of
-    one number are written in the order of the file.
+    refuse: told each row that was not written; shown: told after each call how far it is; waits:
+    told why a call is repeated. counts: what became of the rows, kept up to date. Rows of one
+    number are written in the order of the file.
     """
 
     def __init__(
         self,
-        hub: HubClient,
         kind: Kind,
         refuse: Callable[[Row], None],
-        shown: Callable[[Counts, Row], None],
+        shown: Callable[[Row], None],
+        waits: Callable[[CallError], None],
+        counts: Counts,
     ) -> None:
-        self._call = getattr(getattr(hub, kind.client), kind.method)
         self._kind = kind
         self._refuse = refuse
         self._shown = shown
-        self.counts = Counts()
+        self._waits = waits
+        self.counts = counts
+        self._call: Any = None
 
-    async def run(self, rows: Iterator[Row]) -> Counts:
+    async def run(self, hub: HubClient, rows: Iterator[Row]) -> None:
         """Send all of them, in order. CommandError: the hub was away for too long."""
+        self._call = getattr(getattr(hub, self._kind.client), self._kind.method)
         flying: deque[tuple[list[Row], asyncio.Task[None]]] = deque()
         try:
             for batch in batches(rows):
@@ -93,7 +97,6 @@ class Loader:
                 await self._landed(*flying.popleft())
         finally:
             await end_tasks(task for _, task in flying)
-        return self.counts
 
     def _number(self, row: Row) -> str:
         """What the row is about; without an entry, nothing that is sent."""
@@ -115,7 +118,7 @@ class Loader:
                 self.counts.refused += 1
                 self._refuse(row)
         self.counts.done = batch[-1].number
-        self._shown(self.counts, batch[-1])
+        self._shown(batch[-1])
 
     async def _send(self, batch: list[Row]) -> None:
         """Until each row has its answer: the hub may refuse a call for some of its entries."""
@@ -137,9 +140,10 @@ class Loader:
         for number in range(1, TRIES_MAX + 1):
             try:
                 return await self._call(request, timeout=CALL_SECONDS)
-            except (TryAgainError, NoAnswerError):
+            except (TryAgainError, NoAnswerError) as error:
                 if number == TRIES_MAX:
                     raise
+                self._waits(error)
                 pause = min(PAUSE_SECONDS_MAX, 0.1 * 2**number)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
         raise AssertionError("the last try raises")
