@@ -226,6 +226,13 @@ async def test_hubs_that_cannot_share_are_refused_in_a_sentence(tmp_path: Path) 
         code, said = _started_beside(hubs)
         assert code == EXIT_UNAVAILABLE
         assert "hubs of another version (0.0.9 with contract x" in said
+        # Of an older version beside newer ones as well: which tables are the older is not known.
+        ((tables,),) = hubs.database.query("SELECT version_num FROM alembic_version")
+        hubs.database.query("UPDATE alembic_version SET version_num = '9999' RETURNING 1")
+        code, said = _started_beside(hubs)
+        assert code == EXIT_UNAVAILABLE
+        assert "hubs of another version (other tables, this one is" in said
+        hubs.database.query("UPDATE alembic_version SET version_num = ? RETURNING 1", tables)
         assert hubs.leader() == (1, first.address)
         assert first.stop() == 0
         first.add(shared_database="false")

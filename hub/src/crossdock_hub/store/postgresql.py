@@ -96,7 +96,7 @@ class VersionsDiffer(CrossdockError):
         else:
             told = (
                 "the database is shared by hubs of another version "
-                f"({theirs or 'older tables'}, this one is {own}); stop them all, then start hubs "
+                f"({theirs or 'other tables'}, this one is {own}); stop them all, then start hubs "
                 "of one version"
             )
         super().__init__(told)
