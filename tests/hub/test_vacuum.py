@@ -6,32 +6,37 @@ import asyncio
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crossdock_hub.data_lock import DataLock
+from crossdock_hub.store.backing_up import EXIT_CONFIGURATION, EXIT_INTERRUPTED, tell
 from crossdock_hub.store.tables import METADATA
-from crossdock_hub.store.vacuuming import EXIT_CONFIGURATION, vacuum_file
+from crossdock_hub.store.vacuuming import vacuum_file
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes
 from databases import KINDS, database_of, open_store
 from relay_parts import event
+from small_volume import Volume
 
 SECONDS = 120
 BODY = bytes(4_000)
 EVENTS = 600
 
 
-def run(directory: Path, url: str = "") -> tuple[int, str, str]:
+def run(directory: Path, url: str = "", **environment: str) -> tuple[int, str, str]:
     """The command as an operator gives it: exit status and what it printed."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CROSSDOCK_")}
     settings = {"CROSSDOCK_DATA_DIRECTORY": str(directory), "CROSSDOCK_DATABASE_URL": url}
     done = subprocess.run(
         [sys.executable, "-m", "crossdock.cli", "hub", "vacuum"],
-        env=clean | settings,
+        env=clean | settings | environment,
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -40,15 +45,15 @@ def run(directory: Path, url: str = "") -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-async def emptied_store(directory: Path, kind: str) -> None:
-    """A closed database whose events said much, and say nothing any more."""
+async def emptied_store(directory: Path, kind: str, kept: int = 0) -> None:
+    """A closed database whose events said much, and say nothing any more, but for the kept."""
     store = await open_store(directory, kind)
     async with store.write() as connection:
         events = [replace(event(), body=BODY) for _ in range(EVENTS)]
         await write(connection, Changes(events=events))
     gone = "''::bytea" if kind == "postgresql" else "''"
     async with store.write() as connection:
-        await connection.exec_driver_sql(f"UPDATE events SET body = {gone}")
+        await connection.exec_driver_sql(f"UPDATE events SET body = {gone} WHERE sequence > {kept}")
     await store.close()
 
 
@@ -81,6 +86,45 @@ def test_a_copy_beside_the_database_is_not_counted(tmp_path: Path) -> None:
     size = path.stat().st_size
     shutil.copy(path, path.with_name("crossdock.db.bak"))
     assert vacuum_file(path)["bytes_before"] < 2 * size
+
+
+def test_it_needs_no_room_but_beside_the_database(tmp_path: Path) -> None:
+    """Proves that a directory for temporary files that is full keeps nobody from it."""
+    directory, elsewhere = tmp_path / "data", Volume(tmp_path / "small", 1)
+    try:
+        elsewhere.fill()
+        asyncio.run(emptied_store(directory, "sqlite", kept=EVENTS))
+        code, _, err = run(directory, SQLITE_TMPDIR=str(elsewhere.directory))
+    finally:
+        elsewhere.remove()
+    assert code == 0, err
+
+
+def test_who_interrupts_it_is_heard_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Proves that Ctrl-C ends it in the middle of SQLite's statement with one sentence, that
+    nothing has changed then, and that the next one gives the space back."""
+    asyncio.run(emptied_store(tmp_path, "sqlite"))
+    path = tmp_path / "crossdock.db"
+    before, connect = path.read_bytes(), sqlite3.connect
+
+    def slowly(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
+        connection.set_progress_handler(lambda: time.sleep(0.02), 10)
+        return connection
+
+    def stop(text: str) -> None:
+        if text.startswith("gathering what is left,"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("crossdock_hub.store.vacuuming.sqlite3.connect", slowly)
+    assert tell("not vacuumed", lambda show: vacuum_file(path, stop)) == EXIT_INTERRUPTED
+    assert capsys.readouterr().err == "not vacuumed: interrupted; run it again\n"
+    assert path.read_bytes() == before
+    monkeypatch.undo()
+    done = vacuum_file(path)
+    assert done["bytes_after"] < done["bytes_before"] - EVENTS * len(BODY) * 0.8
 
 
 def test_what_a_hub_holds_is_left_alone(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from crossdock_hub.store.database_files import (
     sync_directory,
 )
 from crossdock_hub.store.engine import access_of, check_url, database_url
+from crossdock_hub.store.failures import StoreFailure
 from crossdock_hub.wording import setting_problem
 
 EXIT_INTERRUPTED: Final = 1
@@ -195,7 +196,7 @@ def tell(failed: str, work: Callable[[Show], dict[str, Any]]) -> int:
     except ValidationError as error:
         print(f"{failed}: {setting_problem(error.errors()[0])}", file=sys.stderr)
         return EXIT_CONFIGURATION
-    except (CrossdockError, sqlite3.Error, OSError) as error:
+    except (CrossdockError, StoreFailure, sqlite3.Error, OSError) as error:
         print(f"{failed}: {error}", file=sys.stderr)
         return EXIT_CONFIGURATION
     print(json.dumps(done, indent=1))

@@ -9,33 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import shutil
 import sqlite3
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Final
 
-from crossdock.cli.progress import REDRAW_SECONDS, ProgressLine, bar
-from crossdock.errors import ConfigurationError, CrossdockError
-from pydantic import ValidationError
+from crossdock.cli.progress import REDRAW_SECONDS, bar
+from crossdock.errors import ConfigurationError
 from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from crossdock_hub.config import Settings
 from crossdock_hub.data_lock import DataLock
 from crossdock_hub.store import postgresql
-from crossdock_hub.store.backing_up import database_of
+from crossdock_hub.store.backing_up import database_of, tell
 from crossdock_hub.store.database_files import Entrance, bytes_of, refuse_half_put_back
 from crossdock_hub.store.engine import FAILURES, access_of, check_url, database_url
-from crossdock_hub.store.failures import StoreFailure, failure_of
+from crossdock_hub.store.failures import failure_of
 from crossdock_hub.store.schema import METADATA
-from crossdock_hub.wording import setting_problem
 
-EXIT_CONFIGURATION: Final = 78
 # Less of the log is from before.
 SHARE_THAT_SHOWS: Final = 0.02
 Show = Callable[[str], None]
@@ -46,7 +42,7 @@ ROOM_FACTOR: Final = 2
 def vacuum_file(path: Path, show: Show = lambda text: None) -> dict[str, Any]:
     """Write a database file of SQLite anew, without gaps; nobody uses it meanwhile.
 
-    show: told now and then how far it is, by another thread.
+    show: told now and then how far it is.
 
     Raises ConfigurationError: there is no such file, too little room beside it, or a back-up is
     being put in its place; sqlite3.Error, OSError.
@@ -62,14 +58,18 @@ def vacuum_file(path: Path, show: Show = lambda text: None) -> dict[str, Any]:
             f"{path.parent} has {free:,} bytes free and {before * ROOM_FACTOR:,} are needed; "
             "make room, nothing was changed"
         )
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    # The thread that runs VACUUM is another one than this.
+    opened = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    with contextlib.closing(opened) as connection:
         connection.execute("BEGIN IMMEDIATE")
         entrance.refuse_another()
         # A connection to a database with a log keeps a lock on the file until it is closed.
         connection.execute("COMMIT")
         connection.execute("PRAGMA synchronous=FULL")
-        with _watched(path, _bytes_in_use(connection), show):
-            connection.execute("VACUUM")
+        # Else the new file is gathered in /var/tmp or /tmp, which may have less room.
+        folder = str(path.parent.resolve()).replace("'", "''")
+        connection.execute(f"PRAGMA temp_store_directory='{folder}'")
+        _write_anew(connection, path, show)
         show("writing what is in the log back into the file")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return {"database": str(path), "bytes_before": before, "bytes_after": bytes_of(path)}
@@ -83,29 +83,31 @@ def _bytes_in_use(connection: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-@contextlib.contextmanager
-def _watched(path: Path, wanted: int, show: Show) -> Iterator[None]:
-    """Tell how long a VACUUM takes, and how much of it is done: SQLite gathers what is left in a
-    temporary file, where nobody sees it, then writes it to the log beside the database."""
-    log, begun, done = path.with_name(f"{path.name}-wal"), time.monotonic(), threading.Event()
+def _write_anew(connection: sqlite3.Connection, path: Path, show: Show) -> None:
+    """Run VACUUM, and tell how long it takes and how much of it is done: SQLite gathers what is
+    left in a temporary file, where nobody sees it, then writes it to the log beside the database.
+
+    A thread runs it, so that a signal is heard meanwhile; what was done of it is undone then.
+    """
+    wanted, begun = _bytes_in_use(connection), time.monotonic()
+    log = path.with_name(f"{path.name}-wal")
     show("gathering what is left")
-
-    def watch() -> None:
-        while not done.wait(REDRAW_SECONDS):
-            seconds = f"{time.monotonic() - begun:.0f} s"
-            written = log.stat().st_size if log.exists() else 0
-            if written < wanted * SHARE_THAT_SHOWS:
-                show(f"gathering what is left, {seconds}")
-            else:
-                show(f"writing it anew {bar(written / wanted)}, {seconds}")
-
-    watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watching.join()
+    with ThreadPoolExecutor(1) as runs:
+        done = runs.submit(connection.execute, "VACUUM")
+        try:
+            while not wait((done,), REDRAW_SECONDS).done:
+                seconds = f"{time.monotonic() - begun:.0f} s"
+                written = log.stat().st_size if log.exists() else 0
+                if written < wanted * SHARE_THAT_SHOWS:
+                    show(f"gathering what is left, {seconds}")
+                else:
+                    show(f"writing it anew {bar(written / wanted)}, {seconds}")
+            done.result()
+        finally:
+            # It may not have begun when the first word comes.
+            while not wait((done,), 0).done:
+                connection.interrupt()
+                wait((done,), REDRAW_SECONDS)
 
 
 async def vacuum_server(
@@ -155,21 +157,8 @@ def vacuum(settings: Settings, show: Show = lambda text: None) -> dict[str, Any]
 
 
 def main() -> int:
-    """The command. 0: done. 78: it can't be, the sentence says why."""
-    progress = ProgressLine(beside_result=True)
-    try:
-        try:
-            done = vacuum(Settings(), progress.show)
-        finally:
-            progress.end()
-    except ValidationError as error:
-        print(f"not vacuumed: {setting_problem(error.errors()[0])}", file=sys.stderr)
-        return EXIT_CONFIGURATION
-    except (CrossdockError, StoreFailure, sqlite3.Error, OSError) as error:
-        print(f"not vacuumed: {error}", file=sys.stderr)
-        return EXIT_CONFIGURATION
-    print(json.dumps(done, indent=1))
-    return 0
+    """The command. 0: done. 78: it can't be, the sentence says why. 1: it was interrupted."""
+    return tell("not vacuumed", lambda show: vacuum(Settings(), show))
 
 
 if __name__ == "__main__":
