@@ -17,6 +17,7 @@ from crossdock.lineage.v1 import lineage_service_pb2
 from crossdock_hub.bus import jetstream
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.config import Limits, Settings
+from crossdock_hub.door.arrivals import Arrivals
 from crossdock_hub.door.calls import HEARD_OUT_MAX
 from crossdock_hub.door.server import LOOK_SECONDS, LOOKS_AT_NONE, Server, channel_options
 from crossdock_hub.identity import Identities
@@ -52,7 +53,9 @@ async def test_two_servers_never_share_a_port() -> None:
     """Proves that the port is bound without SO_REUSEPORT: the second server is refused, even where
     it did not look before, instead of getting half of the calls."""
     settings = Settings(listen=f"127.0.0.1:{free_port()}")
-    first, second = (Server(settings, Limits(), (), (), Identities({})) for _ in range(2))
+    first, second = (
+        Server(settings, Limits(), (), (), Identities({}), Arrivals()) for _ in range(2)
+    )
     await first.start()
     try:
         with pytest.raises(ConfigurationError, match="another process has it"):
@@ -190,7 +193,7 @@ async def test_no_method_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grpc.aio, "server", observed)
     settings = Settings(listen="127.0.0.1:0", reflection=True)
     limits = Limits(health_drain_seconds=0.0)
-    server = Server(settings, limits, (), (), Identities({}))
+    server = Server(settings, limits, (), (), Identities({}), Arrivals())
     address = await server.start()
     try:
         async with grpc.aio.insecure_channel(address) as channel:
@@ -236,7 +239,7 @@ async def test_a_stop_waits_for_what_runs_and_for_nothing_else(
     monkeypatch.setattr(grpc.aio, "server", with_a_call_of_nobody)
     limits = Limits(health_drain_seconds=0.0, stop_grace_seconds=600.0)
     settings = Settings(listen="127.0.0.1:0")
-    server = Server(settings, limits, (served("Work", work),), (), Identities({}))
+    server = Server(settings, limits, (served("Work", work),), (), Identities({}), Arrivals())
     address = await server.start()
     async with grpc.aio.insecure_channel(address) as channel:
         ask: Any = channel.unary_unary
@@ -269,7 +272,9 @@ async def serving(tails: Tails) -> AsyncIterator[str]:
     )
     handler = grpc.method_handlers_generic_handler(LINEAGE, {"Tail": tail})
     limits = Limits(health_drain_seconds=0.0)
-    server = Server(Settings(listen="127.0.0.1:0"), limits, (handler,), (), Identities({}))
+    server = Server(
+        Settings(listen="127.0.0.1:0"), limits, (handler,), (), Identities({}), Arrivals()
+    )
     try:
         yield await server.start()
     finally:

@@ -64,6 +64,30 @@ TURN_MUTANTS: Final[list[Mutant]] = [
     ),
     *faults_in(
         f"{HUB}lanes.py",
+        ("tests/hub/test_arrivals.py",),
+        bulk_goes_before_callers_on_the_way=(
+            "            await self.arrivals.all_heard(self._limits.bulk_awaits_seconds)\n",
+            "            pass\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}door/arrivals.py",
+        ("tests/hub/test_arrivals.py",),
+        who_never_gets_there_is_waited_for_again=(
+            "        self._count = 0\n        self._none.set()\n",
+            "",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}door/running_calls.py",
+        ("tests/hub/test_arrivals.py",),
+        loads_are_waited_for_as_callers_are=(
+            "    return one and method not in UPSERTS and method not in PREPARATIONS",
+            "    return one",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}lanes.py",
         LANES,
         callers_share_each_batch_with_bulk=(
             "        self._bulk_went = bool(bulk)\n",

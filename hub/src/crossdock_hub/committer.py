@@ -261,7 +261,7 @@ class Committer:
             await self._wake.wait()
             self._wake.clear()
             while True:
-                taken = self.lanes.take()
+                taken = await self.lanes.next()
                 begun = time.monotonic()
                 batch = self._read(taken)
                 if batch or self._marks.due or self._known.is_awaited or self._can_pick():

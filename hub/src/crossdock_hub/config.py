@@ -42,6 +42,8 @@ class Limits:
     # Beside such callers, and so long after one, it takes only as much as is done in this time.
     bulk_beside_seconds: float = 0.002
     bulk_yields_seconds: float = 0.2
+    # And so long it waits for callers whose call has come and who are not in line yet.
+    bulk_awaits_seconds: float = 0.003
     # gRPC.
     message_bytes_max: int = 4 * 1024 * 1024
     request_bytes_max: int = 1024 * 1024

@@ -358,7 +358,8 @@ class Hub:
             self._sharing.forwarder if self._sharing is not None else None,
         )
         names = {method.service for method in self.contract.methods.values()}
-        self.server = Server(self.settings, limits, self.services.handlers(), names, identities)
+        handlers, arrivals = self.services.handlers(), self.committer.lanes.arrivals
+        self.server = Server(self.settings, limits, handlers, names, identities, arrivals)
 
     def _tie(self, _endpoint: str) -> TieKeeper:
         """What lets calls begin at this hub. Raises Refused while it leads nothing."""

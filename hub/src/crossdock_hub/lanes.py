@@ -21,6 +21,7 @@ from crossdock.errors import Refusal
 
 from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
+from crossdock_hub.door.arrivals import Arrivals
 from crossdock_hub.identity import HUB
 from crossdock_hub.unit import Refused
 
@@ -101,6 +102,8 @@ class Lanes:
         self.calm.set()
         self._most = dict.fromkeys((True, False), float(limits.batch_commands_max) / 8)
         self._shares = cycle(SHARES)
+        self.arrivals = Arrivals()
+        """Who will be in line in a moment."""
 
     @property
     def empty(self) -> bool:
@@ -123,6 +126,12 @@ class Lanes:
             self.calm.clear()
         if not command.bulk and command.caller is not HUB:
             self._called_at = self._clock()
+
+    async def next(self) -> list[Command]:
+        """The next batch; before one of bulk whoever is on the way into the line gets there."""
+        if self._bulk and not self._interactive:
+            await self.arrivals.all_heard(self._limits.bulk_awaits_seconds)
+        return self.take()
 
     def take(self) -> list[Command]:
         """The next batch. Callers do not share two of them in a row with bulk, nor any with a

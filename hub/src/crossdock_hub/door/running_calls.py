@@ -8,23 +8,30 @@ from typing import Any
 
 import grpc
 
+from crossdock_hub.door.arrivals import Arrivals
+from crossdock_hub.verbs import PREPARATIONS
+from crossdock_hub.verbs.master_data import UPSERTS
+
 
 class RunningCalls:
     """How many calls have a handler that has not ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, arrivals: Arrivals) -> None:
         self.count = 0
+        self.arrivals = arrivals
 
     def of(self, handlers: Sequence[grpc.GenericRpcHandler]) -> grpc.GenericRpcHandler:
         """All of these handlers as one, counted: a call asks one, not each of them in turn."""
         return _Counted(handlers, self)
 
-    def counted(self, handler: Any) -> Any:
-        """The handler of one method, counted."""
+    def counted(self, handler: Any, *, awaited: bool) -> Any:
+        """The handler of one method, counted. awaited: bulk waits for its callers."""
         run = handler.unary_unary or handler.stream_unary
         stream = handler.unary_stream or handler.stream_stream
 
         async def answer(request: Any, context: Any) -> Any:
+            if awaited:
+                self.arrivals.heard()
             self.count += 1
             try:
                 return await run(request, context)
@@ -68,5 +75,15 @@ class _Counted(grpc.GenericRpcHandler):
             handler = next((each for each in found if each is not None), None)
             if handler is None:
                 return None
-            known = self._known[method] = self._calls.counted(handler)
-        return known
+            awaited = is_awaited(method, handler)
+            known = self._known[method] = self._calls.counted(handler, awaited=awaited), awaited
+        counted, awaited = known
+        if awaited:
+            self._calls.arrivals.come()
+        return counted
+
+
+def is_awaited(method: str, handler: Any) -> bool:
+    """Whether a call is that of a caller who waits for one answer, and may be in line at once."""
+    one = not handler.request_streaming and not handler.response_streaming
+    return one and method not in UPSERTS and method not in PREPARATIONS

@@ -12,6 +12,7 @@ from crossdock.ending import end_tasks
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from crossdock_hub.config import Limits, Settings
+from crossdock_hub.door.arrivals import Arrivals
 from crossdock_hub.door.binding import PortMark, not_bound, own_listen
 from crossdock_hub.door.reflecting import reflect
 from crossdock_hub.door.running_calls import RunningCalls
@@ -106,12 +107,13 @@ class Server:
         handlers: Sequence[grpc.GenericRpcHandler],
         services: Iterable[str],
         identities: Identities,
+        arrivals: Arrivals,
     ) -> None:
         self._settings = settings
         self._limits = limits
         self._services = sorted(services)
         self._health = Health()
-        self._calls = RunningCalls()
+        self._calls = RunningCalls(arrivals)
         counted = self._calls.of(handlers)
         self._server = self._made(counted, identities, shares_port=settings.share_port)
         self._own = self._made(counted, identities) if settings.share_port else None
