@@ -20,6 +20,7 @@ from crossdock.item.v1 import item_service_pb2
 from crossdock.label.v1 import label_service_pb2
 from crossdock.location.v1 import location_service_pb2
 from crossdock.order.v1 import order_pb2, order_service_pb2
+from crossdock.request_ids import new_request_id
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 from crossdock.tracking.v1 import tracking_pb2, tracking_service_pb2
 from crossdock.types.v1 import types_pb2
@@ -35,7 +36,7 @@ _RUN = uuid.uuid4().hex[:6].upper()
 
 def request_id() -> str:
     """An id for a request that was never sent before."""
-    return str(uuid.uuid4())
+    return new_request_id()
 
 
 def unique(prefix: str) -> str:

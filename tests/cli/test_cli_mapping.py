@@ -7,7 +7,6 @@ import json
 import signal
 import time
 import uuid
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -204,9 +203,8 @@ def test_a_backfill_that_fails_in_its_middle_says_what_was_done(
     asyncio.run(_many_held(hub, lane, kind, 5))
     with monkeypatch.context() as patched:
         patched.setattr("crossdock.cli.backfilling.PAGE", 2)
-        nameless = SimpleNamespace(uuid4=lambda: "")
-        named = "crossdock.cli.backfilling.uuid"
-        patched.setattr(ProgressLine, "show", lambda *_: patched.setattr(named, nameless))
+        named = "crossdock.cli.backfilling.new_request_id"
+        patched.setattr(ProgressLine, "show", lambda *_: patched.setattr(named, lambda: ""))
         done = command("backfill", kind, *REASON, code=1)
     assert "interrupted: 2 looked at: 0 written" in done.stderr
     assert "request_id is missing" in str(done.exception)

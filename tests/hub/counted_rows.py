@@ -121,9 +121,10 @@ class Library:
             made["object", "item", name] = ObjectRecord(
                 "item", name, item, 1, "ACTIVE", name, name, 0, NOW, NOW
             )
-            key = ReferenceRecord("netsuite", "item", f"key-{number}", "item", name)
-            made["reference", key.system, key.type, key.value] = key
             # One of two as its spelling is compared, and so not in the index of others.
+            value = f"KEY{number}" if number % 2 else f"key-{number}"
+            key = ReferenceRecord("netsuite", "item", value, "item", name)
+            made["reference", key.system, key.type, key.value] = key
             tracking = f"1Z{number}" if number % 2 else f"1z {number}"
             parcel = ParcelRecord(
                 "UPS", tracking, name, name, name, name, 0, "CREATED", None, False, NOW

@@ -310,12 +310,14 @@ async def test_another_spelling_is_found_without_reading_every_number(library: L
         await library.number(first, count)
         by_number, one = await library.cost(spelled("SKU7"))
         by_key, other = await library.cost(spelled("KEY8"))
+        by_plain_key, sixth = await library.cost(spelled("KEY9"))
         nothing, none = await library.cost(spelled("NOBODY"))
         assert (by_number, by_key, nothing) == ([("sku-7", "sku-7")], [("sku-8", "key-8")], [])
+        assert by_plain_key == [("sku-9", "KEY9")]
         as_it_is, fourth = await library.cost(spelled("1Z9"))
         otherwise, fifth = await library.cost(spelled("1Z8"))
         assert (as_it_is, otherwise) == ([("sku-9", "1Z9")], [("sku-8", "1z 8")])
-        costs.append(one + other + none + fourth + fifth)
+        costs.append(one + other + none + fourth + fifth + sixth)
     assert costs[1] <= costs[0] + 20, costs
 
 

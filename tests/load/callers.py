@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import grpc
 from crossdock.order.v1 import order_pb2, order_service_pb2
+from crossdock.request_ids import new_request_id
 from crossdock.types.v1 import types_pb2
 
 METHOD: Final = "/crossdock.order.v1.OrderService/CreateOrder"
@@ -45,7 +46,7 @@ def order_request(number: str) -> bytes:
         service_code="03",
         lines=[line],
     )
-    request = order_service_pb2.CreateOrderRequest(request_id=str(uuid.uuid4()), order=order)
+    request = order_service_pb2.CreateOrderRequest(request_id=new_request_id(), order=order)
     return bytes(request.SerializeToString())
 
 

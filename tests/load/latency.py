@@ -22,6 +22,7 @@ from crossdock.cli.workplace import Workplace
 from crossdock.client import HubClient
 from crossdock.endpoint.v1 import endpoint_service_pb2
 from crossdock.order.v1 import order_service_pb2
+from crossdock.request_ids import new_request_id
 from fixtures_nats import eventually
 
 from tests.load.measured import Figure, Options, percentile
@@ -67,11 +68,11 @@ async def _approved(oms: HubClient, known: Catalogue, count: int) -> dict[str, s
         del order.lines[1:]
         async with gate:
             answer = await oms.orders.CreateOrder(
-                order_service_pb2.CreateOrderRequest(request_id=str(uuid.uuid4()), order=order)
+                order_service_pb2.CreateOrderRequest(request_id=new_request_id(), order=order)
             )
             await oms.orders.ApproveOrder(
                 order_service_pb2.ApproveOrderRequest(
-                    request_id=str(uuid.uuid4()), order_id=answer.order.id
+                    request_id=new_request_id(), order_id=answer.order.id
                 )
             )
         made[order.number] = answer.order.id
@@ -83,7 +84,7 @@ async def _approved(oms: HubClient, known: Catalogue, count: int) -> dict[str, s
 async def _pause_the_rest(operator: HubClient) -> None:
     """Leave the ERP's bookings where they are: its work would share the two cores."""
     request = endpoint_service_pb2.PauseEndpointRequest(
-        request_id=str(uuid.uuid4()), endpoint="netsuite", reason="the bench measures another"
+        request_id=new_request_id(), endpoint="netsuite", reason="the bench measures another"
     )
     await operator.endpoints.PauseEndpoint(request)
 
@@ -94,7 +95,7 @@ async def _released(oms: HubClient, orders: dict[str, str]) -> dict[str, float]:
 
     async def release(number: str, order_id: str) -> None:
         await oms.orders.ReleaseOrder(
-            order_service_pb2.ReleaseOrderRequest(request_id=str(uuid.uuid4()), order_id=order_id)
+            order_service_pb2.ReleaseOrderRequest(request_id=new_request_id(), order_id=order_id)
         )
         answered[f"{number}-1"] = time.time()
 

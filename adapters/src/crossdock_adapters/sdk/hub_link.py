@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from crossdock.errors import (
 from crossdock.item.v1 import item_service_pb2
 from crossdock.location.v1 import location_service_pb2
 from crossdock.mapping.v1 import mapping_pb2
+from crossdock.request_ids import new_request_id
 from crossdock.types.v1 import types_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -118,7 +118,7 @@ class HubLink:
     async def register(self, manifest: Manifest) -> Registration:
         """Tell what this endpoint can do; HubRefused when the deployment says otherwise."""
         request = endpoint_service_pb2.RegisterEndpointRequest(
-            request_id=str(uuid.uuid4()),
+            request_id=new_request_id(),
             endpoint=self.endpoint,
             manifest=to_message(manifest),
         )
@@ -144,7 +144,7 @@ class HubLink:
     async def put_cursor(self, name: str, value: bytes, expected_version: int) -> int:
         """Move a cursor; CursorMoved when another instance was faster."""
         request = endpoint_service_pb2.PutCursorRequest(
-            request_id=str(uuid.uuid4()),
+            request_id=new_request_id(),
             name=name,
             value=value,
             expected_version=expected_version,
@@ -184,7 +184,7 @@ class HubLink:
             payload, key = payload[:MAX_HELD_BYTES], key or digest
         fits = as_text(key, MAX_KEY) == key
         request = held_fact_pb2.HoldPayloadRequest(
-            request_id=str(uuid.uuid4()),
+            request_id=new_request_id(),
             payload=payload,
             content_type=content_type[:100],
             source=source[:200],
@@ -246,7 +246,7 @@ class HubLink:
         """Tell that a held payload is translated now, or (with a reason) that it still is not, and
         for which codes."""
         request = held_fact_pb2.ReportHeldPayloadRequest(
-            request_id=str(uuid.uuid4()),
+            request_id=new_request_id(),
             held_fact_id=held_id,
             translated=not reason,
             reason=as_text(reason, MAX_REASON),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-import uuid
 from collections.abc import AsyncIterator
 
 from crossdock.client import HubClient
 from crossdock.errors import NotAllowedError
 from crossdock.mapping.v1 import mapping_pb2, mapping_service_pb2
+from crossdock.request_ids import new_request_id
 from crossdock.types.v1 import types_pb2
 
 from crossdock_adapters.sdk.attempts import HubAway, HubRefused
@@ -58,7 +58,7 @@ class MappingSync:
         if file is None:
             return
         request = mapping_service_pb2.PublishDefaultMappingsRequest(
-            request_id=str(uuid.uuid4()),
+            request_id=new_request_id(),
             endpoint=self._endpoint,
             defaults_version=file.version,
             rows=map(_message, file.rows),

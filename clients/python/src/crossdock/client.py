@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -47,6 +46,7 @@ from crossdock.location.v1 import location_service_pb2, location_service_pb2_grp
 from crossdock.mapping.v1 import mapping_service_pb2, mapping_service_pb2_grpc
 from crossdock.order.v1 import order_service_pb2, order_service_pb2_grpc
 from crossdock.replay.v1 import replay_service_pb2, replay_service_pb2_grpc
+from crossdock.request_ids import new_request_id, request_id
 from crossdock.returns.v1 import return_service_pb2, return_service_pb2_grpc
 from crossdock.shipment.v1 import shipment_service_pb2, shipment_service_pb2_grpc
 from crossdock.tracking.v1 import tracking_service_pb2, tracking_service_pb2_grpc
@@ -55,7 +55,7 @@ from crossdock.unit.v1 import unit_service_pb2, unit_service_pb2_grpc
 if TYPE_CHECKING:
     from grpc.aio import ClientCallDetails
 
-__all__ = ["HubClient", "Tls", "request_id"]
+__all__ = ["HubClient", "Tls", "new_request_id", "request_id"]
 
 DEFAULT_DEADLINE_SECONDS: Final = 10.0
 DEFAULT_STREAM_DEADLINE_SECONDS: Final = 3600.0
@@ -69,7 +69,6 @@ FIRST_RECONNECT_MILLISECONDS: Final = 100
 MAXIMUM_RECONNECT_MILLISECONDS: Final = 2_000
 RETRY_ATTEMPTS: Final = 4
 TOKEN_CHECK_SECONDS: Final = 5.0
-_REQUEST_ID_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "crossdock:request")
 
 _SERVICE_FILES: Final = (
     carrier_service_pb2,
@@ -105,16 +104,6 @@ class Tls:
     certificate_file: Path | None = None
     key_file: Path | None = None
     server_name: str = ""
-
-
-def request_id(endpoint: str, document: str, version: str) -> str:
-    """The request_id (UUIDv5) for what a document says in one version of it.
-
-    An adapter that restarts derives the same id again, so that the hub answers again instead of
-    writing again. endpoint: its id. document: number there. version: of the document, for example
-    its last-modified time; a better translation of the same version names itself in it.
-    """
-    return str(uuid.uuid5(_REQUEST_ID_NAMESPACE, "\0".join((endpoint, document, version))))
 
 
 class HubClient:

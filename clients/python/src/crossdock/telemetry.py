@@ -45,10 +45,14 @@ def start_tracing(service_name: str, instance: str = "") -> Callable[[], None]:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 
+    from crossdock.trace_ids import TimedTraceIds
+
     attributes = {"service.name": service_name}
     if instance:
         attributes["service.instance.id"] = instance
-    provider = TracerProvider(resource=Resource.create(attributes), shutdown_on_exit=False)
+    provider = TracerProvider(
+        resource=Resource.create(attributes), shutdown_on_exit=False, id_generator=TimedTraceIds()
+    )
     if any(os.environ.get(name) for name in _EXPORT_VARIABLES):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor

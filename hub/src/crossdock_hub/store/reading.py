@@ -58,11 +58,10 @@ from crossdock_hub.store.package_numbers import numbered
 from crossdock_hub.store.scan_pages import scan_page
 from crossdock_hub.store.spelling import (
     NUMBERED,
-    SPELLED_OTHERWISE,
     SQUEEZED_NUMBER,
-    SQUEEZED_TRACKING_NUMBER,
-    SQUEEZED_VALUE,
     is_spelled,
+    of_tracking_number,
+    of_value,
 )
 from crossdock_hub.store.unit_conversions import conversions_of
 
@@ -212,10 +211,8 @@ class Reader:
 
     async def parcels_spelled_like(self, squeezed: str, most: int) -> list[ParcelRecord]:
         """The parcels of tracking numbers equal but for case, spaces and dashes."""
-        written = t.parcels.c.tracking_number == squeezed
-        otherwise = and_(is_spelled(SQUEEZED_TRACKING_NUMBER, squeezed), SPELLED_OTHERWISE)
         found: list[RowMapping] = []
-        for condition in (written, otherwise):
+        for condition in of_tracking_number(t.parcels.c.tracking_number, squeezed):
             found += await self._rows(select(t.parcels).where(condition).limit(most))
         return [_parcel(row) for row in found]
 
@@ -257,10 +254,10 @@ class Reader:
         numbers = select(o.id, o.number.label("found"))
         numbers = numbers.where(is_spelled(SQUEEZED_NUMBER, squeezed), NUMBERED)
         keys = select(r.object_id.label("id"), r.value.label("found"))
-        keys = keys.where(is_spelled(SQUEEZED_VALUE, squeezed))
+        written, otherwise = of_value(r.value, squeezed)
         found: list[RowMapping] = []
-        for statement in (numbers.limit(most), keys.limit(most)):
-            found += await self._rows(statement)
+        for statement in (numbers, keys.where(written), keys.where(otherwise)):
+            found += await self._rows(statement.limit(most))
         return [(row["id"], row["found"]) for row in found]
 
     # Deliveries

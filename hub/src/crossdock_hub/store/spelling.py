@@ -9,7 +9,7 @@ from __future__ import annotations
 import string
 from typing import Any, Final
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import ColumnElement, TextClause, and_, text
 
 
 def _squeezed(column: str) -> TextClause:
@@ -21,9 +21,10 @@ SQUEEZED_VALUE = _squeezed("value")
 SQUEEZED_TRACKING_NUMBER = _squeezed("tracking_number")
 # Which objects the index of numbers has; queries say so, too.
 NUMBERED = text("number IS NOT NULL")
-# Which parcels the index of tracking numbers has: hardly any, as carriers write capitals and
-# digits, and the key of the table finds those.
-SPELLED_OTHERWISE = text(f"tracking_number <> {SQUEEZED_TRACKING_NUMBER.text}")
+# Which parcels and keys their indexes have: few, as most systems write capitals and digits, and the
+# keys of the tables find those.
+TRACKING_NUMBER_SPELLED_OTHERWISE = text(f"tracking_number <> {SQUEEZED_TRACKING_NUMBER.text}")
+VALUE_SPELLED_OTHERWISE = text(f"value <> {SQUEEZED_VALUE.text}")
 _UPPER: Final = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 
 
@@ -36,3 +37,15 @@ def squeezed(wanted: str) -> str:
 def is_spelled(expression: TextClause, wanted: str) -> Any:
     """The condition that a number or key is this one. wanted: `squeezed`."""
     return text(f"{expression.text} = :wanted").bindparams(wanted=wanted)
+
+
+def of_tracking_number(column: ColumnElement[str], wanted: str) -> tuple[Any, Any]:
+    """Two conditions that find it in every spelling together, each by an index of its own.
+    wanted: `squeezed`."""
+    otherwise = is_spelled(SQUEEZED_TRACKING_NUMBER, wanted)
+    return column == wanted, and_(otherwise, TRACKING_NUMBER_SPELLED_OTHERWISE)
+
+
+def of_value(column: ColumnElement[str], wanted: str) -> tuple[Any, Any]:
+    """The same of the keys of other systems."""
+    return column == wanted, and_(is_spelled(SQUEEZED_VALUE, wanted), VALUE_SPELLED_OTHERWISE)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     TextClause,
@@ -25,10 +26,11 @@ from sqlalchemy import (
 from crossdock_hub.store.column_types import counter, text_of
 from crossdock_hub.store.spelling import (
     NUMBERED,
-    SPELLED_OTHERWISE,
     SQUEEZED_NUMBER,
     SQUEEZED_TRACKING_NUMBER,
     SQUEEZED_VALUE,
+    TRACKING_NUMBER_SPELLED_OTHERWISE,
+    VALUE_SPELLED_OTHERWISE,
 )
 
 METADATA = MetaData()
@@ -256,14 +258,18 @@ requests = Table(
 external_references = Table(
     "external_references",
     METADATA,
-    Column("system", Word, primary_key=True),
-    Column("type", Word, primary_key=True),
-    Column("value", text_of(128), primary_key=True),
+    Column("system", Word, nullable=False),
+    Column("type", Word, nullable=False),
+    Column("value", text_of(128), nullable=False),
     Column("kind", Word, nullable=False),
     Column("object_id", Key, nullable=False),
-    Index("external_references_value", "value"),
+    # The value first: this index finds it in any system, too, and many systems' values come in no
+    # order, so that each index of them reads and writes one more page of a large table.
+    PrimaryKeyConstraint("value", "system", "type"),
     Index("external_references_object", "object_id"),
-    Index("external_references_spelling", SQUEEZED_VALUE),
+    _partial_index(
+        "external_references_spelling", SQUEEZED_VALUE, where=VALUE_SPELLED_OTHERWISE.text
+    ),
 )
 
 parcels = Table(
@@ -290,7 +296,11 @@ parcels = Table(
         "heard_at",
         where="milestone NOT IN ('DELIVERED', 'RETURNED')",
     ),
-    _partial_index("parcels_spelling", SQUEEZED_TRACKING_NUMBER, where=SPELLED_OTHERWISE.text),
+    _partial_index(
+        "parcels_spelling",
+        SQUEEZED_TRACKING_NUMBER,
+        where=TRACKING_NUMBER_SPELLED_OTHERWISE.text,
+    ),
 )
 
 scans = Table(

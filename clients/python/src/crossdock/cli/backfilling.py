@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 
 import typer
 
@@ -11,6 +10,7 @@ from crossdock.cli.hub_access import Place, open_hub
 from crossdock.cli.problems import CommandError
 from crossdock.cli.progress import ProgressLine, bar
 from crossdock.mapping.v1 import mapping_pb2, mapping_service_pb2
+from crossdock.request_ids import new_request_id
 
 PAGE = 200
 EXIT_INTERRUPTED = 130
@@ -82,7 +82,7 @@ async def _every_page(
     request.page_size = PAGE
     async with open_hub(place) as hub:
         while True:
-            request.request_id = str(uuid.uuid4())
+            request.request_id = new_request_id()
             answer = await hub.mappings.BackfillMappings(request)
             for name in COUNTS:
                 found[name] += getattr(answer, name)

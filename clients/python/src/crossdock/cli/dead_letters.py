@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ from crossdock.cli.pages import PageToken, print_page, say_more
 from crossdock.dead_letter.v1 import dead_letter_pb2, dead_letter_service_pb2
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import held_fact_pb2
+from crossdock.request_ids import new_request_id
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="What stopped and waits for a person."
@@ -293,7 +293,7 @@ async def _show(
 async def _acknowledge(place: Place, group: str, endpoint: str, assignee: str, note: str) -> Any:
     async with open_hub(place) as hub:
         request = dead_letter_service_pb2.AcknowledgeDeadLettersRequest(
-            request_id=str(uuid.uuid4()),
+            request_id=new_request_id(),
             group_id=await full_id(hub, group, endpoint, NAMED),
             assignee=assignee,
             note=note,
@@ -304,7 +304,7 @@ async def _acknowledge(place: Place, group: str, endpoint: str, assignee: str, n
 async def _drive(place: Place, fact: str, reason: str) -> Any:
     async with open_hub(place) as hub:
         request = dead_letter_service_pb2.DriveHeldFactRequest(
-            request_id=str(uuid.uuid4()), held_fact_id=fact, reason=reason
+            request_id=new_request_id(), held_fact_id=fact, reason=reason
         )
         return await hub.dead_letters.DriveHeldFact(request)
 
@@ -312,6 +312,6 @@ async def _drive(place: Place, fact: str, reason: str) -> Any:
 async def _discard(place: Place, fact: str, reason: str) -> Any:
     async with open_hub(place) as hub:
         request = dead_letter_service_pb2.DiscardHeldFactRequest(
-            request_id=str(uuid.uuid4()), held_fact_id=fact, reason=reason
+            request_id=new_request_id(), held_fact_id=fact, reason=reason
         )
         return await hub.dead_letters.DiscardHeldFact(request)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -28,6 +27,7 @@ from crossdock.delivery.v1 import (
     delivery_service_pb2,
     operator_word_pb2,
 )
+from crossdock.request_ids import new_request_id
 
 app = typer.Typer(
     add_completion=False,
@@ -73,7 +73,7 @@ def retry(
 
     async def say(hub: HubClient, delivery_id: str) -> Any:
         request = delivery_operations_service_pb2.RetryDeliveryRequest(
-            request_id=str(uuid.uuid4()),
+            request_id=new_request_id(),
             delivery_id=delivery_id,
             reason=reason,
             not_found_at_vendor=not_found_at_vendor,
@@ -99,7 +99,7 @@ def skip(
 
     async def say(hub: HubClient, delivery_id: str) -> Any:
         request = delivery_operations_service_pb2.SkipDeliveryRequest(
-            request_id=str(uuid.uuid4()), delivery_id=delivery_id, reason=reason
+            request_id=new_request_id(), delivery_id=delivery_id, reason=reason
         )
         return await hub.delivery_operations.SkipDelivery(request)
 
@@ -122,7 +122,7 @@ def resubmit(
 
     async def say(hub: HubClient, delivery_id: str) -> Any:
         request = delivery_operations_service_pb2.ResubmitDeliveryRequest(
-            request_id=str(uuid.uuid4()),
+            request_id=new_request_id(),
             delivery_id=delivery_id,
             reason=reason,
             not_found_at_vendor=not_found_at_vendor,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +13,7 @@ from crossdock.cli.output import message_json, moment, print_json
 from crossdock.cli.pages import print_page
 from crossdock.cli.problems import CommandError
 from crossdock.hub.v1 import hub_service_pb2
+from crossdock.request_ids import new_request_id
 
 app = typer.Typer(
     add_completion=False,
@@ -84,7 +84,7 @@ async def _acknowledge(place: Place, kind: str, reason: str) -> Any:
         )
     async with open_hub(place) as hub:
         request = hub_service_pb2.AcknowledgeDifferenceRequest(
-            request_id=str(uuid.uuid4()),
+            request_id=new_request_id(),
             kind=found[kind].kind,
             last_time=found[kind].last_time,
             reason=reason,

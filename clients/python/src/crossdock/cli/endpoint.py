@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from crossdock.client import HubClient
 from crossdock.delivery.v1 import delivery_pb2
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
 from crossdock.options.v1 import options_pb2
+from crossdock.request_ids import new_request_id
 
 app = typer.Typer(
     add_completion=False,
@@ -165,7 +165,7 @@ async def _shown(hub: HubClient, name: str) -> endpoint_pb2.Endpoint:
 async def _pause(place: Place, name: str, reason: str) -> endpoint_pb2.Endpoint:
     async with open_hub(place) as hub:
         request = endpoint_service_pb2.PauseEndpointRequest(
-            request_id=str(uuid.uuid4()), endpoint=name, reason=reason
+            request_id=new_request_id(), endpoint=name, reason=reason
         )
         await hub.endpoints.PauseEndpoint(request)
         return await _shown(hub, name)
@@ -174,7 +174,7 @@ async def _pause(place: Place, name: str, reason: str) -> endpoint_pb2.Endpoint:
 async def _resume(place: Place, name: str, reason: str) -> endpoint_pb2.Endpoint:
     async with open_hub(place) as hub:
         request = endpoint_service_pb2.ResumeEndpointRequest(
-            request_id=str(uuid.uuid4()), endpoint=name, reason=reason
+            request_id=new_request_id(), endpoint=name, reason=reason
         )
         await hub.endpoints.ResumeEndpoint(request)
         return await _shown(hub, name)

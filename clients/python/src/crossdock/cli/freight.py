@@ -7,7 +7,6 @@ endpoint whose token is given.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -23,6 +22,7 @@ from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
 from crossdock.client import HubClient
 from crossdock.freight.v1 import freight_pb2, freight_service_pb2
 from crossdock.lineage.v1 import lineage_service_pb2
+from crossdock.request_ids import new_request_id
 from crossdock.types.v1 import types_pb2
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What carriers charge.")
@@ -93,7 +93,7 @@ def approve(
 
     async def say(hub: HubClient, found: freight_pb2.FreightCharge) -> Any:
         request = freight_service_pb2.ApproveFreightChargeRequest(
-            request_id=str(uuid.uuid4()), freight_charge_id=found.id,
+            request_id=new_request_id(), freight_charge_id=found.id,
             expected_revision=found.revision,
         )  # fmt: skip
         if amount:
@@ -113,7 +113,7 @@ def dispute(
 
     async def say(hub: HubClient, found: freight_pb2.FreightCharge) -> Any:
         request = freight_service_pb2.DisputeFreightChargeRequest(
-            request_id=str(uuid.uuid4()), freight_charge_id=found.id,
+            request_id=new_request_id(), freight_charge_id=found.id,
             expected_revision=found.revision,
         )  # fmt: skip
         request.dispute.reason = reason
@@ -128,7 +128,7 @@ def finalise(charge: Charge, as_json: Json = False, yes: Yes = False, data: Data
 
     async def say(hub: HubClient, found: freight_pb2.FreightCharge) -> Any:
         request = freight_service_pb2.FinaliseFreightChargeRequest(
-            request_id=str(uuid.uuid4()), freight_charge_id=found.id,
+            request_id=new_request_id(), freight_charge_id=found.id,
             expected_revision=found.revision,
         )  # fmt: skip
         return await hub.freight.FinaliseFreightCharge(request)
@@ -144,7 +144,7 @@ def cancel(
 
     async def say(hub: HubClient, found: freight_pb2.FreightCharge) -> Any:
         request = freight_service_pb2.CancelFreightChargeRequest(
-            request_id=str(uuid.uuid4()), freight_charge_id=found.id, reason=reason,
+            request_id=new_request_id(), freight_charge_id=found.id, reason=reason,
             expected_revision=found.revision,
         )  # fmt: skip
         return await hub.freight.CancelFreightCharge(request)

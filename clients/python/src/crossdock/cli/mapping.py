@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import uuid
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
 from crossdock.endpoint.v1 import endpoint_service_pb2
 from crossdock.errors import NotFoundError
 from crossdock.mapping.v1 import mapping_pb2, mapping_service_pb2
+from crossdock.request_ids import new_request_id
 from crossdock.types.v1 import types_pb2
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="What vendors' codes mean.")
@@ -124,7 +124,7 @@ def set_(
     """
     place = find_place(data)
     request = mapping_service_pb2.SetMappingRequest(
-        request_id=str(uuid.uuid4()),
+        request_id=new_request_id(),
         endpoint_kind=kind,
         topic=_topic(topic),
         native=_native(type_, code),
@@ -157,7 +157,7 @@ def reset(
     """Take back what was set: the adapter's default holds again, if there is one."""
     place = find_place(data)
     request = mapping_service_pb2.ResetMappingRequest(
-        request_id=str(uuid.uuid4()),
+        request_id=new_request_id(),
         endpoint_kind=kind,
         topic=_topic(topic),
         native=_native(type_, code),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Final
@@ -23,6 +22,7 @@ from crossdock.client import HubClient
 from crossdock.dead_letter.v1 import dead_letter_service_pb2
 from crossdock.errors import NotFoundError
 from crossdock.replay.v1 import replay_pb2, replay_service_pb2
+from crossdock.request_ids import new_request_id
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Send work to an endpoint again, as planned."
@@ -100,7 +100,7 @@ def plan(
         selection.failure.code = code
     _check_use(endpoint, wanted_set, group, selection)
     request = replay_service_pb2.PlanReplayRequest(
-        request_id=str(uuid.uuid4()),
+        request_id=new_request_id(),
         endpoint=endpoint,
         selection=selection,
         set=_set(wanted_set or "failed"),
@@ -323,7 +323,7 @@ def _act(verb: str, replay_id: str, reason: str, as_json: bool, yes: bool, data:
 
 async def _acted(place: Place, verb: str, replay_id: str, reason: str) -> replay_pb2.Replay:
     request_type = getattr(replay_service_pb2, f"{verb}ReplayRequest")
-    request = request_type(request_id=str(uuid.uuid4()), replay_id=replay_id, reason=reason)
+    request = request_type(request_id=new_request_id(), replay_id=replay_id, reason=reason)
     async with open_hub(place) as hub:
         await getattr(hub.replays, f"{verb}Replay")(request)
         return await _get(hub, replay_id)
@@ -331,7 +331,7 @@ async def _acted(place: Place, verb: str, replay_id: str, reason: str) -> replay
 
 async def _start(place: Place, replay_id: str, reason: str, rate: int) -> replay_pb2.Replay:
     request = replay_service_pb2.StartReplayRequest(
-        request_id=str(uuid.uuid4()), replay_id=replay_id, reason=reason, items_per_second=rate
+        request_id=new_request_id(), replay_id=replay_id, reason=reason, items_per_second=rate
     )
     async with open_hub(place) as hub:
         await hub.replays.StartReplay(request)

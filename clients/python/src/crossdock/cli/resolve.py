@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from crossdock.cli.many_words import told
 from crossdock.cli.output import message_json, print_json
 from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
 from crossdock.delivery.v1 import delivery_operations_service_pb2
+from crossdock.request_ids import new_request_id
 
 app = typer.Typer(add_completion=False, help="Confirm a delivery by hand.")
 
@@ -32,7 +32,7 @@ def resolve(
 ) -> None:
     """Confirm a delivery with the document that you found at the vendor, or made there by hand."""
     request = delivery_operations_service_pb2.ResolveDeliveryRequest(
-        request_id=str(uuid.uuid4()), delivery_id=delivery_id, reason=reason
+        request_id=new_request_id(), delivery_id=delivery_id, reason=reason
     )
     for text in reference:
         kind, separator, value = text.partition("=")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,6 +35,7 @@ from crossdock.client import HubClient
 from crossdock.endpoint.v1 import endpoint_service_pb2
 from crossdock.errors import FieldNotOwnedError
 from crossdock.lineage.v1 import lineage_pb2, lineage_service_pb2
+from crossdock.request_ids import new_request_id
 from crossdock.shipment.v1 import shipment_pb2, shipment_service_pb2
 
 DELIVERY_SECONDS: Final = 90.0
@@ -263,7 +263,7 @@ async def _try_update(
     hub: HubClient, shipment: shipment_pb2.Shipment, field: str
 ) -> proofs.Refused | None:
     request = shipment_service_pb2.UpdateShipmentRequest(
-        request_id=str(uuid.uuid4()), shipment=shipment, update_mask=FieldMask(paths=[field])
+        request_id=new_request_id(), shipment=shipment, update_mask=FieldMask(paths=[field])
     )
     try:
         await hub.shipments.UpdateShipment(request)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import time
 import urllib.request
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -32,6 +31,7 @@ from crossdock.delivery.v1 import (
 )
 from crossdock.lineage.v1 import posting_pb2
 from crossdock.order.v1 import order_pb2, order_service_pb2
+from crossdock.request_ids import new_request_id
 
 WAIT_SECONDS: Final = 40.0
 POLL_SECONDS: Final = 0.2
@@ -93,10 +93,10 @@ async def _place_unsayable(stage: Stage, count: int) -> list[str]:
     ids = []
     for order in stage.draw(count):
         order.lines[0].quantity.unit = UNNAMED_UNIT
-        request = order_service_pb2.CreateOrderRequest(request_id=str(uuid.uuid4()), order=order)
+        request = order_service_pb2.CreateOrderRequest(request_id=new_request_id(), order=order)
         made = (await stage.oms.orders.CreateOrder(request)).order
         await stage.oms.orders.ApproveOrder(
-            order_service_pb2.ApproveOrderRequest(request_id=str(uuid.uuid4()), order_id=made.id)
+            order_service_pb2.ApproveOrderRequest(request_id=new_request_id(), order_id=made.id)
         )
         stage.placed[order.number] = made.id
         ids.append(made.id)
@@ -140,7 +140,7 @@ async def _mend(stage: Stage, unsayable: Sequence[str], stopped: Sequence[DeadGr
             line.quantity.unit = PIECES
         await stage.oms.orders.UpdateOrder(
             order_service_pb2.UpdateOrderRequest(
-                request_id=str(uuid.uuid4()),
+                request_id=new_request_id(),
                 order=change,
                 update_mask=FieldMask(paths=["lines"]),
             )
@@ -151,19 +151,19 @@ async def _mend(stage: Stage, unsayable: Sequence[str], stopped: Sequence[DeadGr
             if group.kind == "PARKED":
                 await operations.ResubmitDelivery(
                     delivery_operations_service_pb2.ResubmitDeliveryRequest(
-                        request_id=str(uuid.uuid4()), delivery_id=member, reason=REASONS["resubmit"]
+                        request_id=new_request_id(), delivery_id=member, reason=REASONS["resubmit"]
                     )
                 )
             elif group.kind == "REJECTED":
                 await operations.RetryDelivery(
                     delivery_operations_service_pb2.RetryDeliveryRequest(
-                        request_id=str(uuid.uuid4()), delivery_id=member, reason=REASONS["retry"]
+                        request_id=new_request_id(), delivery_id=member, reason=REASONS["retry"]
                     )
                 )
             else:
                 await stage.operator.dead_letters.DiscardHeldFact(
                     dead_letter_service_pb2.DiscardHeldFactRequest(
-                        request_id=str(uuid.uuid4()),
+                        request_id=new_request_id(),
                         held_fact_id=member,
                         reason=REASONS["discard"],
                     )

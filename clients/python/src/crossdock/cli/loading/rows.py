@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import json
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
 from crossdock.customer.v1 import customer_service_pb2
 from crossdock.item.v1 import item_service_pb2
 from crossdock.location.v1 import location_service_pb2
+from crossdock.request_ids import new_request_id
 
 REFUSED: Final = "refused"
 REFERENCES: Final = "references"
@@ -160,7 +160,7 @@ def _json(file: BinaryIO) -> Iterator[Row]:
 
 def _interpret(row: Row, kind: Kind, *, from_text: bool) -> None:
     """Make the entry, and check it by the rules of the contract."""
-    entry = kind.entry(request_id=str(uuid.uuid4()))
+    entry = kind.entry(request_id=new_request_id())
     target = getattr(entry, kind.field)
     try:
         values = _nested(target.DESCRIPTOR, row.values) if from_text else dict(row.values)
