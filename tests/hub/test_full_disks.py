@@ -123,6 +123,33 @@ async def test_the_volume_of_the_database_is_full(
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
+@on_sqlite_only
+async def test_the_log_has_no_room_either(
+    unstarted_hub: RunningHub, database_volume: Volume
+) -> None:
+    """Proves that a hub whose log lies on the same full volume refuses what it can't store, also
+    again and again, and takes the same requests once there is room: a line that could not be
+    written ended the task that commits, and every later write waited for ever."""
+    unstarted_hub.log_file = database_volume.directory / "hub.log"
+    hub = unstarted_hub.start()
+    await seed_master_data(hub)
+    async with hub.client("oms") as oms:
+        database_volume.fill()
+        refused: list[CreateOrderRequest] = []
+        # More lines than the log's last page may still have room for.
+        while len(refused) < 60:
+            request = create_order(order(lines=40))
+            error = await send(oms, CREATE_ORDER, request.SerializeToString())
+            if error is not None:
+                assert error.reason == "STORE_FULL", error
+                refused.append(request)
+        database_volume.free()
+        for request in refused:
+            await oms.orders.CreateOrder(request)
+    assert hub.stop() == 0
+    assert "the log took no lines for a time" in hub.log()
+
+
 class Immutable:
     """Files that the kernel lets nobody write, root included; needs the right to say so.
 
