@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 from pathlib import Path
@@ -10,15 +11,19 @@ from typing import Any
 import pytest
 from crossdock.errors import ConfigurationError
 from crossdock_hub.bus import embedded_config
+from crossdock_hub.bus.address import BusAddress
 from crossdock_hub.bus.embedded_config import EmbeddedSettings
 from crossdock_hub.bus.external import external_address
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.streams import MAX_MESSAGE_BYTES
 from crossdock_hub.config import Settings, unknown_variables
 from crossdock_hub.door.binding import check_address
 from databases import on_sqlite_only
 from fixtures_hub import RunningHub
-from fixtures_nats import free_port
+from fixtures_nats import PATIENCE_SECONDS, free_port
 from private_authority import Authority
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 EXIT_UNAVAILABLE = 69
 EXIT_CONFIGURATION = 78
@@ -173,3 +178,26 @@ def test_a_bus_that_does_not_do(
         process.wait()
     assert code == status, said
     assert told in said and "Traceback" not in said
+
+
+async def test_a_bus_that_came_back_with_small_messages_is_told(tmp_path: Path) -> None:
+    """Proves that a server which takes smaller messages after its restart is named in the log with
+    what to change: the start refuses it, and nobody looked at it again."""
+    url, back = f"nats://127.0.0.1:{free_port()}", asyncio.Event()
+    first = served(url, tmp_path / "first", max_payload=MAX_MESSAGE_BYTES)
+    bus = None
+    try:
+        bus = await Bus.connect(BusAddress(url), on_reconnected=back.set)
+        first.kill()
+        first.wait()
+        with capture_logs() as said:
+            first = served(url, tmp_path / "second")
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await back.wait()
+    finally:
+        first.kill()
+        first.wait()
+        if bus is not None:
+            await bus.close()
+    (told,) = [line for line in said if line["log_level"] == "error"]
+    assert "set max_payload: 4MB" in told["event"] and told["bytes_max"] == 1 << 20

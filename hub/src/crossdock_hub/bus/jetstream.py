@@ -48,6 +48,7 @@ from crossdock_hub.bus.publishing import (
     unknown,
 )
 from crossdock_hub.bus.stream_administration import CALL_TIMEOUT_SECONDS, StreamAdministration
+from crossdock_hub.bus.streams import MAX_MESSAGE_BYTES
 
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
 PUBLISH_TIMEOUT_SECONDS: Final = 3.0
@@ -330,6 +331,12 @@ class Bus(StreamAdministration):
     async def _on_reconnected(self) -> None:
         self._last_error = ""
         log.info("the bus is back")
+        if self.message_bytes_max < MAX_MESSAGE_BYTES:
+            log.error(
+                "this node of the bus takes small messages only, and a large event would keep all "
+                "others waiting: set max_payload: 4MB there, and reload it",
+                bytes_max=self.message_bytes_max,
+            )
         if self._on_back:
             self._on_back()
 
