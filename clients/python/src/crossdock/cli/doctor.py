@@ -174,7 +174,7 @@ async def _hub_checks(
 def bus_check(state: str, status: hub_service_pb2.GetHubStatusResponse | None) -> Check:
     """The bus, by its health and by what the hub tells of it, where it does."""
     if state == SERVING:
-        return Check("nats", "ok", "the hub reaches it; the embedded server syncs every write")
+        return Check("nats", "ok", "the hub reaches it, and every endpoint has its queue")
     if state == "SERVICE_UNKNOWN":
         return Check("nats", "warning", "this hub does not tell", "read the hub's metrics")
     if status is not None and status.bus_ok and status.leads:
