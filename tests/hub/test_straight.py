@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
 import pytest
-from crossdock_hub.records import ScanOutboxRecord
+from crossdock_hub.records import CursorRecord, ScanOutboxRecord
 from crossdock_hub.store import Store, StoreFailure, rows
 from crossdock_hub.store.bus_rows import NEXT_SCANS
-from crossdock_hub.store.crossing import write_rows
+from crossdock_hub.store.crossing import Change, Shape, write_rows
 from crossdock_hub.store.straight import count_of, rows_of
 from databases import ServerDatabase, migrated_template
 from decisions import CONTRACT
@@ -51,6 +52,35 @@ async def test_rows_are_numbered_in_the_order_told(store: Store) -> None:
     found = await store.ask(NEXT_SCANS, 0, ALL, SCANS + 1)
     assert [row["record_time"] for row in found] == list(range(SCANS))
     assert {bytes(row["body"]) for row in found} == {b"\x00body"}
+
+
+async def test_what_is_written_as_one_is_all_written(
+    store: Store, database: ServerDatabase
+) -> None:
+    """Proves that rows of several tables and changes of other rows, sent as one statement, each get
+    their own values, whichever of them comes last."""
+    cursors = [CursorRecord("e", f"c{number}", b"v", number) for number in range(3)]
+    told = [scan_message(number) for number in range(2)]
+    change = Change(
+        "", "UPDATE cursors SET version = version + $1 WHERE version = ANY ($2::bigint[])"
+    )
+    work: list[tuple[Shape, Sequence[Any]]] = [
+        (rows.CURSORS, cursors),
+        (rows.SCAN_OUTBOX, told),
+        (rows.HELD_FACTS, []),
+    ]
+    async with store.write() as connection:
+        await write_rows(connection, work)
+        await write_rows(connection, [], [(change, (100, [0, 2]))])
+        moved = replace(cursors[1], version=50)
+        await write_rows(
+            connection,
+            [(rows.CURSORS, [moved]), (rows.SCAN_OUTBOX, [scan_message(2)])],
+            [(change, (1000, [102])), (change, (7, [100]))],
+        )
+    found = database.query("SELECT name, version FROM cursors ORDER BY name")
+    assert found == [("c0", 107), ("c1", 50), ("c2", 1102)]
+    assert [row["record_time"] for row in await store.ask(NEXT_SCANS, 0, ALL, 9)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("order", list(permutations(("through", "counted", "asked"))))

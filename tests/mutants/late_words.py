@@ -137,6 +137,7 @@ LATE_WORD_MUTANTS: Final[list[Mutant]] = [
             "if driver is not None and driver.is_in_transaction():",
             "if driver:",
         ),
+        values_of_one_are_those_of_another=("{int(place[1]) + before}", "{int(place[1])}"),
         lost_connections_are_kept=("lost = driver.is_closed()", "lost = False"),
         abandoned_statements_are_finished=(
             "await connection.invalidate()\n        raise",

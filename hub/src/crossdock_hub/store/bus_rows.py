@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +37,7 @@ from crossdock_hub.records import (
 from crossdock_hub.replay.records import Act, ReplayRecord, with_act
 from crossdock_hub.store import bus_tables, rows
 from crossdock_hub.store import tables as t
-from crossdock_hub.store.crossing import Change, Question, Row, change, inserting, write_rows
+from crossdock_hub.store.crossing import Change, Changing, Question, Row, inserting, write_rows
 from crossdock_hub.unit import first_id_at
 
 _PUBLISHED = Change(
@@ -95,41 +95,37 @@ _replay = rows.plain_record(ReplayRecord)
 
 
 async def remember(connection: AsyncConnection, marks: Sequence[Mark], now: int) -> None:
-    """Write what is known of the bus within a batch's transaction, a few statements per kind."""
+    """Write what is known of the bus within a batch's transaction, most of it as one."""
     events = [sequence for mark in marks for sequence in mark.events]
-    if events:
-        await change(connection, _PUBLISHED, now, events)
     positions = {each.stream: each for mark in marks for each in mark.positions}
     consumers = {(each.stream, each.name): each for mark in marks for each in mark.consumers}
+    changes: list[Changing] = [(_PUBLISHED, (now, events))] if events else []
+    changes += _ties([mark for mark in marks if mark.generation or mark.told])
+    scans = [mark for mark in marks if mark.scans_before]
+    if scans:
+        newest = scans[-1]
+        changes.append((_SCANS_LET_GO, (first_id_at(newest.scans_before), newest.scans_upto)))
     await write_rows(
         connection,
         [
             (rows.BUS_POSITIONS, list(positions.values())),
             (rows.BUS_CONSUMERS, list(consumers.values())),
         ],
+        changes,
     )
-    scans = [mark for mark in marks if mark.scans_before]
-    if scans:
-        newest = scans[-1]
-        before = first_id_at(newest.scans_before)
-        await change(connection, _SCANS_LET_GO, before, newest.scans_upto)
     c = bus_tables.bus_consumers.c
     for stream, name in {key for mark in marks for key in mark.forgotten}:
         gone = delete(bus_tables.bus_consumers).where(c.stream == stream, c.name == name)
         await connection.execute(gone)
-    await _remember_ties(connection, [mark for mark in marks if mark.generation or mark.told])
     await note_differences(connection, [each for mark in marks for each in mark.differences])
 
 
-async def _remember_ties(connection: AsyncConnection, marks: Sequence[Mark]) -> None:
+def _ties(marks: Sequence[Mark]) -> Iterator[Changing]:
     for part in sorted({mark.part for mark in marks}):
         of_it = [mark for mark in marks if mark.part == part]
         generation = max(mark.generation for mark in of_it)
         told = max(mark.told for mark in of_it)
-        if part:
-            await change(connection, _PART_TIED, part, generation, told)
-        else:
-            await change(connection, _TIED, generation, told)
+        yield (_PART_TIED, (part, generation, told)) if part else (_TIED, (generation, told))
 
 
 async def note_differences(connection: AsyncConnection, found: Sequence[Difference]) -> None:

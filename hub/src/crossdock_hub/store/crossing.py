@@ -4,9 +4,9 @@ SQLAlchemy hands SQLite one statement at a time, each through a thread and back,
 row of every statement on the event loop. A batch has a few shapes that never change, so for SQLite
 their text is made once, rows travel as tuples, and one crossing takes all of them.
 
-PostgreSQL gets one statement after another, past SQLAlchemy (`straight`). What is looked for, and
-rows that are written, travel as arrays: a statement has one text, prepared once and answered by its
-index, however many keys or rows there are.
+PostgreSQL gets one statement after another, past SQLAlchemy (`straight`), and all rows of a batch
+as one. What is looked for, and rows that are written, travel as arrays: a statement has one text,
+prepared once and answered by its index, however many keys or rows there are.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
 from crossdock_hub.store.one_hop import OneHopConnection, Step
-from crossdock_hub.store.straight import count_of, rows_of
+from crossdock_hub.store.straight import rows_of, write_all
 
 # Rows of one INSERT: within SQLite's 32,766 variables for the widest table.
 ROWS_PER_INSERT = 512
@@ -393,24 +393,6 @@ def _inserting(table: Table, columns: tuple[str, ...]) -> str:
     return f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
 
 
-async def write_rows(
-    connection: AsyncConnection, rows: Sequence[tuple[Shape, Sequence[Any]]]
-) -> None:
-    """Write records of several shapes. What SQLite has against them, it says at the next statement
-    or at the commit."""
-    rows = [(shape, records) for shape, records in rows if records]
-    if not rows:
-        return
-    driver = beneath(connection)
-    if driver is not None:
-        # Nobody waits for them alone: they cross with what comes next, at the latest the commit.
-        driver.add(step for shape, records in rows for step in shape.steps(records))
-        return
-    for shape, records in rows:
-        # One statement for all of them: no two have the same key.
-        await count_of(connection, shape.writing_text, shape.arrays(records))
-
-
 @dataclass(frozen=True, slots=True)
 class Change:
     """A statement that gives no rows, in the words of each database, with as many parameters.
@@ -423,16 +405,33 @@ class Change:
     postgresql: str
 
 
-async def change(
-    connection: AsyncConnection, what: Change, *values: int | str | Sequence[int]
+# A change and its values.
+Changing = tuple[Change, Sequence[int | str | Sequence[int]]]
+
+
+async def write_rows(
+    connection: AsyncConnection,
+    rows: Sequence[tuple[Shape, Sequence[Any]]],
+    changes: Sequence[Changing] = (),
 ) -> None:
-    """Run it. What SQLite has against it, it says at the next statement or at the commit."""
-    driver = beneath(connection)
-    if driver is None:
-        await count_of(connection, what.postgresql, values)
+    """Write records of several shapes, no two with the same key, and run changes of other rows.
+    What SQLite has against it, it says at the next statement or at the commit."""
+    # In one order: what is written as one statement has few texts.
+    rows = sorted(((s, r) for s, r in rows if r), key=lambda work: work[0].table.name)
+    if not rows and not changes:
         return
-    flat = [each if isinstance(each, int | str) else json.dumps(each) for each in values]
-    driver.add([(what.sqlite, flat)])
+    driver = beneath(connection)
+    if driver is not None:
+        # Nobody waits for them alone: they cross with what comes next, at the latest the commit.
+        driver.add(step for shape, records in rows for step in shape.steps(records))
+        driver.add((change.sqlite, _flat(values)) for change, values in changes)
+        return
+    written = [(shape.writing_text, shape.arrays(records)) for shape, records in rows]
+    await write_all(connection, [*written, *((c.postgresql, values) for c, values in changes)])
+
+
+def _flat(values: Sequence[int | str | Sequence[int]]) -> list[int | str]:
+    return [each if isinstance(each, int | str) else json.dumps(each) for each in values]
 
 
 def beneath(connection: AsyncConnection) -> OneHopConnection | None:

@@ -8,14 +8,19 @@ Transactions stay SQLAlchemy's: it opens one with the first statement, which goe
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 T = TypeVar("T")
+# As many as the driver keeps prepared.
+_TEXTS_MAX: Final = 500
+_PLACE: Final = re.compile(r"\$(\d+)")
 
 
 async def rows_of(
@@ -37,6 +42,32 @@ async def count_of(connection: AsyncConnection, text: str, values: Sequence[Any]
         said = await _asked(connection, driver, lambda: driver.execute(text, *values))
         return int(said.rpartition(" ")[2])
     return (await connection.exec_driver_sql(text, tuple(values))).rowcount
+
+
+async def write_all(
+    connection: AsyncConnection, steps: Sequence[tuple[str, Sequence[Any]]]
+) -> None:
+    """Run statements that only write, as one: the server is asked once. No two of them may touch
+    the same row, for none sees what another one does. Raises DBAPIError, OSError."""
+    text = _as_one(tuple(text for text, _ in steps))
+    await count_of(connection, text, [value for _, values in steps for value in values])
+
+
+@lru_cache(_TEXTS_MAX)
+def _as_one(texts: tuple[str, ...]) -> str:
+    """A statement that does what several do, with the values of all of them in their order."""
+    numbered, before = [], 0
+    for text in texts:
+        numbered.append(_behind(text, before))
+        before += max(int(place) for place in _PLACE.findall(text))
+    *parts, last = numbered
+    named = ", ".join(f"part_{place} AS ({part})" for place, part in enumerate(parts))
+    return f"WITH {named} {last}" if named else last
+
+
+def _behind(text: str, before: int) -> str:
+    """A statement whose values come behind so many others."""
+    return _PLACE.sub(lambda place: f"${int(place[1]) + before}", text)
 
 
 def _beneath(connection: AsyncConnection) -> asyncpg.Connection | None:
