@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 import urllib.request
 import uuid
@@ -48,7 +50,7 @@ from story import order as order_of
 FAIL_OVER_SECONDS = 5.0
 # How long a take-over is waited for, so that one that is late is told with its time.
 TAKE_OVER_SECONDS = 30.0
-EXIT_UNAVAILABLE = 69
+EXIT_UNAVAILABLE, EXIT_CONFIGURATION = 69, 78
 SOON_SECONDS = 10.0
 POSTGRES = "postgresql+asyncpg://crossdock@/hub"
 NATS = "nats://127.0.0.1:4222"
@@ -242,6 +244,25 @@ async def test_hubs_that_cannot_share_are_refused_in_a_sentence(tmp_path: Path) 
         assert "which has it for itself; stop it, and start it with" in said
     finally:
         hubs.end()
+
+
+def test_an_archive_beside_hubs_is_told_what_to_do(tmp_path: Path) -> None:
+    """Proves that the command that archives a stopped hub's database is refused beside hubs that
+    share it with what they do by themselves: it was told to join them, by a setting that it had."""
+    hubs = SharedHubs(tmp_path, archive_days='{"order": 400}')
+    try:
+        hubs.start_one(0)
+        hubs.hubs[1].add(nats_url=hubs.nats_url)
+        done = subprocess.run(
+            [sys.executable, "-m", "crossdock.cli", "hub", "archive"],
+            env=hubs.hubs[1].environment(), capture_output=True, text=True, timeout=120,
+            check=False,
+        )  # fmt: skip
+    finally:
+        hubs.end()
+    assert done.returncode == EXIT_CONFIGURATION, done.stderr
+    assert "has the database; hubs archive by themselves" in done.stderr
+    assert "CROSSDOCK_SHARED_DATABASE" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from crossdock_hub.retention import ages, with_retention
 from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.database_files import file_of
 from crossdock_hub.store.engine import access_of, database_url
+from crossdock_hub.store.postgresql import DatabaseInUse
 from crossdock_hub.unit import Refused
 from crossdock_hub.wording import setting_problem
 
@@ -126,7 +127,14 @@ async def _claimed(wanted: Wanted) -> AsyncIterator[Store]:
             "CROSSDOCK_ARCHIVE_DAYS says; --dry-run shows what that is"
         ) from None
     try:
-        store = await Store.open(wanted.url, wanted.contract, access_of(wanted.settings))
+        try:
+            store = await Store.open(wanted.url, wanted.contract, access_of(wanted.settings))
+        except DatabaseInUse as in_use:
+            raise ConfigurationError(
+                f"{in_use.holder or 'a hub'} has the database; hubs archive by themselves what "
+                "their CROSSDOCK_ARCHIVE_DAYS says, and --dry-run shows what that is. To archive "
+                "it by hand, stop every hub of it"
+            ) from None
         try:
             yield store
         finally:
