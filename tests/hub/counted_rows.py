@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from crossdock.item.v1 import item_pb2
 from crossdock.shipment.v1 import shipment_pb2
@@ -216,17 +217,26 @@ async def library(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterat
 
 @contextlib.contextmanager
 def _crossings(raw: Any, asked: list[tuple[str, Any]]) -> Iterator[None]:
-    """Hear what crosses to SQLite together, of which SQLAlchemy knows nothing."""
+    """Hear what SQLAlchemy knows nothing of: what crosses to SQLite together, and what goes
+    straight to the driver of PostgreSQL."""
     driver = raw.driver_connection
-    if not isinstance(driver, OneHopConnection):
-        yield
-        return
-    run = driver.run
-
-    async def heard(steps: Sequence[Step]) -> list[list[Any]]:
-        asked.extend(steps)
-        return await run(steps)
-
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(driver, "run", heard)
+        if isinstance(driver, OneHopConnection):
+            run = driver.run
+
+            async def heard(steps: Sequence[Step]) -> list[list[Any]]:
+                asked.extend(steps)
+                return await run(steps)
+
+            patched.setattr(driver, "run", heard)
+        else:
+            fetch = asyncpg.Connection.fetch
+
+            async def fetched(connection: Any, text: str, *values: Any) -> Any:
+                if connection is driver:
+                    asked.append((text, values))
+                return await fetch(connection, text, *values)
+
+            # A connection has no attributes of its own.
+            patched.setattr(asyncpg.Connection, "fetch", fetched)
         yield
