@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
+import asyncpg
 import pytest
 from crossdock_hub.records import CursorRecord, ScanOutboxRecord
 from crossdock_hub.store import Store, StoreFailure, rows
@@ -112,6 +113,10 @@ async def test_all_ways_are_in_one_transaction(
         ("57P01", "the database is stopping or starting"),
         ("55P03", "the database is locked by another process"),
         ("22021", "the database refused a statement (DBAPIError, 22021)"),
+        ("23505", "the database refused a statement (IntegrityError, 23505)"),
+        ("42P01", "the database refused a statement (ProgrammingError, 42P01)"),
+        ("XX000", "the database refused a statement (InternalError, XX000)"),
+        ("0A000", "the database refused a statement (DBAPIError, 0A000)"),
     ],
 )
 async def test_what_goes_wrong_is_told_in_the_same_words(
@@ -131,6 +136,37 @@ async def test_what_goes_wrong_is_told_in_the_same_words(
         assert [tuple(row) for row in await rows_of(connection, "SELECT 1", ())] == [(1,)]
 
 
+@pytest.mark.parametrize("opened", [False, True])
+async def test_what_the_driver_does_not_take_is_told_in_the_same_words(
+    store: Store, opened: bool
+) -> None:
+    """Proves the same of a number that has no room, in the first statement of a
+    transaction, which goes through SQLAlchemy, and in a later one."""
+    with pytest.raises(StoreFailure) as failed:
+        async with store.write() as connection:
+            if opened:
+                await rows_of(connection, "SELECT 1", ())
+            await rows_of(connection, "SELECT $1::int", (1 << 40,))
+    assert failed.value.cause == "the database refused a statement (DBAPIError, 22000)"
+
+
+async def test_a_fault_within_the_driver_is_a_failure_of_the_store(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that what the driver raises when its own state does not fit is no fault of the hub's,
+    but told as it is through SQLAlchemy."""
+
+    async def fails(_connection: Any, *_values: Any) -> Any:
+        raise asyncpg.InternalClientError("secret")
+
+    with pytest.raises(StoreFailure) as failed:
+        async with store.write() as connection:
+            await rows_of(connection, "SELECT 1", ())
+            monkeypatch.setattr(asyncpg.Connection, "fetch", fails)
+            await rows_of(connection, "SELECT 1", ())
+    assert failed.value.cause == "the database refused a statement (InternalError)"
+
+
 async def test_whoever_asks_connects_anew(store: Store, database: ServerDatabase) -> None:
     """Proves that the connection that is kept for questions is replaced when it is lost, and that
     nobody is told worse than that the database is away."""
@@ -146,14 +182,17 @@ async def test_whoever_asks_connects_anew(store: Store, database: ServerDatabase
     assert await store.ask(NEXT_SCANS, 0, ALL, 1) == []
 
 
-async def test_an_abandoned_statement_takes_its_connection_with_it(store: Store) -> None:
-    """Proves that what was cancelled amid a statement writes nothing, also when it would have gone
-    on, and that the store writes on with another connection."""
+async def test_an_abandoned_statement_takes_its_connection_with_it(
+    store: Store, database: ServerDatabase
+) -> None:
+    """Proves that of a transaction that was cancelled amid a statement nothing is written, also
+    what was before it, and that the store writes on with another connection."""
     begun = asyncio.Event()
 
     async def write() -> Any:
         async with store.write() as connection:
             await rows_of(connection, "SELECT 1", ())
+            await write_rows(connection, [(rows.SCAN_OUTBOX, [scan_message(1)])])
             begun.set()
             await rows_of(connection, "SELECT pg_sleep(60)", ())
 
@@ -165,5 +204,6 @@ async def test_an_abandoned_statement_takes_its_connection_with_it(store: Store)
         with pytest.raises((asyncio.CancelledError, StoreFailure)):
             await task
         async with store.write() as connection:
-            await rows_of(connection, "SELECT 1", ())
+            await write_rows(connection, [(rows.SCAN_OUTBOX, [scan_message(2)])])
     assert store.write_in_term("nothing", 0) != before
+    assert database.query("SELECT record_time FROM scan_outbox") == [(2,)]

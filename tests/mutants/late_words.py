@@ -143,6 +143,10 @@ LATE_WORD_MUTANTS: Final[list[Mutant]] = [
             "await connection.invalidate()\n        raise",
             "raise",
         ),
+        faults_within_the_driver_are_the_hubs=(
+            "    (asyncpg.InternalClientError, InternalError),\n",
+            "",
+        ),
     ),
     *faults_in(
         f"{HUB}store/crossing.py",

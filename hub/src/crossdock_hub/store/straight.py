@@ -14,13 +14,29 @@ from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    ProgrammingError,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 T = TypeVar("T")
 # As many as the driver keeps prepared.
 _TEXTS_MAX: Final = 500
 _PLACE: Final = re.compile(r"\$(\d+)")
+# What SQLAlchemy makes of the driver's errors; of all others of a server a plain DBAPIError.
+_TOLD_AS: Final[tuple[tuple[type[Exception], type[DBAPIError]], ...]] = (
+    (asyncpg.IntegrityConstraintViolationError, IntegrityError),
+    (asyncpg.SyntaxOrAccessError, ProgrammingError),
+    (asyncpg.InternalServerError, InternalError),
+    (asyncpg.InterfaceError, InterfaceError),
+    (asyncpg.InternalClientError, InternalError),
+    (asyncpg.PostgresError, DBAPIError),
+)
+_FAILURES: Final = tuple(failure for failure, _ in _TOLD_AS)
 
 
 async def rows_of(
@@ -83,11 +99,12 @@ async def _asked(
     """What the driver answers; what goes wrong is told as SQLAlchemy tells it."""
     try:
         return await ask()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except _FAILURES as error:
         lost = driver.is_closed()
         if lost:
             await connection.invalidate(error)
-        raise DBAPIError(None, None, error, connection_invalidated=lost) from error
+        told = next(told for failure, told in _TOLD_AS if isinstance(error, failure))
+        raise told(None, None, error, connection_invalidated=lost) from error
     except asyncio.CancelledError:
         # Nobody knows what of it the server has done.
         await connection.invalidate()
