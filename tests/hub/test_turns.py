@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 from crossdock_hub.commands import Command
@@ -125,3 +127,32 @@ async def test_a_refused_request_lets_the_next_one_in() -> None:
     seen: list[str] = []
     async with asyncio.timeout(30):
         assert await turns.take(_counted(seen, "next"), bulk=True) == "next"
+
+
+async def test_work_beside_callers_waits_for_nothing_large() -> None:
+    """Proves that what is done beside callers rests while one waits, and is left out, at once,
+    while another request is read or the same is done for one: reports come faster than they go."""
+    turns, lanes = _turns()
+    done: list[str] = []
+
+    async def work(name: str, rest: Any) -> None:
+        await rest()
+        done.append(name)
+
+    _call(lanes)
+    first = asyncio.create_task(turns.beside_callers(partial(work, "first")))
+    await _idle()
+    assert not done
+    await asyncio.wait_for(turns.beside_callers(partial(work, "second")), 5.0)
+    lanes.took(lanes.take(), 0.001)
+    await asyncio.wait_for(first, 5.0)
+    assert done == ["first"]
+    _call(lanes)
+    seen: list[str] = []
+    reading = asyncio.create_task(turns.take(_counted(seen, "read"), bulk=True))
+    await _idle()
+    await asyncio.wait_for(turns.beside_callers(partial(work, "third")), 5.0)
+    lanes.took(lanes.take(), 0.001)
+    await asyncio.wait_for(reading, 5.0)
+    await turns.beside_callers(partial(work, "fourth"))
+    assert done == ["first", "fourth"]

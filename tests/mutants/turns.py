@@ -57,6 +57,10 @@ TURN_MUTANTS: Final[list[Mutant]] = [
             "                await self._lanes.calm.wait()\n",
             "                pass\n",
         ),
+        reports_wait_for_one_that_is_worked_on=(
+            "        if self._one.locked() or self._work.locked():\n            return\n",
+            "",
+        ),
         callers_keep_large_requests_out_for_ever=(
             "            async with asyncio.timeout_at(until):\n",
             "            async with asyncio.timeout_at(None):\n",
@@ -68,6 +72,38 @@ TURN_MUTANTS: Final[list[Mutant]] = [
         bulk_goes_before_callers_on_the_way=(
             "            await self.arrivals.all_heard(self._limits.bulk_awaits_seconds)\n",
             "            pass\n",
+        ),
+    ),
+    *faults_in(
+        f"{HUB}foresight.py",
+        ("tests/hub/test_foresight.py",),
+        what_was_foreseen_counts_whatever_was_changed_since=(
+            "        return any(_watched(key) in self.touched for key in self.read)\n",
+            "        return False\n",
+        ),
+        what_others_of_its_batch_changed_is_not_looked_at=(
+            "        if foreseen is None or not foreseen.holds or view.changes.records:\n",
+            "        if foreseen is None or not foreseen.holds:\n",
+        ),
+        what_was_foreseen_outlives_a_batch_that_was_lost=(
+            "        for foreseen in self._open.values():\n            foreseen.spoilt = True\n",
+            "",
+        ),
+        what_was_foreseen_does_not_see_new_rows_of_a_root=(
+            '            touched.add(("root", record.root_id))\n',
+            "            pass\n",
+        ),
+        what_is_not_one_row_is_foreseen_too=(
+            "                if all(_watched(key) is not None for key in read):\n",
+            "                if read is not None:\n",
+        ),
+        scans_beside_what_was_foreseen_pass_it=(
+            '    touched |= {("parcel", scan.carrier_code, scan.tracking_number)',
+            '    touched |= {("none", scan.carrier_code, scan.tracking_number)',
+        ),
+        what_was_decided_anew_finds_nothing_read=(
+            "                unit.require(command.keys)\n",
+            "                pass\n",
         ),
     ),
     *faults_in(
@@ -127,7 +163,7 @@ TURN_MUTANTS: Final[list[Mutant]] = [
             "            return 1\n",
         ),
         bulk_is_long_again_at_once_after_a_caller=(
-            "        beside = bool(self._interactive) or self._was_called_lately\n",
+            "        beside = bool(self._interactive) or self.was_called_lately\n",
             "        beside = bool(self._interactive)\n",
         ),
         what_the_hub_asks_itself_makes_bulk_brief=(

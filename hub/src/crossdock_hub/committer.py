@@ -27,6 +27,7 @@ from crossdock_hub.delivery import mending
 from crossdock_hub.delivery.dispatching import Picked, Picker
 from crossdock_hub.delivery.registry import RegisteredEndpoint
 from crossdock_hub.door.intake import Intake
+from crossdock_hub.foresight import Foresights
 from crossdock_hub.identity import HUB
 from crossdock_hub.keeping import keep
 from crossdock_hub.known_by_heart import KnownByHeart
@@ -49,7 +50,6 @@ from crossdock_hub.unit import (
     NotLoaded,
     NotYet,
     Refused,
-    Unit,
     View,
 )
 
@@ -126,6 +126,8 @@ class Committer:
         self.listeners: list[Callable[[Committed], None]] = []
         self.ties: Ties = no_ties
         self._authority = Authority()
+        seen = (self.lanes, self._known, self._authority, self._identifiers)
+        self.foresights = Foresights(store, limits, *seen, clock)
         self.failure: StoreFailure | None = None
 
     @property
@@ -171,6 +173,7 @@ class Committer:
         self._pick_with(picker, ties)
 
     def _learn(self, endpoints: Iterable[EndpointRecord]) -> None:
+        self.foresights.spoil()
         self._known.learn(endpoints)
         # A batch that is under way ends with the endpoints that it began with.
         self._known.doubt()
@@ -182,6 +185,7 @@ class Committer:
         """From the next batch on, another hub of the database decides what only a leader may, and
         dispatches what this one dispatched as leader."""
         self._authority.follow()
+        self.foresights.spoil()
         if not self._authority.dispatches:
             self.ties = no_ties
         # Of streams that another hub looks after now, and better.
@@ -348,6 +352,7 @@ class Committer:
         try:
             return await self._try(batch, marks, now, brief)
         except BaseException:
+            self.foresights.spoil()
             self._marks.put_back(marks if self._authority.leads_anything else ())
             raise
 
@@ -400,6 +405,7 @@ class Committer:
         if picker is self._picker:
             self._picker_is_stale = False
         self._known.committed(view, endpoints)
+        self.foresights.committed(view, [one.record for one in picked])
         committed = Committed(now, view.changes, picked, untold)
         for listener in self.listeners:
             try:
@@ -440,7 +446,7 @@ class Committer:
     ) -> list[tuple[Command, Any]]:
         answers: list[tuple[Command, Any]] = []
         waiting = list(batch)
-        keys: set[Key] = {*also, *(key for command in batch for key in command.keys)}
+        keys: set[Key] = {*also, *self.foresights.keys_of(batch)}
         for _ in range(self._limits.batch_rounds_max):
             if keys:
                 await loader.load(keys)
@@ -465,18 +471,11 @@ class Committer:
             known: RequestRecord | None = view.get(("request", command.request_id))
             if known is not None:
                 return answer_again(command, known)
-        unit = Unit(
-            view,
-            contract=self._contract,
-            caller=command.caller,
-            now=now,
-            identifiers=self._identifiers,
-            limits=self._limits,
-            traceparent=command.traceparent,
-            causation_id=command.request_id,
-        )
+        unit = self.foresights.unit(command, view, now)
         try:
-            response = command.decide(unit)
+            response = self.foresights.recall(command, view, unit)
+            if response is None:
+                response = command.decide(unit)
             if is_steps(response):
                 # Nobody else writes meanwhile, and what was read stays as it is.
                 response = await in_turns(response, self._limits.turn_seconds)

@@ -95,6 +95,7 @@ class Lanes:
         # Whether the last batch had bulk in it, or left some waiting, and what the last ones could
         # carry: beside callers, and alone.
         self._bulk_went = self._heavy_went = self._passed_over = False
+        self._bulk_is_under_way = False
         # How long callers who wait still go before any bulk.
         self._owed_seconds = 0.0
         self.calm = asyncio.Event()
@@ -108,6 +109,11 @@ class Lanes:
     @property
     def empty(self) -> bool:
         return not self._interactive and not self._bulk
+
+    @property
+    def has_bulk(self) -> bool:
+        """Whether bulk waits or is under way."""
+        return bool(self._bulk) or self._bulk_is_under_way
 
     def add(self, command: Command) -> None:
         """Queue a command. Raises Refused with HUB_OVERLOADED when its lane is full."""
@@ -149,13 +155,14 @@ class Lanes:
         if not batch:
             self._calm_down()
         self._bulk_went = bool(bulk)
+        self._bulk_is_under_way = self._bulk_went
         self._heavy_went = heavy and self._bulk_went
         self._passed_over = bool(self._bulk) and not bulk
         return batch + bulk
 
     def _slice_of_bulk(self) -> int:
         """How much bulk the next batch may carry; one command goes whatever it weighs."""
-        beside = bool(self._interactive) or self._was_called_lately
+        beside = bool(self._interactive) or self.was_called_lately
         limits = self._limits
         seconds = limits.bulk_beside_seconds if beside else limits.bulk_batch_seconds
         wanted = min(self._costs.weight_within(seconds), self._most[beside] * MOST_GROWTH)
@@ -167,7 +174,8 @@ class Lanes:
         return max(1, int(most * share))
 
     @property
-    def _was_called_lately(self) -> bool:
+    def was_called_lately(self) -> bool:
+        """Whether somebody has called who will likely call again."""
         return self._clock() - self._called_at < self._limits.bulk_yields_seconds
 
     def ahead(self) -> list[Command]:
@@ -176,6 +184,7 @@ class Lanes:
 
     def took(self, batch: Sequence[Command], seconds: float) -> None:
         """Tell how long a batch took, its commit included."""
+        self._bulk_is_under_way = False
         self._calm_down()
         if not batch:
             return

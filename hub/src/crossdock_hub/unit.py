@@ -257,6 +257,11 @@ class View:
                 raise NotLoaded((key,))
         return value
 
+    @property
+    def read(self) -> Mapping[Key, Any]:
+        """All that was read."""
+        return self._read
+
     def read_or_none(self, key: Key) -> Any:
         """What the store held before this batch; None when it was not read or is not there."""
         return self._read.get(key)

@@ -27,11 +27,11 @@ from crossdock_hub.door.led_methods import LED, NAMED_IN, endpoint_of, finding, 
 from crossdock_hub.door.looking import Look, decided_on_sight
 from crossdock_hub.door.pace_elsewhere import paced
 from crossdock_hub.door.refusing import STOPPING, refusal_of
-from crossdock_hub.door.turns import Turns, put_in_line
+from crossdock_hub.door.turns import Turns, prepared
 from crossdock_hub.identity import Caller
 from crossdock_hub.objects import held
 from crossdock_hub.refusals import too_much
-from crossdock_hub.stepping import Steps
+from crossdock_hub.stepping import Steps, at_once
 from crossdock_hub.unit import Key, NotYet, Refused, Unit
 from crossdock_hub.verbs import DECISIONS, PREPARATIONS
 from crossdock_hub.verbs.master_data import UPSERTS, entries_refused, upsert_entry
@@ -85,6 +85,7 @@ class Services:
         self._looks = looks
         self._tail = tail
         self._after_register = after_register
+        self._foresee = partial(committer.foresights.answered, submit=committer.submit)
         self._turns = Turns(intake, committer.lanes, door.limits)
         self._batches: dict[str, Answer] = {
             f"{DELIVERY}BeginAttempts": self._begin,
@@ -225,9 +226,9 @@ class Services:
         response_type = self._contract.generated_class(method.response_type)
 
         async def answer(caller: Caller, request: Any, _context: Any) -> Any:
-            scans = getattr(request, "tracking_events", ())
+            scans, submit = getattr(request, "tracking_events", ()), self._committer.submit
 
-            def submit(decide: Decision, keys: frozenset[Key] = frozenset()) -> asyncio.Future[Any]:
+            def make(decide: Decision, keys: frozenset[Key] = frozenset()) -> Command:
                 command = self.command(
                     method.full_name,
                     caller,
@@ -240,21 +241,23 @@ class Services:
                     weight=max(1, len(scans)),
                 )
                 command.keys |= keys
-                return self._committer.submit(command)
+                return command
 
             if not method.mutating:
                 return await self._fenced(method.full_name, caller, lambda u: decide(u, request))
             if look is not None:
                 most = self._door.limits.dead_letter_looks_max
                 return await decided_on_sight(
-                    look, request, lambda seen: submit(lambda u: decide(u, request, seen)), most
+                    look, request, lambda was: submit(make(lambda u: decide(u, request, was))), most
                 )
             if prepare is not None:
-                # Frames of a stream keep their order.
-                bulk = len(scans) > 1 and not method.client_streaming
-                steps = put_in_line(prepare, request, submit)
-                return await (await self._turns.take(steps, bulk=bulk))
-            return await submit(lambda unit: decide(unit, request))
+                steps = prepared(prepare, request, make)
+                if len(scans) < 2 or method.client_streaming:
+                    # Frames of a stream keep their order.
+                    return await submit(at_once(steps))
+                made = await self._turns.take(steps, bulk=True)
+                return await self._foresee(made, self._turns.beside_callers)
+            return await submit(make(lambda unit: decide(unit, request)))
 
         return answer
 

@@ -8,21 +8,23 @@ far as there is such a moment soon.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from crossdock.contracts import Method
 
 from crossdock_hub.config import Limits
 from crossdock_hub.door.intake import Intake
+from crossdock_hub.foresight import Rest
 from crossdock_hub.lanes import Lanes
 from crossdock_hub.stepping import Steps, at_once, in_turns
 from crossdock_hub.verbs import PREPARATIONS
 from crossdock_hub.verbs.master_data import UPSERTS
 from crossdock_hub.verbs.registering import Prepared
 
+Used = TypeVar("Used")
 # A request of fewer bytes is read in less than a turn.
 LARGE_BYTES: Final = 4 * 1024
 
@@ -35,6 +37,7 @@ class Turns:
         self._lanes = lanes
         self._limits = limits
         self._one = asyncio.Lock()
+        self._work = asyncio.Lock()
 
     async def parse(self, method: Method, raw: bytes) -> Any:
         """See `Intake.parse`. What is not bulk, or small, is read at once."""
@@ -52,6 +55,15 @@ class Turns:
             await rest()
             return await in_turns(steps, self._limits.intake_turn_seconds, rest=rest)
 
+    async def beside_callers(self, work: Callable[[Rest], Awaitable[None]]) -> None:
+        """Do what rests where callers go first, as long as the steps of a request do. Not at all
+        where another large request is read or worked on: they come faster than they would go."""
+        if self._one.locked() or self._work.locked():
+            return
+        async with self._work:
+            until = asyncio.get_running_loop().time() + self._limits.intake_yields_seconds
+            await work(partial(self._rest, until))
+
     async def _rest(self, until: float) -> None:
         """Let everybody have a turn, and callers as many as they need, for as long as we wait."""
         await asyncio.sleep(0)
@@ -60,10 +72,10 @@ class Turns:
                 await self._lanes.calm.wait()
 
 
-def put_in_line(
-    prepare: Callable[[Any], Prepared], request: Any, submit: Callable[..., asyncio.Future[Any]]
-) -> Steps[asyncio.Future[Any]]:
-    """Work out once what a request's decision needs, then submit it."""
-    prepared = prepare(request)
+def prepared(
+    prepare: Callable[[Any], Prepared], request: Any, use: Callable[..., Used]
+) -> Steps[Used]:
+    """Work out once what a request's decision needs, then use it."""
+    made = prepare(request)
     yield
-    return submit(prepared.decide, prepared.keys)
+    return use(made.decide, made.keys)

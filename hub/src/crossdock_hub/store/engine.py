@@ -147,6 +147,12 @@ class Store:
         """Whether other hubs may write to it too."""
         return bool(self._shared_by)
 
+    @property
+    def spares_reader(self) -> bool:
+        """Whether `read` would give a connection at once."""
+        pool: Any = self._reader.pool
+        return bool(pool.checkedout() < pool.size())
+
     @classmethod
     async def open(
         cls, url: str, contract: Contract, access: Access = NO_SECRETS, shared_by: str = ""

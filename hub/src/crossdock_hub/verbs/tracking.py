@@ -18,6 +18,7 @@ from crossdock_hub.objects.held import hold
 from crossdock_hub.objects.ownership import check_written
 from crossdock_hub.records import ParcelRecord, ScanOutboxRecord, ScanRecord
 from crossdock_hub.refusals import not_found
+from crossdock_hub.stepping import Steps, at_once
 from crossdock_hub.unit import Key, NotYet, Unit
 from crossdock_hub.verbs import return_labels, scan_meanings
 from crossdock_hub.verbs.confirmations import PROOF_CODE
@@ -47,6 +48,7 @@ from crossdock_hub.verbs.shipments import (
 )
 
 MINUTE_MICROSECONDS = 60_000_000
+SCANS_A_STEP = 32  # others may have a turn in between
 _SCANS_OF_BATCH = tracking_pb2.TrackingEventBatch.TRACKING_EVENTS_FIELD_NUMBER
 
 # The event that a parcel's arrival at a milestone is told by.
@@ -100,7 +102,7 @@ def report_tracking_events(
     """Up to 500 scans; those of unknown parcels, and those whose code has no row, are held one by
     one until label or row arrive."""
     reports = _read(request)
-    return _report_batch(unit, request, reports, wanted(reports))
+    return at_once(_report_batch(unit, request, reports, wanted(reports)))
 
 
 @prepares("tracking.v1.TrackingService/ReportTrackingEvents")
@@ -112,10 +114,9 @@ def prepare_batch(request: tracking_service_pb2.ReportTrackingEventsRequest) -> 
 
 def _report_batch(
     unit: Unit, request: Any, reports: list[Reported], unread: frozenset[Key] = frozenset()
-) -> tracking_service_pb2.ReportTrackingEventsResponse:
-    return tracking_service_pb2.ReportTrackingEventsResponse(
-        receipts=_report(unit, request.tracking_events, reports, unread)
-    )
+) -> Steps[tracking_service_pb2.ReportTrackingEventsResponse]:
+    receipts = yield from _report(unit, request.tracking_events, reports, unread)
+    return tracking_service_pb2.ReportTrackingEventsResponse(receipts=receipts)
 
 
 @decides("tracking.v1.TrackingService/StreamTrackingEvents")
@@ -138,7 +139,7 @@ def _report_frame(
     unit: Unit, request: Any, reports: list[Reported], unread: frozenset[Key] = frozenset()
 ) -> tracking_service_pb2.StreamTrackingEventsResponse:
     try:
-        receipts = _report(unit, request.tracking_events, reports, unread)
+        receipts = at_once(_report(unit, request.tracking_events, reports, unread))
     except NotYet as why:
         receipts = [_hold(unit, request.tracking_events[0], why)]
     return tracking_service_pb2.StreamTrackingEventsResponse(
@@ -176,11 +177,12 @@ def _read(request: Any) -> list[Reported]:
 
 def _report(
     unit: Unit, scans: Any, reports: list[Reported], unread: frozenset[Key]
-) -> list[types_pb2.FactReceipt]:
+) -> Steps[list[types_pb2.FactReceipt]]:
     """unread: what is wanted of the scans; none where their batch has read it."""
     reports = scan_meanings.read_codes(unit, reports, unread)
     _check_reporter(unit, scans)
     steps, parcels = _foresee(unit, reports)
+    yield
     for key, parcel in parcels.items():
         unit.put(key, parcel)
     receipts: list[types_pb2.FactReceipt] = []
@@ -188,6 +190,8 @@ def _report(
     told: list[tuple[Reported, Any]] = []
     moved: dict[str, list[Move]] = defaultdict(list)
     for reported, step in zip(reports, steps, strict=True):
+        if len(receipts) % SCANS_A_STEP == 0:
+            yield
         if isinstance(step, str):
             receipts.append(ALREADY_KNOWN)
             unit.count("duplicate", "scan")
