@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 import pytest
-from crossdock.cli.load import RefusedRows
+from crossdock.cli.load import RefusedRows, Shown
 from crossdock.cli.loading.rows import KINDS, Problem, Row, read_rows
 from crossdock.cli.loading.sending import ROWS_PER_CALL, Counts, Loader
 from crossdock.errors import CallError, NoAnswerError, Refusal
@@ -242,6 +242,17 @@ async def test_a_hub_that_takes_nothing_is_told() -> None:
     await loader.run(hub, iter([Row(1, {}, 0, entry, [])]))
     assert told == [away, away]
     assert (counts.created, counts.done) == (1, 1)
+
+
+def test_why_a_load_waits_has_room_on_a_terminal() -> None:
+    """Proves that amid a large load the reason of a repeat stands in the first columns, as many
+    as a terminal of 80 shows of the line."""
+    said: list[str] = []
+    line: Any = SimpleNamespace(show=said.append)
+    shown = Shown(line, Counts(done=12_345_678, refused=1_234), 1)
+    why = Refusal("HUB_UNAVAILABLE", "the database does not answer")
+    shown.wait(NoAnswerError(why, grpc.StatusCode.UNAVAILABLE))
+    assert "HUB_UNAVAILABLE: the database" in said[0][:79]
 
 
 @pytest.mark.parametrize("text", ["", "sku,description\n1,x\n", "number,number\n1,1\n"])

@@ -120,19 +120,22 @@ class Shown:
     def show(self, row: Row) -> None:
         """All is done up to this row."""
         self._end = row.end
-        self._say("")
+        rate = (self._counts.done - self._before) / max(0.001, time.monotonic() - self._begun)
+        self._progress.show(
+            f"{bar(self._end / self._size)}  {self._rows}, {rate:,.0f}/s{self._bad}"
+        )
 
     def wait(self, why: CallError) -> None:
-        """A call is repeated."""
-        self._say(f"; the hub takes none now, tried again: {why}")
+        """A call is repeated. Without the bar, beside which the reason would have no room."""
+        self._progress.show(f"{self._rows}{self._bad}; tried again: {why}")
 
-    def _say(self, more: str) -> None:
-        done = self._counts.done
-        rate = (done - self._before) / max(0.001, time.monotonic() - self._begun)
-        bad = f", {self._counts.refused:,} refused" if self._counts.refused else ""
-        self._progress.show(
-            f"{bar(self._end / self._size)}  {done:,} rows, {rate:,.0f}/s{bad}{more}"
-        )
+    @property
+    def _rows(self) -> str:
+        return f"{self._counts.done:,} rows"
+
+    @property
+    def _bad(self) -> str:
+        return f", {self._counts.refused:,} refused" if self._counts.refused else ""
 
 
 @app.command()
