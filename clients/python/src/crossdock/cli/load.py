@@ -127,7 +127,7 @@ class Shown:
 
     def wait(self, why: CallError) -> None:
         """A call is repeated. Without the bar, beside which the reason would have no room."""
-        self._progress.show(f"{self._rows}{self._bad}; tried again: {why}")
+        self._progress.show(f"{self._rows}{self._bad}, tried again: {why}")
 
     @property
     def _rows(self) -> str:
