@@ -8,9 +8,9 @@ from typing import Any
 
 import grpc
 import pytest
+from crossdock_hub.arrivals import Arrivals
 from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
-from crossdock_hub.door.arrivals import Arrivals
 from crossdock_hub.door.running_calls import RunningCalls
 from crossdock_hub.identity import Caller
 from crossdock_hub.lanes import Lanes

@@ -14,10 +14,10 @@ import pytest
 from crossdock import client
 from crossdock.errors import ConfigurationError
 from crossdock.lineage.v1 import lineage_service_pb2
+from crossdock_hub.arrivals import Arrivals
 from crossdock_hub.bus import jetstream
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.config import Limits, Settings
-from crossdock_hub.door.arrivals import Arrivals
 from crossdock_hub.door.calls import HEARD_OUT_MAX
 from crossdock_hub.door.server import LOOK_SECONDS, LOOKS_AT_NONE, Server, channel_options
 from crossdock_hub.identity import Identities

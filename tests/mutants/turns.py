@@ -107,7 +107,7 @@ TURN_MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
-        f"{HUB}door/arrivals.py",
+        f"{HUB}arrivals.py",
         ("tests/hub/test_arrivals.py",),
         who_never_gets_there_is_waited_for_again=(
             "        self._count = 0\n        self._none.set()\n",

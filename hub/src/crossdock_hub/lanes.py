@@ -19,9 +19,9 @@ from math import inf
 
 from crossdock.errors import Refusal
 
+from crossdock_hub.arrivals import Arrivals
 from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
-from crossdock_hub.door.arrivals import Arrivals
 from crossdock_hub.identity import HUB
 from crossdock_hub.unit import Refused
 

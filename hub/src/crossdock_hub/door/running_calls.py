@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from crossdock_hub.door.arrivals import Arrivals
+from crossdock_hub.arrivals import Arrivals
 from crossdock_hub.verbs import PREPARATIONS
 from crossdock_hub.verbs.master_data import UPSERTS
 

@@ -11,8 +11,8 @@ import structlog
 from crossdock.ending import end_tasks
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from crossdock_hub.arrivals import Arrivals
 from crossdock_hub.config import Limits, Settings
-from crossdock_hub.door.arrivals import Arrivals
 from crossdock_hub.door.binding import PortMark, not_bound, own_listen
 from crossdock_hub.door.reflecting import reflect
 from crossdock_hub.door.running_calls import RunningCalls
