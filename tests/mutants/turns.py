@@ -94,8 +94,16 @@ TURN_MUTANTS: Final[list[Mutant]] = [
             "            pass\n",
         ),
         what_is_not_one_row_is_foreseen_too=(
-            "                if all(_watched(key) is not None for key in read):\n",
-            "                if read is not None:\n",
+            "    return all(_watched(key) is not None for key in keys if key[0] not in _TOLD)\n",
+            "    return True\n",
+        ),
+        what_is_foreseen_in_vain_is_read_on=(
+            "                    if not _are_watched(keys):\n",
+            "                    if False:\n",
+        ),
+        facts_beside_what_was_foreseen_pass_it=(
+            '            touched.add(("parcel", *record.awaits',
+            '            touched.add(("none", *record.awaits',
         ),
         scans_beside_what_was_foreseen_pass_it=(
             '    touched |= {("parcel", scan.carrier_code, scan.tracking_number)',

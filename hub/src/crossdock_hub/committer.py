@@ -378,7 +378,8 @@ class Committer:
             async with self._store.write() as connection:
                 if brief:
                     await wait_briefly(connection)
-                await self._known.ready(connection)
+                if await self._known.ready(connection):
+                    self.foresights.spoil()
                 self._known.tell(view)
                 untold = self._picker_is_stale
                 # Whoever connects anew may learn that it leads no more.

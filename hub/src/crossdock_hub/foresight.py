@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
+import structlog
+
 from crossdock_hub.authority import Authority
 from crossdock_hub.commands import Command
 from crossdock_hub.config import Limits
@@ -28,6 +30,8 @@ from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.loading import Loader
 from crossdock_hub.unit import Changes, Identifiers, Key, NotLoaded, NotYet, Refused, Unit, View
 
+log = structlog.get_logger("crossdock.foresight")
+
 # Lets others have their turn, callers above all.
 Rest = Callable[[], Awaitable[None]]
 # Does what rests; see `door.turns`.
@@ -35,11 +39,13 @@ BesideCallers = Callable[[Callable[[Rest], Awaitable[None]]], Awaitable[None]]
 # Below it a report's transaction is hardly longer than a caller's.
 LEAST_WEIGHT: Final = 64
 # Kinds of keys that are one row each, which changes under its own key.
-_ROWS: Final = frozenset(("request", "object", "parcel", "scan", "delivery"))
+_ROWS: Final = frozenset(("request", "object", "parcel", "scan", "delivery", "mapping"))
 # Kinds of keys that are all rows of a root, and where in the key its id is.
 _OF_ROOT: Final = {"children": 2, "flow": 1}
 # What every view is told; a change of it spoils what was foreseen.
 _TOLD: Final = frozenset(("endpoints", "mapping_version"))
+# What a fact says that waits for a parcel, before its carrier's code and its number.
+_OF_PARCEL: Final = "parcel:"
 _CHANGE_MUCH: Final = frozenset(("mapping", "mapping_row", "mapping_kind"))
 
 
@@ -136,6 +142,10 @@ class Foresights:
         except (Refused, NotYet, StoreFailure):
             # Its batch says so, or may know better.
             self.let_go(command)
+        except Exception as error:
+            # Nothing depends on it: whatever is wrong with the command, its batch says that too.
+            log.warning("fault in what was foreseen", command=command.name, exc_info=error)
+            self.let_go(command)
         except BaseException:
             self.let_go(command)
             raise
@@ -158,9 +168,12 @@ class Foresights:
                         response = await in_turns(response, turn_seconds, rest=rest)
                 except NotLoaded as missing:
                     keys = set(missing.keys)
+                    if not _are_watched(keys):
+                        # All that is still to be read and decided would count for nothing.
+                        return
                     continue
                 read = {key: value for key, value in view.read.items() if key[0] not in _TOLD}
-                if all(_watched(key) is not None for key in read):
+                if _are_watched(read):
                     foreseen.read, foreseen.changes = read, unit.changes
                     foreseen.response = response
                 return
@@ -225,12 +238,20 @@ def _watched(key: Key) -> Key | None:
     return ("root", key[_OF_ROOT[kind]]) if kind in _OF_ROOT else None
 
 
+def _are_watched(keys: Iterable[Key]) -> bool:
+    """Whether it is known of each of these keys when its value changes."""
+    return all(_watched(key) is not None for key in keys if key[0] not in _TOLD)
+
+
 def _touched(changes: Changes, sent: Iterable[DeliveryRecord]) -> set[Key]:
     """All that `_watched` may name of what a batch has written."""
     touched: set[Key] = set(changes.records)
     for key, record in changes.records.items():
         if key[0] in ("object", "delivery") and record is not None:
             touched.add(("root", record.root_id))
+        # Facts that wait for a parcel keep their order too.
+        if key[0] == "held_fact" and record is not None and record.awaits.startswith(_OF_PARCEL):
+            touched.add(("parcel", *record.awaits.removeprefix(_OF_PARCEL).split("/", 1)))
     for record in sent:
         touched |= {("delivery", record.id), ("root", record.root_id)}
     # A scan that moves nothing leaves its parcel as it is; those of a parcel keep their order.

@@ -57,10 +57,11 @@ class KnownByHeart:
         """Whether somebody waits for what is to be read."""
         return self._is_awaited
 
-    async def ready(self, connection: Transaction) -> None:
-        """Read what is in doubt, in the transaction of the batch that needs it."""
+    async def ready(self, connection: Transaction) -> bool:
+        """Read what is in doubt, in the transaction of the batch that needs it. Returns whether
+        anything was."""
         if not self._in_doubt:
-            return
+            return False
         # Whoever doubts meanwhile does not know what is being read: the next batch reads it again.
         awaited, self._in_doubt, self._is_awaited = self._is_awaited, False, False
         try:
@@ -70,6 +71,7 @@ class KnownByHeart:
             raise
         self.learn(found)
         self._mapping_versions.clear()
+        return True
 
     def tell(self, view: View) -> None:
         """What the decisions of a batch need not read."""
