@@ -15,8 +15,8 @@ from typing import Any
 
 import grpc
 import pytest
-from crossdock.cli.load import RefusedRows, Shown
-from crossdock.cli.loading.rows import KINDS, Problem, Row, read_rows
+from crossdock.cli.load import Shown
+from crossdock.cli.loading.rows import KINDS, Row, read_rows
 from crossdock.cli.loading.sending import ROWS_PER_CALL, Counts, Loader
 from crossdock.errors import CallError, NoAnswerError, Refusal
 from crossdock.item.v1 import item_pb2, item_service_pb2
@@ -195,27 +195,6 @@ async def test_who_is_interrupted_goes_on_and_keeps_what_was_refused(
     assert own_hub.count("objects", cut) == MANY - 2
     left = list(csv.DictReader(Path(rest["refused_file"]).read_text().splitlines()))
     assert [row["refused_row"] for row in left] == ["1", str(MANY)]
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_what_was_refused_before_stays_where_a_load_goes_on(tmp_path: Path, suffix: str) -> None:
-    """Proves of both kinds of file that a load from a row on adds to the refused rows of the one
-    before, under one heading, and that a load from the beginning, and one of other columns, begins
-    the file anew."""
-    problem = [Problem("number", "rule", "why")]
-
-    def refused(row: int, goes_on: bool, **values: str) -> list[str]:
-        with RefusedRows(tmp_path / f"items{suffix}", None, goes_on=goes_on) as left:
-            left.add(Row(row, values, 0, None, problem))
-        return left.path.read_text().splitlines()
-
-    heading = suffix == ".csv"
-    assert len(refused(1, False, number="A\u00e9")) == heading + 1
-    lines = refused(2, True, number="B")
-    assert len(lines) == heading + 2 and "A\u00e9" in lines[heading] and "B" in lines[-1]
-    if heading:
-        assert len(refused(3, True, number="C", other="D")) == 2
-    assert len(refused(4, False, number="E")) == heading + 1
 
 
 async def test_a_hub_that_takes_nothing_is_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -125,6 +126,49 @@ def test_who_interrupts_it_is_heard_at_once(
     monkeypatch.undo()
     done = vacuum_file(path)
     assert done["bytes_after"] < done["bytes_before"] - EVENTS * len(BODY) * 0.8
+
+
+@pytest.mark.parametrize("late", ["amid the statement", "writing the log back"])
+def test_who_interrupts_it_too_late_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], late: str
+) -> None:
+    """Proves that Ctrl-C that comes when SQLite has written the file anew, whether it is known yet
+    or not, does not say that nothing was done; and that the space comes back with the next use."""
+    asyncio.run(emptied_store(tmp_path, "sqlite"))
+    path = tmp_path / "crossdock.db"
+    before, connect = path.stat().st_size, sqlite3.connect
+    pauses: list[float] = []
+
+    def hesitate() -> None:
+        if pauses:
+            time.sleep(pauses.pop())
+
+    def hesitant(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
+        # Once, so that progress is told in the middle of the statement that comes next.
+        connection.set_progress_handler(hesitate, 10)
+        return connection
+
+    def stop(text: str) -> None:
+        if text == "gathering what is left":
+            pauses.append(0.5)
+        if late == "amid the statement" and text.startswith("gathering what is left,"):
+            with contextlib.closing(connect(path)) as other:
+                deadline = time.monotonic() + SECONDS
+                while other.execute("PRAGMA freelist_count").fetchone()[0]:
+                    assert time.monotonic() < deadline, "it never writes the file anew"
+            raise KeyboardInterrupt
+        if late == "writing the log back" and text.startswith("writing what is in the log"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("crossdock_hub.store.vacuuming.sqlite3.connect", hesitant)
+    assert tell("not vacuumed", lambda show: vacuum_file(path, stop)) == EXIT_INTERRUPTED
+    said = capsys.readouterr().err
+    assert said.startswith(f"vacuumed: {path} is written anew; interrupted"), said
+    # What is left of the log goes into the file when it is used next, as by a hub.
+    with contextlib.closing(connect(path)) as other:
+        assert other.execute("SELECT count(*) FROM events").fetchone() == (EVENTS,)
+    assert path.stat().st_size < before - EVENTS * len(BODY) * 0.8
 
 
 def test_what_a_hub_holds_is_left_alone(tmp_path: Path) -> None:

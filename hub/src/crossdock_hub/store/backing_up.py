@@ -180,7 +180,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def tell(failed: str, work: Callable[[Show], dict[str, Any]]) -> int:
     """Do it, with progress on a terminal; print what it says as JSON. Returns the exit status.
 
-    SIGTERM ends it as Ctrl-C does: what it has made for itself goes.
+    SIGTERM ends it as Ctrl-C does: what it has made for itself goes. A KeyboardInterrupt that says
+    something came too late for that.
     """
     progress = ProgressLine(beside_result=True)
     before = signal.signal(signal.SIGTERM, _interrupt)
@@ -190,8 +191,8 @@ def tell(failed: str, work: Callable[[Show], dict[str, Any]]) -> int:
         finally:
             signal.signal(signal.SIGTERM, before)
             progress.end()
-    except KeyboardInterrupt:
-        print(f"{failed}: interrupted; run it again", file=sys.stderr)
+    except KeyboardInterrupt as interrupted:
+        print(str(interrupted) or f"{failed}: interrupted; run it again", file=sys.stderr)
         return EXIT_INTERRUPTED
     except ValidationError as error:
         print(f"{failed}: {setting_problem(error.errors()[0])}", file=sys.stderr)

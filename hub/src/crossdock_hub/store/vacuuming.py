@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Event
 from typing import Any, Final
 
 from crossdock.cli.progress import REDRAW_SECONDS, bar
@@ -45,7 +46,8 @@ def vacuum_file(path: Path, show: Show = lambda text: None) -> dict[str, Any]:
     show: told now and then how far it is.
 
     Raises ConfigurationError: there is no such file, too little room beside it, or a back-up is
-    being put in its place; sqlite3.Error, OSError.
+    being put in its place; sqlite3.Error, OSError. KeyboardInterrupt that says so: it came when the
+    file was written anew already.
     """
     refuse_half_put_back(path)
     if not path.is_file():
@@ -60,18 +62,27 @@ def vacuum_file(path: Path, show: Show = lambda text: None) -> dict[str, Any]:
         )
     # The thread that runs VACUUM is another one than this.
     opened = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    with contextlib.closing(opened) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        entrance.refuse_another()
-        # A connection to a database with a log keeps a lock on the file until it is closed.
-        connection.execute("COMMIT")
-        connection.execute("PRAGMA synchronous=FULL")
-        # Else the new file is gathered in /var/tmp or /tmp, which may have less room.
-        folder = str(path.parent.resolve()).replace("'", "''")
-        connection.execute(f"PRAGMA temp_store_directory='{folder}'")
-        _write_anew(connection, path, show)
-        show("writing what is in the log back into the file")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    written = Event()
+    try:
+        with contextlib.closing(opened) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            entrance.refuse_another()
+            # A connection to a database with a log keeps a lock on the file until it is closed.
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA synchronous=FULL")
+            # Else the new file is gathered in /var/tmp or /tmp, which may have less room.
+            folder = str(path.parent.resolve()).replace("'", "''")
+            connection.execute(f"PRAGMA temp_store_directory='{folder}'")
+            _write_anew(connection, path, show, written)
+            show("writing what is in the log back into the file")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except KeyboardInterrupt:
+        if not written.is_set():
+            raise
+        raise KeyboardInterrupt(
+            f"vacuumed: {path} is written anew; interrupted while its log was written back into "
+            "it; what is left of that the next start of the hub does, no need to run it again"
+        ) from None
     return {"database": str(path), "bytes_before": before, "bytes_after": bytes_of(path)}
 
 
@@ -83,25 +94,31 @@ def _bytes_in_use(connection: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def _write_anew(connection: sqlite3.Connection, path: Path, show: Show) -> None:
+def _write_anew(connection: sqlite3.Connection, path: Path, show: Show, written: Event) -> None:
     """Run VACUUM, and tell how long it takes and how much of it is done: SQLite gathers what is
     left in a temporary file, where nobody sees it, then writes it to the log beside the database.
 
     A thread runs it, so that a signal is heard meanwhile; what was done of it is undone then.
+    written: set when it is done, from when on nothing is undone.
     """
+
+    def run() -> None:
+        connection.execute("VACUUM")
+        written.set()
+
     wanted, begun = _bytes_in_use(connection), time.monotonic()
     log = path.with_name(f"{path.name}-wal")
     show("gathering what is left")
     with ThreadPoolExecutor(1) as runs:
-        done = runs.submit(connection.execute, "VACUUM")
+        done = runs.submit(run)
         try:
             while not wait((done,), REDRAW_SECONDS).done:
                 seconds = f"{time.monotonic() - begun:.0f} s"
-                written = log.stat().st_size if log.exists() else 0
-                if written < wanted * SHARE_THAT_SHOWS:
+                in_log = log.stat().st_size if log.exists() else 0
+                if in_log < wanted * SHARE_THAT_SHOWS:
                     show(f"gathering what is left, {seconds}")
                 else:
-                    show(f"writing it anew {bar(written / wanted)}, {seconds}")
+                    show(f"writing it anew {bar(in_log / wanted)}, {seconds}")
             done.result()
         finally:
             # It may not have begun when the first word comes.

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 import itertools
-import json
 import time
-from collections.abc import Iterable
 from dataclasses import asdict
 from enum import StrEnum
-from os import SEEK_END
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Any, Final, Self, TextIO
+from typing import Annotated, Any
 
 import typer
 
 from crossdock.cli.backfilling import EXIT_INTERRUPTED
 from crossdock.cli.hub_access import Data, Json, Yes, confirm, find_place, open_hub
-from crossdock.cli.loading.rows import KINDS, REFUSED, Row, read_rows
-from crossdock.cli.loading.sending import Counts, Loader, batches
+from crossdock.cli.loading.refusing import RefusedRows
+from crossdock.cli.loading.rows import KINDS, Row, read_rows
+from crossdock.cli.loading.sending import Counts, Loader, batches, settle
 from crossdock.cli.output import print_json
-from crossdock.cli.problems import EXIT_FAILED, EXIT_USED_WRONGLY, CommandError
+from crossdock.cli.problems import EXIT_FAILED
 from crossdock.cli.progress import ProgressLine, bar
 from crossdock.errors import CallError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
-
-SHOWN_MAX: Final = 10
 
 
 class What(StrEnum):
@@ -38,74 +31,6 @@ class What(StrEnum):
     ITEMS = "items"
     CUSTOMERS = "customers"
     LOCATIONS = "locations"
-
-
-class RefusedRows:
-    """The file of rows that were not written; made with the first of them. Use it with `with`.
-
-    goes_on: the load goes on from a row, so that what was refused before it stays in the file.
-    """
-
-    def __init__(self, source: Path, path: Path | None, *, goes_on: bool) -> None:
-        self.path = path or source.with_name(f"{source.stem}.refused{source.suffix}")
-        self.first: list[Row] = []
-        self._is_csv = source.suffix.lower() == ".csv"
-        self._goes_on = goes_on
-        self._file: TextIO | None = None
-        if self.path.resolve() == source.resolve():
-            raise CommandError(
-                f"{source} is the file to load",
-                next_step="name another one with --refused",
-                exit_code=EXIT_USED_WRONGLY,
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def add(self, row: Row) -> None:
-        """Write a row as it was, with its number and why."""
-        if len(self.first) < SHOWN_MAX:
-            self.first.append(row)
-        why = row.problems[0]
-        told = {"row": row.number, "field": why.field, "rule": why.rule, "why": why.why}
-        values = {k: v for k, v in row.values.items() if not k.startswith(REFUSED)}
-        if not self._is_csv:
-            line = json.dumps({**values, REFUSED: told}, ensure_ascii=False) + "\n"
-            self._opened("").write(line)
-            return
-        cells = values | {f"{REFUSED}_{name}": each for name, each in told.items()}
-        self._opened(_csv_line(cells)).write(_csv_line(cells.values()))
-
-    def _opened(self, heading: str) -> TextIO:
-        """The file, which begins with its heading; of a load that goes on, the one that is there,
-        unless its columns are others."""
-        if self._file is None:
-            if self._goes_on and self.path.exists():
-                self._file = self.path.open("a+", encoding="utf-8", newline="")
-                self._file.seek(0)
-                begun = self._file.read(len(heading))
-                self._file.seek(0, SEEK_END)
-                if begun == heading:
-                    return self._file
-                self._file.close()
-            self._file = self.path.open("w", encoding="utf-8", newline="")
-            self._file.write(heading)
-        return self._file
-
-
-def _csv_line(cells: Iterable[Any]) -> str:
-    line = io.StringIO(newline="")
-    csv.writer(line).writerow(cells)
-    return line.getvalue()
 
 
 class Shown:
@@ -179,19 +104,22 @@ def load(
                 )
         except KeyboardInterrupt:
             progress.end()
-            _say_interrupted(counts, left)
+            _say_interrupted(counts, left, dry_run=dry_run)
             raise typer.Exit(EXIT_INTERRUPTED) from None
         finally:
             progress.end()
+            left.say_kept()
     _tell(counts, left, time.monotonic() - begun, dry_run=dry_run, as_json=as_json)
     if counts.refused:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _say_interrupted(counts: Counts, left: RefusedRows) -> None:
-    what = f" ({counts.refused:,} of them refused, in {left.path})" if counts.refused else ""
+def _say_interrupted(counts: Counts, left: RefusedRows, *, dry_run: bool) -> None:
+    which = "would be refused" if dry_run else "refused"
+    what = f" ({counts.refused:,} of them {which}, in {left.path})" if counts.refused else ""
+    came_to = f"up to row {counts.done} all are {'checked' if dry_run else 'done'}{what}"
     typer.echo(
-        f"interrupted: up to row {counts.done} all are done{what}; the same with "
+        f"interrupted: {came_to}{', nothing was sent' if dry_run else ''}; the same with "
         f"--from-row {counts.done + 1} goes on",
         err=True,
     )
@@ -199,11 +127,7 @@ def _say_interrupted(counts: Counts, left: RefusedRows) -> None:
 
 def _check(rows: Any, left: RefusedRows, show: Any, counts: Counts) -> None:
     for batch in batches(rows):
-        for row in batch:
-            if row.problems:
-                counts.refused += 1
-                left.add(row)
-        counts.done = batch[-1].number
+        settle(batch, left.add, counts)
         show(batch[-1])
 
 

@@ -132,7 +132,9 @@ def _csv(file: BinaryIO) -> Iterator[Row]:
         if not cells:
             continue
         number += 1
-        row = Row(number, dict(zip(heading, cells, strict=False)), ends[0])
+        # With each column, so that rows which are refused have the same.
+        missing = [""] * (len(heading) - len(cells))
+        row = Row(number, dict(zip(heading, cells + missing, strict=False)), ends[0])
         if len(cells) != len(heading):
             why = f"it has {len(cells)} cells and the heading {len(heading)}; quote what has commas"
             row.problems.append(Problem("", "row.cells", why))

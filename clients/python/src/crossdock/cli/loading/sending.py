@@ -7,8 +7,11 @@ so many rows are in memory at once, however long the file is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -113,11 +116,7 @@ class Loader:
                 str(error),
                 f"the same with --from-row {self.counts.done + 1}",
             ) from None
-        for row in batch:
-            if row.problems:
-                self.counts.refused += 1
-                self._refuse(row)
-        self.counts.done = batch[-1].number
+        settle(batch, self._refuse, self.counts)
         self._shown(batch[-1])
 
     async def _send(self, batch: list[Row]) -> None:
@@ -147,6 +146,33 @@ class Loader:
                 pause = min(PAUSE_SECONDS_MAX, 0.1 * 2**number)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
         raise AssertionError("the last try raises")
+
+
+def settle(batch: Sequence[Row], refuse: Callable[[Row], None], counts: Counts) -> None:
+    """Refuse what has problems, and note that all is done up to here. Ctrl-C is heard before or
+    after both: between them, who goes on would have these rows refused twice."""
+    with _ctrl_c_later():
+        for row in batch:
+            if row.problems:
+                counts.refused += 1
+                refuse(row)
+        counts.done = batch[-1].number
+
+
+@contextlib.contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Hear it when the block has ended. Only the main thread ever hears it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def batches(rows: Iterator[Row]) -> Iterator[list[Row]]:

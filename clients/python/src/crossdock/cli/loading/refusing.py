@@ -1,0 +1,125 @@
+"""The file of the rows that a load did not write."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Iterable
+from os import SEEK_END
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TextIO
+
+import typer
+
+from crossdock.cli.loading.rows import REFUSED, Row
+from crossdock.cli.problems import EXIT_USED_WRONGLY, CommandError
+
+SHOWN_MAX: Final = 10
+
+
+class RefusedRows:
+    """The file of rows that were not written; made with the first of them. Use it with `with`.
+
+    goes_on: the load goes on from a row, so that what was refused before it stays in the file.
+    """
+
+    def __init__(self, source: Path, path: Path | None, *, goes_on: bool) -> None:
+        self.path = path or source.with_name(f"{source.stem}.refused{source.suffix}")
+        self.kept: Path | None = None
+        self.first: list[Row] = []
+        self._is_csv = source.suffix.lower() == ".csv"
+        self._goes_on = goes_on
+        self._file: TextIO | None = None
+        if self.path.resolve() == source.resolve():
+            raise CommandError(
+                f"{source} is the file to load",
+                next_step="name another one with --refused",
+                exit_code=EXIT_USED_WRONGLY,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, row: Row) -> None:
+        """Write a row as it was, with its number and why."""
+        if len(self.first) < SHOWN_MAX:
+            self.first.append(row)
+        why = row.problems[0]
+        told = {"row": row.number, "field": why.field, "rule": why.rule, "why": why.why}
+        values = {k: v for k, v in row.values.items() if not k.startswith(REFUSED)}
+        if not self._is_csv:
+            line = json.dumps({**values, REFUSED: told}, ensure_ascii=False) + "\n"
+            self._opened("").write(line)
+            return
+        cells = values | {f"{REFUSED}_{name}": each for name, each in told.items()}
+        self._opened(_csv_line(cells)).write(_csv_line(cells.values()))
+
+    def say_kept(self) -> None:
+        """Tell the operator, on standard error, where a file went that could not be added to."""
+        if self.kept is not None:
+            typer.echo(
+                f"{self.kept} has what was refused before: it has other columns, or ends amid a "
+                f"row; {self.path} begins anew",
+                err=True,
+            )
+
+    def _opened(self, heading: str) -> TextIO:
+        """The file, which begins with its heading. A load that goes on adds to the one that is
+        there, which may have been edited or cut; where it can't, it keeps that by another name."""
+        if self._file is None:
+            if self._goes_on and self.path.exists() and not self._fits(heading):
+                self.kept = _free_name(self.path)
+                self.path.rename(self.kept)
+            self._file = self.path.open("a" if self._goes_on else "w", encoding="utf-8", newline="")
+            if self._file.tell() == 0:
+                self._file.write(heading)
+            elif not _ends_its_line(self.path):
+                self._file.write("\n")
+        return self._file
+
+    def _fits(self, heading: str) -> bool:
+        """Whether what is there can be read on behind a row that is added: an empty file, or one
+        of the same columns whose last row is whole, however its lines end and its cells are quoted.
+        """
+        try:
+            with self.path.open(encoding="utf-8-sig", newline="") as there:
+                if not self._is_csv:
+                    for _ in there:
+                        pass
+                    return True
+                reader = csv.reader(there, strict=True)
+                same = next(reader, None) in (None, next(csv.reader([heading])))
+                for _ in reader:
+                    pass
+        except (UnicodeDecodeError, csv.Error):
+            return False
+        return same
+
+
+def _free_name(path: Path) -> Path:
+    names = (path.with_name(f"{path.stem}.{n}{path.suffix}") for n in itertools.count(1))
+    return next(name for name in names if not name.exists())
+
+
+def _ends_its_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def _csv_line(cells: Iterable[Any]) -> str:
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow(cells)
+    return line.getvalue()
