@@ -32,6 +32,7 @@ from crossdock_hub.store.failures import READ_ONLY, STANDBY, StoreFailure, failu
 from crossdock_hub.store.leadership import name_writer
 from crossdock_hub.store.migrating import is_current, upgrade
 from crossdock_hub.store.postgresql import Access
+from crossdock_hub.store.straight import abandon
 from crossdock_hub.store.unopened import unopened
 
 DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
@@ -374,11 +375,15 @@ class Store:
         """
         with _reading():
             async with self._asking:
-                if self._asked is not None and self._asked.invalidated:
-                    asked, self._asked = self._asked, None
-                    await asked.close()
-                self._asked = self._asked or await self._reader.connect()
-                return await question.ask(self._asked, *values, alone=True)
+                asked = self._asked = self._asked or await self._reader.connect()
+                try:
+                    return await question.ask(asked, *values, alone=True)
+                except BaseException:
+                    # The next one waits for nothing that this one has left unanswered.
+                    if self.dialect != "sqlite":
+                        self._asked = None
+                        await abandon(asked)
+                    raise
 
 
 @contextlib.contextmanager

@@ -86,6 +86,16 @@ def _behind(text: str, before: int) -> str:
     return _PLACE.sub(lambda place: f"${int(place[1]) + before}", text)
 
 
+async def abandon(connection: AsyncConnection) -> None:
+    """Let go of a connection at once: no farewell that a silent server would not answer."""
+    if not connection.invalidated:
+        driver = _beneath(connection)
+        if driver is not None:
+            driver.terminate()
+        await connection.invalidate()
+    await connection.close()
+
+
 def _beneath(connection: AsyncConnection) -> asyncpg.Connection | None:
     if connection.sync_connection is None:
         return None
@@ -105,6 +115,12 @@ async def _asked(
             await connection.invalidate(error)
         told = next(told for failure, told in _TOLD_AS if isinstance(error, failure))
         raise told(None, None, error, connection_invalidated=lost) from error
+    except OSError as error:
+        # Of a link that fell silent the driver learns by its time-out alone. It would wait as long
+        # again for what it left unanswered before it asks or rolls back anything.
+        driver.terminate()
+        await connection.invalidate(error)
+        raise
     except asyncio.CancelledError:
         # Nobody knows what of it the server has done.
         await connection.invalidate()
