@@ -12,10 +12,11 @@ from typing import Any
 import asyncpg
 import pytest
 from crossdock_hub.records import CursorRecord, ScanOutboxRecord
-from crossdock_hub.store import Store, StoreFailure, rows
+from crossdock_hub.store import Store, StoreFailure, bus_rows, rows
 from crossdock_hub.store.bus_rows import NEXT_SCANS
-from crossdock_hub.store.crossing import Change, Shape, write_rows
-from crossdock_hub.store.straight import count_of, rows_of
+from crossdock_hub.store.crossing import Change, Rewriting, Shape, write_rows
+from crossdock_hub.store.postgresql import PREPARED_STATEMENT_SIGNS_MAX
+from crossdock_hub.store.straight import count_of, rows_of, write_all
 from databases import ServerDatabase, migrated_template
 from decisions import CONTRACT
 from fixtures_postgres import PostgresProcess
@@ -82,6 +83,34 @@ async def test_what_is_written_as_one_is_all_written(
     found = database.query("SELECT name, version FROM cursors ORDER BY name")
     assert found == [("c0", 107), ("c1", 50), ("c2", 1102)]
     assert [row["record_time"] for row in await store.ask(NEXT_SCANS, 0, ALL, 9)] == [0, 1, 2]
+
+
+def every_shape() -> list[Shape]:
+    """Every way in which a record becomes a row, also of those that are written over in two."""
+    found = [each for each in vars(rows).values() if isinstance(each, Shape)]
+    for each in vars(rows).values():
+        if isinstance(each, Rewriting):
+            found += [each.whole, each.narrow]
+    return list({id(shape): shape for shape in found}.values())
+
+
+async def test_the_largest_batch_is_prepared_once(store: Store) -> None:
+    """Proves that the driver keeps a statement that writes rows of every table and all that is
+    known of the bus: a batch is larger than what it keeps by itself."""
+    # Of no rows, so that nothing is written.
+    work: list[tuple[str, Sequence[Any]]] = [
+        (shape.writing_text, [[] for _ in shape.columns]) for shape in every_shape()
+    ]
+    changes = [each for each in vars(bus_rows).values() if isinstance(each, Change)]
+    signs = sum(len(text) for text, _ in work) + sum(len(each.postgresql) for each in changes)
+    # Room for the words between them, and for some tables more.
+    assert 15 * 1024 < signs < PREPARED_STATEMENT_SIGNS_MAX / 2
+    kept = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'WITH part_0 AS%'"
+    async with store.write() as connection:
+        await rows_of(connection, "SELECT 1", ())
+        for _ in range(2):
+            await write_all(connection, work)
+        assert [tuple(row) for row in await rows_of(connection, kept, ())] == [(1,)]
 
 
 @pytest.mark.parametrize("order", list(permutations(("through", "counted", "asked"))))

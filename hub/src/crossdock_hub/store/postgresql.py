@@ -43,7 +43,12 @@ KEEPALIVE_INTERVAL_SECONDS: Final = 1
 KEEPALIVE_COUNT: Final = 2
 # How long a connection of ours that was lost may take to end once the server is asked to end it.
 END_SECONDS: Final = 5
+# Of a connection; of more, which the combinations of tables that batches write could be, the one
+# that was not used for the longest time goes, and costs one preparing when it comes again.
 PREPARED_STATEMENTS: Final = 500
+# A batch is one statement, which has more signs the more tables it writes to. The driver keeps none
+# of more than 15 KiB by itself, and the largest batches would be prepared and planned each time.
+PREPARED_STATEMENT_SIGNS_MAX: Final = 65_536
 # "crossdock" in eight bytes: the advisory lock of the hub that writes, in each database its own.
 CLAIM_LOCK: Final = int.from_bytes(b"crossdck", "big", signed=True)
 # How the version of hubs ends that divide systems: they and others are not for one database.
@@ -223,6 +228,7 @@ def engine_options(access: Access, *, writes: bool, shared: bool = False) -> dic
             "prepared_statement_cache_size": PREPARED_STATEMENTS,
             # The driver keeps those that go straight to it, SQLAlchemy all others.
             "statement_cache_size": PREPARED_STATEMENTS,
+            "max_cacheable_statement_size": PREPARED_STATEMENT_SIGNS_MAX,
             "max_cached_statement_lifetime": 0,
             "server_settings": settings,
             **access.arguments(),
