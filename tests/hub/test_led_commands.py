@@ -47,6 +47,8 @@ class Asked:
         self.commands: list[Command] = []
         self.failure = None
         self.lanes = Lanes(LIMITS)
+        # For reports of scans, of which none comes here.
+        self.foresights = SimpleNamespace(answered=self.submit)
 
     def submit(self, command: Command) -> asyncio.Future[Any]:
         self.commands.append(command)
