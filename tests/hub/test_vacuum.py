@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -101,6 +102,12 @@ def test_it_needs_no_room_but_beside_the_database(tmp_path: Path) -> None:
     assert code == 0, err
 
 
+def _held(begun: Event, until: Event) -> None:
+    """Keep whoever asks, from when it began until something has happened."""
+    if begun.is_set():
+        assert until.wait(SECONDS)
+
+
 def test_who_interrupts_it_is_heard_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,19 +116,29 @@ def test_who_interrupts_it_is_heard_at_once(
     asyncio.run(emptied_store(tmp_path, "sqlite"))
     path = tmp_path / "crossdock.db"
     before, connect = path.read_bytes(), sqlite3.connect
+    begun, interrupted = Event(), Event()
 
-    def slowly(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        connection = connect(*arguments, **options)
-        connection.set_progress_handler(lambda: time.sleep(0.02), 10)
+    class Interrupted(sqlite3.Connection):
+        def interrupt(self) -> None:
+            super().interrupt()
+            interrupted.set()
+
+    def held(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, factory=Interrupted, **options)
+        # SQLite stays amid its statement until it is told to end it.
+        connection.set_progress_handler(lambda: _held(begun, interrupted), 10)
         return connection
 
     def stop(text: str) -> None:
+        if text == "gathering what is left":
+            begun.set()
         if text.startswith("gathering what is left,"):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("crossdock_hub.store.vacuuming.sqlite3.connect", slowly)
+    monkeypatch.setattr("crossdock_hub.store.vacuuming.sqlite3.connect", held)
     assert tell("not vacuumed", lambda show: vacuum_file(path, stop)) == EXIT_INTERRUPTED
     assert capsys.readouterr().err == "not vacuumed: interrupted; run it again\n"
+    assert interrupted.is_set()
     assert path.read_bytes() == before
     monkeypatch.undo()
     done = vacuum_file(path)
@@ -137,21 +154,19 @@ def test_who_interrupts_it_too_late_is_told_so(
     asyncio.run(emptied_store(tmp_path, "sqlite"))
     path = tmp_path / "crossdock.db"
     before, connect = path.stat().st_size, sqlite3.connect
-    pauses: list[float] = []
+    begun, told = Event(), Event()
 
-    def hesitate() -> None:
-        if pauses:
-            time.sleep(pauses.pop())
-
-    def hesitant(*arguments: Any, **options: Any) -> sqlite3.Connection:
+    def held(*arguments: Any, **options: Any) -> sqlite3.Connection:
         connection = connect(*arguments, **options)
-        # Once, so that progress is told in the middle of the statement that comes next.
-        connection.set_progress_handler(hesitate, 10)
+        # SQLite stays amid its statement until progress of it is told.
+        connection.set_progress_handler(lambda: _held(begun, told), 10)
         return connection
 
     def stop(text: str) -> None:
         if text == "gathering what is left":
-            pauses.append(0.5)
+            begun.set()
+        if text.startswith("gathering what is left,"):
+            told.set()
         if late == "amid the statement" and text.startswith("gathering what is left,"):
             with contextlib.closing(connect(path)) as other:
                 deadline = time.monotonic() + SECONDS
@@ -161,7 +176,7 @@ def test_who_interrupts_it_too_late_is_told_so(
         if late == "writing the log back" and text.startswith("writing what is in the log"):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("crossdock_hub.store.vacuuming.sqlite3.connect", hesitant)
+    monkeypatch.setattr("crossdock_hub.store.vacuuming.sqlite3.connect", held)
     assert tell("not vacuumed", lambda show: vacuum_file(path, stop)) == EXIT_INTERRUPTED
     said = capsys.readouterr().err
     assert said.startswith(f"vacuumed: {path} is written anew; interrupted"), said
