@@ -16,7 +16,7 @@ from bus_reading import stored_messages, stream_configuration
 from crossdock.bus import EVENT_STREAM, SCAN_STREAM, delivery_stream
 from crossdock.errors import ConfigurationError
 from crossdock_adapters.sdk.bus_credentials import BusCredentials
-from crossdock_hub.bus import jetstream
+from crossdock_hub.bus import node_changes
 from crossdock_hub.bus.address import BusAddress
 from crossdock_hub.bus.external import check_replicas
 from crossdock_hub.bus.jetstream import Bus
@@ -26,6 +26,7 @@ from fixtures_nats import eventually
 from nats_cluster import NODES, NatsCluster
 from played_endpoint import PlayedEndpoint
 from story import approve_order, create_order, order, seed_master_data
+from structlog.testing import capture_logs
 
 WRITERS = 4
 KILLS = int(os.environ.get("CROSSDOCK_TEST_NODE_KILLS", "1"))
@@ -135,24 +136,31 @@ async def test_another_node_is_asked_and_not_again_at_once(
     cluster: NatsCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Proves that a bus which is told that its node serves nothing goes to another one, asked twice
-    only once, and that one with a single server stays."""
+    only once, that however many it goes to there is one line of it in the log, and that one with a
+    single server stays."""
     bus = await Bus.connect(cluster.address())
     client = bus._client
     try:
         first = client.connected_url
-        for _ in range(2):
-            await bus.change_node()
-            await eventually(lambda: client.is_connected, "the connection")
-        assert client.stats["reconnects"] == 1
-        monkeypatch.setattr(jetstream, "CHANGE_NODE_SECONDS", 0.0)
-        bus._next_change_at = 0.0
+        with capture_logs() as lines:
+            for _ in range(2):
+                await bus.change_node()
+                await eventually(lambda: client.is_connected, "the connection")
+            await eventually(lambda: client.stats["reconnects"] == 1, "one change")
+        assert [line["event"] for line in lines] == ["the bus is asked at another node"]
+        monkeypatch.setattr(node_changes, "CHANGE_NODE_SECONDS", 0.0)
 
         async def elsewhere() -> bool:
             if client.is_connected and client.connected_url == first:
                 await bus.change_node()
             return client.is_connected and client.connected_url not in (None, first)
 
-        await eventually(elsewhere, "another node")
+        with capture_logs() as lines:
+            await eventually(elsewhere, "another node")
+            before = client.stats["reconnects"]
+            await bus.change_node()
+            await eventually(lambda: client.stats["reconnects"] > before, "one more")
+        assert [line["event"] for line in lines] == []
         assert await bus.round_trip_seconds() > 0
     finally:
         await bus.close()

@@ -32,6 +32,7 @@ from crossdock_hub.bus.errors import (
 )
 from crossdock_hub.bus.jetstream_client import Client
 from crossdock_hub.bus.jetstream_listening import Listener
+from crossdock_hub.bus.node_changes import NodeChanges
 from crossdock_hub.bus.publishing import (
     PERMISSION_DENIED,
     STATUS_NO_RESPONDERS,
@@ -56,9 +57,6 @@ CLOSE_TIMEOUT_SECONDS: Final = 2.0
 PING_INTERVAL_SECONDS: Final = 5
 MAX_OUTSTANDING_PINGS: Final = 2
 RECONNECT_PAUSE_SECONDS: Final = 0.2
-# A node whose JetStream does not answer is left at most this often: while a cluster elects a leader
-# no node answers.
-CHANGE_NODE_SECONDS: Final = 4.0
 # Of each subject, which is each endpoint's own: more than one turn of the dispatcher.
 MAX_IN_FLIGHT: Final = 256
 # Of what has arrived on one subscription and is not looked at yet. Beyond it nats-py drops what
@@ -102,7 +100,7 @@ class Bus(StreamAdministration):
         self._tokens = itertools.count()
         self._waiting: dict[str, _Waiting] = {}
         self._flights = Flights(MAX_IN_FLIGHT)
-        self._next_change_at = 0.0
+        self._changes = NodeChanges()
 
     # Connection
 
@@ -155,12 +153,13 @@ class Bus(StreamAdministration):
     async def change_node(self) -> None:
         """Go to another node, if the bus has one and that was not done just now: this one answers
         pings, but may be parted from those with which it would serve streams. Never raises."""
-        now = _now()
         several = len(self._client.servers) > 1
-        if several and self._client.is_connected and now >= self._next_change_at:
-            self._next_change_at = now + CHANGE_NODE_SECONDS
-            log.warning("the bus is asked at another node")
+        if several and self._client.is_connected and self._changes.begin():
             await self._client.force_reconnect()
+
+    def served(self) -> None:
+        """JetStream has answered."""
+        self._changes.answered()
 
     async def close(self) -> None:
         """Give what was published a moment to leave, then close. Never hangs; repeatable.
@@ -325,12 +324,14 @@ class Bus(StreamAdministration):
     async def _on_disconnected(self) -> None:
         # The answers went with the connection: whoever waits must learn "unknown" now.
         self._fail_waiting("the connection was lost")
-        if not self._closing:
+        if not self._closing and not self._changes.is_quiet:
             log.warning("the bus is gone", because=self._last_error)
 
     async def _on_reconnected(self) -> None:
         self._last_error = ""
-        log.info("the bus is back")
+        was_left, self._changes.is_quiet = self._changes.is_quiet, False
+        if not was_left:
+            log.info("the bus is back")
         if self.message_bytes_max < MAX_MESSAGE_BYTES:
             log.error(
                 "this node of the bus takes small messages only, and a large event would keep all "

@@ -78,6 +78,10 @@ class StreamAdministration(ABC):
     ) -> bytes:
         """A question over core NATS. BusUnavailable: nobody answers, or not in time."""
 
+    @abstractmethod
+    def served(self) -> None:
+        """JetStream has answered a call of its API."""
+
     async def call_api(
         self,
         subject: str,
@@ -92,6 +96,7 @@ class StreamAdministration(ABC):
         )
         error = told.get("error")
         if not error:
+            self.served()
             return told
         code, text = int(error.get("err_code", 0)), f"{subject}: {error.get('description')}"
         if code in absent:

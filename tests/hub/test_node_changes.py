@@ -1,0 +1,68 @@
+"""What a hub says of a bus of which no node serves streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from crossdock_hub.bus.node_changes import CHANGE_NODE_SECONDS, SAY_AGAIN_SECONDS, NodeChanges
+from structlog.testing import capture_logs
+
+SECONDS_A_STEP = 1.0
+DAY_SECONDS = 86_400
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def asked_in_vain(changes: NodeChanges, clock: Clock, seconds: float) -> int:
+    """Ask for another node all the time; how often there was a change."""
+    end, changed = clock.now + seconds, 0
+    while clock.now < end:
+        changed += changes.begin()
+        clock.now += SECONDS_A_STEP
+    return changed
+
+
+def said(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [line["event"] for line in lines]
+
+
+def test_a_day_without_streams_is_a_line_now_and_then() -> None:
+    """Proves that another node is asked every few seconds for as long as none serves, that this is
+    said at once and then every ten minutes with how often, and once that one serves again."""
+    clock = Clock()
+    changes = NodeChanges(clock)
+    with capture_logs() as lines:
+        assert asked_in_vain(changes, clock, DAY_SECONDS) == DAY_SECONDS / CHANGE_NODE_SECONDS
+        clock.now += SAY_AGAIN_SECONDS
+        for _ in range(3):
+            changes.answered()
+    first, *more, last = said(lines)
+    assert first == "the bus is asked at another node"
+    assert more == ["no node of the bus serves yet"] * round(DAY_SECONDS / SAY_AGAIN_SECONDS - 1)
+    assert {line["asked"] for line in lines[1:-1]} == {SAY_AGAIN_SECONDS / CHANGE_NODE_SECONDS}
+    assert last == "a node of the bus serves again"
+
+
+def test_a_node_that_answers_half_the_time_is_no_news() -> None:
+    """Proves that a bus of which one question is answered and the next is not is said to be back
+    only when none was in vain for a while; and that the next outage is told at once."""
+    clock = Clock()
+    changes = NodeChanges(clock)
+    with capture_logs() as lines:
+        for _ in range(20):
+            asked_in_vain(changes, clock, CHANGE_NODE_SECONDS)
+            changes.answered()
+        assert said(lines) == ["the bus is asked at another node"]
+        clock.now += SAY_AGAIN_SECONDS
+        changes.answered()
+        asked_in_vain(changes, clock, SECONDS_A_STEP)
+    assert said(lines)[1:] == ["a node of the bus serves again", "the bus is asked at another node"]
