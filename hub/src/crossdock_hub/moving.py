@@ -34,6 +34,7 @@ from crossdock_hub.store.relocation import (
     take_back,
     use_as_back_up,
 )
+from crossdock_hub.store.rights import Part
 from crossdock_hub.wording import setting_problem
 
 EXIT_INTERRUPTED: Final = 1
@@ -94,10 +95,10 @@ async def claimed(lock: DataLock) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def opened(url: str, access: Access) -> AsyncIterator[Place]:
+async def opened(url: str, access: Access, part: Part = Part.LEAVES) -> AsyncIterator[Place]:
     """A claimed place, for as long as it is needed. Raises MoveRefused."""
     try:
-        place = await Place.open(url, access)
+        place = await Place.open(url, access, part)
     except StoreFailure as failure:
         raise MoveRefused(f"{name_of(url)} could not be opened: {failure}") from None
     try:
@@ -113,7 +114,7 @@ async def move(settled: Settled, progress: ProgressLine, *, replace_nulls: bool)
     async with (
         claimed(settled.lock),
         opened(settled.source_url, settled.source) as source,
-        opened(settled.target_url, settled.target) as target,
+        opened(settled.target_url, settled.target, Part.FILLS) as target,
     ):
         now = int(time.time() * SECOND)
         relocation = Relocation(source, target, now, _shown_on(progress))

@@ -18,6 +18,7 @@ from crossdock_hub.store.engine import check_url, claim, patient_engine
 from crossdock_hub.store.failures import StoreFailure, failure_of
 from crossdock_hub.store.moves import Mark, read_mark, write_mark
 from crossdock_hub.store.postgresql import Access, DatabaseInUse, count_claim
+from crossdock_hub.store.rights import Part, missing_rights
 from crossdock_hub.store.tables import claims
 from crossdock_hub.store.unopened import unopened
 
@@ -56,8 +57,9 @@ class Place:
         return self._engine.dialect.name
 
     @classmethod
-    async def open(cls, url: str, access: Access) -> Place:
-        """Connect and claim. Raises ConfigurationError, DatabaseUnfit; MoveRefused: it is used."""
+    async def open(cls, url: str, access: Access, part: Part = Part.LEAVES) -> Place:
+        """Connect and claim. Raises ConfigurationError, DatabaseUnfit; MoveRefused: it is used, or
+        its user may not do there what the move does, of which nothing was done then."""
         check_url(url, access)
         engine = patient_engine(url, access)
         if engine.dialect.name == "sqlite":
@@ -69,7 +71,7 @@ class Place:
             await engine.dispose()
             raise unopened(error, url, access) from None
         try:
-            await place._claim()
+            await place._claim(part)
         except BaseException as error:
             await place.close()
             if isinstance(error, StoreFailure):
@@ -77,7 +79,7 @@ class Place:
             raise
         return place
 
-    async def _claim(self) -> None:
+    async def _claim(self, part: Part) -> None:
         try:
             if self.dialect == "postgresql":
                 await claim(self._connection)
@@ -89,6 +91,8 @@ class Place:
         async with self.transaction() as connection:
             if self._entrance is not None:
                 self._entrance.refuse_another()
+            if missing := await connection.run_sync(missing_rights, part):
+                raise MoveRefused(f"{self.name}: {missing}")
             if self.dialect == "postgresql" and await connection.run_sync(_has_claims):
                 # A hub that is cut off and comes back must not write on where it was.
                 await count_claim(connection)
