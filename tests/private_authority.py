@@ -25,7 +25,8 @@ class Authority:
     key: Path
 
     @classmethod
-    def made(cls, directory: Path) -> Authority:
+    def made(cls, directory: Path, good_for: datetime.timedelta = DAY) -> Authority:
+        """good_for: the server's certificate, from now on."""
         directory.mkdir()
         signer, server = (
             ec.generate_private_key(ec.SECP256R1()),
@@ -43,7 +44,7 @@ class Authority:
                 .public_key(key.public_key())
                 .serial_number(x509.random_serial_number())
                 .not_valid_before(now - DAY)
-                .not_valid_after(now + DAY)
+                .not_valid_after(now + (DAY if is_ca else good_for))
                 .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
                 .add_extension(here, critical=not is_ca)
                 .sign(signer, hashes.SHA256())

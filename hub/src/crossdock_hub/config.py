@@ -130,6 +130,8 @@ class Limits:
     # Healing of the bus.
     heal_seconds: float = 5.0
     rebuild_pause_seconds: float = 60.0
+    # So long before the hub's certificate, or its credentials at NATS, end it says so.
+    certificate_warn_days: int = 30
     # How long the answer to a begin waits for the bus to know of it.
     tie_wait_seconds: float = 3.0
     # Stored scans of a parcel, the newest, with which a late one or one of the way back is decided:

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from crossdock import contracts
-from crossdock.errors import ContractError, Refusal
+from crossdock.errors import ContractError
 
 from crossdock_hub.announcing import announce
 from crossdock_hub.archive.settling import rules_of
@@ -20,9 +20,10 @@ from crossdock_hub.backfilling import BACKFILL_MAPPINGS, Backfiller
 from crossdock_hub.bus.address import BusAddress, BusHealth
 from crossdock_hub.bus.embedded import EmbeddedNats, is_full
 from crossdock_hub.bus.embedded_config import EmbeddedSettings
-from crossdock_hub.bus.errors import BusError, BusFull, BusUnavailable
+from crossdock_hub.bus.errors import BusError
 from crossdock_hub.bus.external import check_replicas, connected, external_address
 from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.no_queue import no_queue
 from crossdock_hub.bus.streams import StreamLimits
 from crossdock_hub.bus.tie import TieKeeper
 from crossdock_hub.committer import Committer
@@ -37,6 +38,7 @@ from crossdock_hub.door.intake import Intake
 from crossdock_hub.door.server import Server
 from crossdock_hub.door.services import Services
 from crossdock_hub.duties import Duties, Ground
+from crossdock_hub.expiring import Expiries
 from crossdock_hub.identity import Caller, Identities
 from crossdock_hub.keeping import keep
 from crossdock_hub.leading.divider import Division
@@ -90,7 +92,9 @@ class Hub:
         self._dividing: Dividing | None = None
         self._shared_tail: SharedTail | None = None
         self._ending = contextlib.AsyncExitStack()
+        self._expiries = Expiries(settings, self.limits)
         self.metrics = Metrics()
+        self.metrics.watch_expiries(self._expiries)
 
     async def start(self) -> None:
         """Start everything, in the order in which one part needs the other.
@@ -374,7 +378,8 @@ class Hub:
 
     async def _status(self, caller: Caller, request: Any, context: Any) -> Any:
         shared = self._sharing is not None
-        status = HubStatus(self.store, self._led().relay, self._bus_health, shared=shared)
+        relay, expiries = self._led().relay, self._expiries
+        status = HubStatus(self.store, relay, self._bus_health, expiries, shared=shared)
         return await status.answer(caller, request, context)
 
     @property
@@ -399,11 +404,12 @@ class Hub:
         try:
             await self._led().healer.serve(endpoint)
         except BusError as error:
-            raise Refused(_no_queue(endpoint, error)) from None
+            raise Refused(no_queue(endpoint, error)) from None
 
     async def _watch_bus(self) -> None:
         while True:
             await self.server.set_bus(self._bus_health().ok)
+            self._expiries.say()
             await asyncio.sleep(BUS_HEALTH_SECONDS)
 
     def _bus_health(self) -> BusHealth:
@@ -462,28 +468,6 @@ def told_health() -> Callable[[BusHealth], None]:
         well, said_full = health.ok, not health.ok and (said_full or full)
 
     return tell
-
-
-def _no_queue(endpoint: str, error: BusError) -> Refusal:
-    """Why an endpoint that is registered by now can't be told where its work lies."""
-    again = "; repeat with the same request_id"
-    if isinstance(error, BusFull):
-        reserved = StreamLimits().delivery_max_bytes >> 20
-        reason, rule = (
-            "STORE_FULL",
-            f"the bus has no room for the queue of {endpoint!r}, which reserves {reserved} MiB of "
-            "memory: give the hub's NATS account or server more for JetStream, or take away an "
-            f"endpoint that is not needed{again}",
-        )
-    elif isinstance(error, BusUnavailable):
-        reason, rule = "HUB_UNAVAILABLE", f"the bus does not answer{again}"
-    else:
-        reason, rule = (
-            "HUB_UNAVAILABLE",
-            f"the bus refuses the queue of {endpoint!r}: see what else is in the hub's NATS "
-            f"account{again}",
-        )
-    return Refusal(reason, rule, {"cause": str(error)}, retry_after_seconds=1.0)
 
 
 def _database_is_taken(reason: str) -> None:

@@ -13,8 +13,10 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from crossdock_hub import expiring
 from crossdock_hub.committer import Committed, Committer
 from crossdock_hub.delivery.dispatching import Picker
+from crossdock_hub.expiring import Expiries
 from crossdock_hub.reading import endpoint_metrics, parcel_metrics
 from crossdock_hub.reading.endpoint_metrics import Books
 from crossdock_hub.reading.parcel_metrics import SilentParcels
@@ -92,6 +94,11 @@ class Metrics(Collector):
         self._committer: Committer | None = None
         self._books: Books | None = None
         self._silent: SilentParcels | None = None
+        self._expiries: Expiries | None = None
+
+    def watch_expiries(self, expiries: Expiries) -> None:
+        """What the gauge of certificates is read from."""
+        self._expiries = expiries
 
     def watch_office(self, relay: Any = None, silent: SilentParcels | None = None) -> None:
         """What the gauges of what one hub does are read from; None: another one does it."""
@@ -165,6 +172,7 @@ class Metrics(Collector):
         yield from self._gauges()
         yield from endpoint_metrics.gauges(self._books)
         yield parcel_metrics.gauge(self._silent)
+        yield expiring.gauge(self._expiries)
 
     def _gauges(self) -> Any:
         yield GaugeMetricFamily(

@@ -11,6 +11,7 @@ from crossdock.hub.v1 import hub_service_pb2
 from crossdock_hub.bus.address import BusHealth
 from crossdock_hub.bus.outlet import Outlet
 from crossdock_hub.bus.relay import Relay
+from crossdock_hub.expiring import Expiries, Expiry
 from crossdock_hub.identity import Caller
 from crossdock_hub.reading.difference_messages import difference_message
 from crossdock_hub.store import Store, leadership
@@ -24,8 +25,15 @@ class HubStatus:
     """What the method needs. health: of the bus, now. shared: there may be other hubs."""
 
     def __init__(
-        self, store: Store, relay: Relay, health: Callable[[], BusHealth], *, shared: bool
+        self,
+        store: Store,
+        relay: Relay,
+        health: Callable[[], BusHealth],
+        expiries: Expiries,
+        *,
+        shared: bool,
     ) -> None:
+        self._expiries = expiries
         self._shared = shared
         self._store = store
         self._relay = relay
@@ -41,10 +49,17 @@ class HubStatus:
             found = await differences(connection)
             words = await words_of(connection, [each.kind for each in found])
             held = await leadership.held(connection) if self._shared else ()
+        response.expiries.extend(map(_expiry, self._expiries.found()))
         response.leads.extend(hub_service_pb2.Lead(**asdict(each)) for each in held)
         told = (difference_message(each, words.get(each.kind, ())) for each in found)
         response.differences.extend(told)
         return response
+
+
+def _expiry(found: Expiry) -> hub_service_pb2.Expiry:
+    told = hub_service_pb2.Expiry(setting=found.setting, soon=found.soon)
+    told.expire_time.FromDatetime(found.at)
+    return told
 
 
 def _stream(outlet: Outlet) -> hub_service_pb2.StreamStatus:

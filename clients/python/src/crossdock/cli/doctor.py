@@ -96,6 +96,7 @@ async def _all(data: Path | None) -> list[Check]:
             status = await _status(hub)
             checks += [check async for check in _hub_checks(place, hub, status)]
             checks += difference_checks(status, datetime.now(UTC)) if status else ()
+            checks += expiry_checks(status, datetime.now(UTC)) if status else ()
             endpoints = await list_endpoints(hub)
             checks += list(endpoint_checks(endpoints, datetime.now(UTC)))
             checks.append(await _stuck(hub))
@@ -206,6 +207,18 @@ def lead_checks(status: hub_service_pb2.GetHubStatusResponse) -> Iterator[Check]
             f"{each.address} lacks NATS, and no other hub has taken it over",
             "see why that hub, and each other one, does not reach NATS",
         )
+
+
+def expiry_checks(status: hub_service_pb2.GetHubStatusResponse, now: datetime) -> Iterator[Check]:
+    """When the hub's certificate, and its credentials at NATS, end."""
+    for each in status.expiries:
+        ends = each.expire_time.ToDatetime(UTC)
+        found = f"{each.setting} ends {ends:%Y-%m-%d %H:%M} UTC, in {(ends - now).days} days"
+        fix = "renew the file, and restart the hub where that is its certificate"
+        if now >= ends:
+            found = f"{each.setting} ended {ends:%Y-%m-%d %H:%M} UTC"
+        result: Result = "wrong" if now >= ends else "warning" if each.soon else "ok"
+        yield Check("expiry", result, found, "" if result == "ok" else fix)
 
 
 async def _status(hub: HubClient) -> hub_service_pb2.GetHubStatusResponse | None:

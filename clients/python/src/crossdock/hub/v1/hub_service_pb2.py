@@ -27,7 +27,7 @@ from crossdock.options.v1 import options_pb2 as crossdock_dot_options_dot_v1_dot
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"crossdock/hub/v1/hub_service.proto\x12\x10\x63rossdock.hub.v1\x1a)crossdock/delivery/v1/operator_word.proto\x1a\"crossdock/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n\x13GetHubStatusRequest\"\xad\x02\n\x14GetHubStatusResponse\x12\x15\n\x06\x62us_ok\x18\x01 \x01(\x08R\x05\x62usOk\x12\x1d\n\nbus_reason\x18\x02 \x01(\tR\tbusReason\x12\x37\n\tbus_since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x62usSince\x12\x38\n\x07streams\x18\x04 \x03(\x0b\x32\x1e.crossdock.hub.v1.StreamStatusR\x07streams\x12>\n\x0b\x64ifferences\x18\x05 \x03(\x0b\x32\x1c.crossdock.hub.v1.DifferenceR\x0b\x64ifferences\x12,\n\x05leads\x18\x06 \x03(\x0b\x32\x16.crossdock.hub.v1.LeadR\x05leads\"N\n\x04Lead\x12\x12\n\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n\x07\x61\x64\x64ress\x18\x02 \x01(\tR\x07\x61\x64\x64ress\x12\x18\n\x07offered\x18\x03 \x01(\x08R\x07offered\"\xb7\x01\n\x0cStreamStatus\x12\x16\n\x06stream\x18\x01 \x01(\tR\x06stream\x12\'\n\x0fstored_sequence\x18\x02 \x01(\x03R\x0estoredSequence\x12\x1c\n\tpublished\x18\x03 \x01(\x03R\tpublished\x12)\n\x10strange_messages\x18\x04 \x01(\x03R\x0fstrangeMessages\x12\x1d\n\nsent_again\x18\x05 \x01(\x03R\tsentAgain\"\xc7\x02\n\nDifference\x12\x34\n\x04kind\x18\x01 \x01(\x0e\x32 .crossdock.hub.v1.DifferenceKindR\x04kind\x12\x1a\n\x08sentence\x18\x02 \x01(\tR\x08sentence\x12\x14\n\x05\x63ount\x18\x03 \x01(\x03R\x05\x63ount\x12\x39\n\nfirst_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tfirstTime\x12\x37\n\tlast_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08lastTime\x12\"\n\x0c\x61\x63knowledged\x18\x06 \x01(\x08R\x0c\x61\x63knowledged\x12\x39\n\x05words\x18\x07 \x03(\x0b\x32#.crossdock.delivery.v1.OperatorWordR\x05words\"\xc4\x01\n\x1c\x41\x63knowledgeDifferenceRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x34\n\x04kind\x18\x02 \x01(\x0e\x32 .crossdock.hub.v1.DifferenceKindR\x04kind\x12\x37\n\tlast_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08lastTime\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\"]\n\x1d\x41\x63knowledgeDifferenceResponse\x12<\n\ndifference\x18\x01 \x01(\x0b\x32\x1c.crossdock.hub.v1.DifferenceR\ndifference*\xdf\x01\n\x0e\x44ifferenceKind\x12\x1f\n\x1b\x44IFFERENCE_KIND_UNSPECIFIED\x10\x00\x12\"\n\x1e\x44IFFERENCE_KIND_DATABASE_OLDER\x10\x01\x12\x1d\n\x19\x44IFFERENCE_KIND_BUS_OLDER\x10\x02\x12\"\n\x1e\x44IFFERENCE_KIND_OTHER_DATABASE\x10\x03\x12\x1f\n\x1b\x44IFFERENCE_KIND_STREAM_LOST\x10\x04\x12$\n DIFFERENCE_KIND_STRANGE_MESSAGES\x10\x05\x32\xfe\x01\n\nHubService\x12i\n\x0cGetHubStatus\x12%.crossdock.hub.v1.GetHubStatusRequest\x1a&.crossdock.hub.v1.GetHubStatusResponse\"\n\x90\x02\x01\xba\xe9\xe0\xdf\x01\x01\x0c\x12\x84\x01\n\x15\x41\x63knowledgeDifference\x12..crossdock.hub.v1.AcknowledgeDifferenceRequest\x1a/.crossdock.hub.v1.AcknowledgeDifferenceResponse\"\n\x90\x02\x02\xba\xe9\xe0\xdf\x01\x01\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"crossdock/hub/v1/hub_service.proto\x12\x10\x63rossdock.hub.v1\x1a)crossdock/delivery/v1/operator_word.proto\x1a\"crossdock/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n\x13GetHubStatusRequest\"\xe3\x02\n\x14GetHubStatusResponse\x12\x15\n\x06\x62us_ok\x18\x01 \x01(\x08R\x05\x62usOk\x12\x1d\n\nbus_reason\x18\x02 \x01(\tR\tbusReason\x12\x37\n\tbus_since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x62usSince\x12\x38\n\x07streams\x18\x04 \x03(\x0b\x32\x1e.crossdock.hub.v1.StreamStatusR\x07streams\x12>\n\x0b\x64ifferences\x18\x05 \x03(\x0b\x32\x1c.crossdock.hub.v1.DifferenceR\x0b\x64ifferences\x12,\n\x05leads\x18\x06 \x03(\x0b\x32\x16.crossdock.hub.v1.LeadR\x05leads\x12\x34\n\x08\x65xpiries\x18\x07 \x03(\x0b\x32\x18.crossdock.hub.v1.ExpiryR\x08\x65xpiries\"s\n\x06\x45xpiry\x12\x18\n\x07setting\x18\x01 \x01(\tR\x07setting\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x12\n\x04soon\x18\x03 \x01(\x08R\x04soon\"N\n\x04Lead\x12\x12\n\x04task\x18\x01 \x01(\tR\x04task\x12\x18\n\x07\x61\x64\x64ress\x18\x02 \x01(\tR\x07\x61\x64\x64ress\x12\x18\n\x07offered\x18\x03 \x01(\x08R\x07offered\"\xb7\x01\n\x0cStreamStatus\x12\x16\n\x06stream\x18\x01 \x01(\tR\x06stream\x12\'\n\x0fstored_sequence\x18\x02 \x01(\x03R\x0estoredSequence\x12\x1c\n\tpublished\x18\x03 \x01(\x03R\tpublished\x12)\n\x10strange_messages\x18\x04 \x01(\x03R\x0fstrangeMessages\x12\x1d\n\nsent_again\x18\x05 \x01(\x03R\tsentAgain\"\xc7\x02\n\nDifference\x12\x34\n\x04kind\x18\x01 \x01(\x0e\x32 .crossdock.hub.v1.DifferenceKindR\x04kind\x12\x1a\n\x08sentence\x18\x02 \x01(\tR\x08sentence\x12\x14\n\x05\x63ount\x18\x03 \x01(\x03R\x05\x63ount\x12\x39\n\nfirst_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tfirstTime\x12\x37\n\tlast_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08lastTime\x12\"\n\x0c\x61\x63knowledged\x18\x06 \x01(\x08R\x0c\x61\x63knowledged\x12\x39\n\x05words\x18\x07 \x03(\x0b\x32#.crossdock.delivery.v1.OperatorWordR\x05words\"\xc4\x01\n\x1c\x41\x63knowledgeDifferenceRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x34\n\x04kind\x18\x02 \x01(\x0e\x32 .crossdock.hub.v1.DifferenceKindR\x04kind\x12\x37\n\tlast_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08lastTime\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\"]\n\x1d\x41\x63knowledgeDifferenceResponse\x12<\n\ndifference\x18\x01 \x01(\x0b\x32\x1c.crossdock.hub.v1.DifferenceR\ndifference*\xdf\x01\n\x0e\x44ifferenceKind\x12\x1f\n\x1b\x44IFFERENCE_KIND_UNSPECIFIED\x10\x00\x12\"\n\x1e\x44IFFERENCE_KIND_DATABASE_OLDER\x10\x01\x12\x1d\n\x19\x44IFFERENCE_KIND_BUS_OLDER\x10\x02\x12\"\n\x1e\x44IFFERENCE_KIND_OTHER_DATABASE\x10\x03\x12\x1f\n\x1b\x44IFFERENCE_KIND_STREAM_LOST\x10\x04\x12$\n DIFFERENCE_KIND_STRANGE_MESSAGES\x10\x05\x32\xfe\x01\n\nHubService\x12i\n\x0cGetHubStatus\x12%.crossdock.hub.v1.GetHubStatusRequest\x1a&.crossdock.hub.v1.GetHubStatusResponse\"\n\x90\x02\x01\xba\xe9\xe0\xdf\x01\x01\x0c\x12\x84\x01\n\x15\x41\x63knowledgeDifference\x12..crossdock.hub.v1.AcknowledgeDifferenceRequest\x1a/.crossdock.hub.v1.AcknowledgeDifferenceResponse\"\n\x90\x02\x02\xba\xe9\xe0\xdf\x01\x01\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,22 +38,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HUBSERVICE'].methods_by_name['GetHubStatus']._serialized_options = b'\220\002\001\272\351\340\337\001\001\014'
   _globals['_HUBSERVICE'].methods_by_name['AcknowledgeDifference']._loaded_options = None
   _globals['_HUBSERVICE'].methods_by_name['AcknowledgeDifference']._serialized_options = b'\220\002\002\272\351\340\337\001\001\014'
-  _globals['_DIFFERENCEKIND']._serialized_start=1386
-  _globals['_DIFFERENCEKIND']._serialized_end=1609
+  _globals['_DIFFERENCEKIND']._serialized_start=1557
+  _globals['_DIFFERENCEKIND']._serialized_end=1780
   _globals['_GETHUBSTATUSREQUEST']._serialized_start=168
   _globals['_GETHUBSTATUSREQUEST']._serialized_end=189
   _globals['_GETHUBSTATUSRESPONSE']._serialized_start=192
-  _globals['_GETHUBSTATUSRESPONSE']._serialized_end=493
-  _globals['_LEAD']._serialized_start=495
-  _globals['_LEAD']._serialized_end=573
-  _globals['_STREAMSTATUS']._serialized_start=576
-  _globals['_STREAMSTATUS']._serialized_end=759
-  _globals['_DIFFERENCE']._serialized_start=762
-  _globals['_DIFFERENCE']._serialized_end=1089
-  _globals['_ACKNOWLEDGEDIFFERENCEREQUEST']._serialized_start=1092
-  _globals['_ACKNOWLEDGEDIFFERENCEREQUEST']._serialized_end=1288
-  _globals['_ACKNOWLEDGEDIFFERENCERESPONSE']._serialized_start=1290
-  _globals['_ACKNOWLEDGEDIFFERENCERESPONSE']._serialized_end=1383
-  _globals['_HUBSERVICE']._serialized_start=1612
-  _globals['_HUBSERVICE']._serialized_end=1866
+  _globals['_GETHUBSTATUSRESPONSE']._serialized_end=547
+  _globals['_EXPIRY']._serialized_start=549
+  _globals['_EXPIRY']._serialized_end=664
+  _globals['_LEAD']._serialized_start=666
+  _globals['_LEAD']._serialized_end=744
+  _globals['_STREAMSTATUS']._serialized_start=747
+  _globals['_STREAMSTATUS']._serialized_end=930
+  _globals['_DIFFERENCE']._serialized_start=933
+  _globals['_DIFFERENCE']._serialized_end=1260
+  _globals['_ACKNOWLEDGEDIFFERENCEREQUEST']._serialized_start=1263
+  _globals['_ACKNOWLEDGEDIFFERENCEREQUEST']._serialized_end=1459
+  _globals['_ACKNOWLEDGEDIFFERENCERESPONSE']._serialized_start=1461
+  _globals['_ACKNOWLEDGEDIFFERENCERESPONSE']._serialized_end=1554
+  _globals['_HUBSERVICE']._serialized_start=1783
+  _globals['_HUBSERVICE']._serialized_end=2037
 # @@protoc_insertion_point(module_scope)

@@ -86,6 +86,7 @@ class GetHubStatusResponse(_message.Message):
     STREAMS_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     LEADS_FIELD_NUMBER: _builtins.int
+    EXPIRIES_FIELD_NUMBER: _builtins.int
     bus_ok: _builtins.bool
     """The bus takes and stores what the hub sends."""
     bus_reason: _builtins.str
@@ -106,6 +107,10 @@ class GetHubStatusResponse(_message.Message):
     def leads(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lead]:
         """What hubs that share a database lead now, by task; none where a hub has it for itself."""
 
+    @_builtins.property
+    def expiries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Expiry]:
+        """When that by which this hub proves who it is ends, where it has what ends."""
+
     def __init__(
         self,
         *,
@@ -115,14 +120,49 @@ class GetHubStatusResponse(_message.Message):
         streams: _abc.Iterable[Global___StreamStatus] | None = ...,
         differences: _abc.Iterable[Global___Difference] | None = ...,
         leads: _abc.Iterable[Global___Lead] | None = ...,
+        expiries: _abc.Iterable[Global___Expiry] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bus_since", b"bus_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bus_ok", b"bus_ok", "bus_reason", b"bus_reason", "bus_since", b"bus_since", "differences", b"differences", "leads", b"leads", "streams", b"streams"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bus_ok", b"bus_ok", "bus_reason", b"bus_reason", "bus_since", b"bus_since", "differences", b"differences", "expiries", b"expiries", "leads", b"leads", "streams", b"streams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetHubStatusResponse: _TypeAlias = GetHubStatusResponse  # noqa: Y015
+
+@_typing.final
+class Expiry(_message.Message):
+    """When something that a setting of the hub names ends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTING_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    SOON_FIELD_NUMBER: _builtins.int
+    setting: _builtins.str
+    """"CROSSDOCK_TLS_CERTIFICATE_FILE", of a chain the certificate that ends first, or
+    "CROSSDOCK_NATS_CREDENTIALS_FILE".
+    """
+    soon: _builtins.bool
+    """It has ended, or ends within the days of the hub's limit `certificate_warn_days`."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """From then on nobody accepts it."""
+
+    def __init__(
+        self,
+        *,
+        setting: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        soon: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "setting", b"setting", "soon", b"soon"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Expiry: _TypeAlias = Expiry  # noqa: Y015
 
 @_typing.final
 class Lead(_message.Message):
