@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -21,11 +22,32 @@ def keep(name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
 
 
 async def _kept(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    task = asyncio.current_task()
     while True:
         try:
             await run()
+        except asyncio.CancelledError as cancelled:
+            if task is None or task.cancelling():
+                raise
+            # Nobody ended the loop: what it waited for was ended by somebody else.
+            fault: BaseException = cancelled
         except Exception as error:
-            log.error("fault in a loop; it begins anew", loop=name, exc_info=error)
-            await asyncio.sleep(FAULT_PAUSE_SECONDS)
+            fault = error
         else:
             return
+        _tell(name, fault)
+        await asyncio.sleep(FAULT_PAUSE_SECONDS)
+
+
+def _tell(name: str, fault: BaseException) -> None:
+    """Log a fault, or at least its kind: an error whose text can't be made must not end a loop."""
+    try:
+        log.error("fault in a loop; it begins anew", loop=name, exc_info=fault)
+    except Exception as untold:
+        with contextlib.suppress(Exception):
+            log.error(
+                "fault in a loop that can't be put in words; it begins anew",
+                loop=name,
+                fault=type(fault).__name__,
+                because=type(untold).__name__,
+            )
