@@ -47,13 +47,30 @@ def numbers(path: Path) -> list[int]:
 @SUFFIXES
 def test_what_was_refused_before_stays_where_a_load_goes_on(tmp_path: Path, suffix: str) -> None:
     """Proves of both kinds of file that a load from a row on adds to the refused rows of the one
-    before, under one heading, and that a load from the beginning begins the file anew."""
+    before, under one heading."""
     path = refuse(tmp_path, suffix, 1, goes_on=False, number="A\u00e9")
     refuse(tmp_path, suffix, 2, number="B")
     assert numbers(path) == [1, 2] and "A\u00e9" in path.read_text()
-    refuse(tmp_path, suffix, 3, goes_on=False, number="C")
-    assert numbers(path) == [3]
     assert list(tmp_path.iterdir()) == [path]
+
+
+@SUFFIXES
+def test_a_load_from_the_beginning_keeps_what_was_there(
+    tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Proves that a load from the first row begins its file anew, that what an earlier one left
+    there is kept whole by another name, and that the operator is told where; an empty file, or
+    none, is nothing to keep."""
+    path = refuse(tmp_path, suffix, 1, goes_on=False, number="A")
+    assert not capsys.readouterr().err
+    before = path.read_bytes()
+    refuse(tmp_path, suffix, 3, goes_on=False, number="C")
+    kept = tmp_path / f"items.refused.1{suffix}"
+    assert numbers(path) == [3] and kept.read_bytes() == before
+    assert str(kept) in capsys.readouterr().err
+    path.write_bytes(b"")
+    refuse(tmp_path, suffix, 4, goes_on=False, number="D")
+    assert numbers(path) == [4] and sorted(tmp_path.iterdir()) == sorted([path, kept])
 
 
 @SUFFIXES
@@ -114,6 +131,34 @@ def test_a_row_with_too_few_cells_has_its_columns(tmp_path: Path) -> None:
         for each in read_rows(file, KINDS["items"]):
             left.add(each)
     assert numbers(left.path) == [1, 2]
+
+
+def test_cells_beyond_the_heading_are_kept(tmp_path: Path) -> None:
+    """Proves that a row of too many cells is refused by its number and rule, and that none of its
+    cells is missing where it was written, whatever is in them."""
+    file = tmp_path / "items.csv"
+    file.write_text('number,description\nA,Cable,"2 m, black","say ""no"""\nB,Plug\nC,Box,\n')
+    with RefusedRows(file, None, goes_on=False) as left:
+        for each in read_rows(file, KINDS["items"]):
+            if each.problems:
+                left.add(each)
+    first, last = csv.DictReader(io.StringIO(left.path.read_text()))
+    assert (first["refused_row"], first["refused_rule"]) == ("1", "row.cells")
+    assert (first["number"], first["description"]) == ("A", "Cable")
+    assert next(csv.reader([first["refused_beyond"]])) == ["2 m, black", 'say "no"']
+    assert (last["refused_row"], next(csv.reader([last["refused_beyond"]]), [])) == ("3", [""])
+
+
+def test_a_line_that_is_no_object_is_kept(tmp_path: Path) -> None:
+    """Proves of JSON lines that what is refused as no object stands where it was written."""
+    file = tmp_path / "items.jsonl"
+    file.write_text('["A", 1]\n"B"\nnull\n')
+    with RefusedRows(file, None, goes_on=False) as left:
+        for each in read_rows(file, KINDS["items"]):
+            left.add(each)
+    lines = [json.loads(line) for line in left.path.read_text().splitlines()]
+    assert [each["line"] for each in lines] == ['["A", 1]', '"B"', "null"]
+    assert {each["refused"]["rule"] for each in lines} == {"row.json"}
 
 
 def test_ctrl_c_between_a_row_and_its_number_is_heard_after_both(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ SHOWN_MAX: Final = 10
 class RefusedRows:
     """The file of rows that were not written; made with the first of them. Use it with `with`.
 
-    goes_on: the load goes on from a row, so that what was refused before it stays in the file.
+    goes_on: the load goes on from a row, so that what was refused before it stays in the file. What
+    an earlier load left there is kept by another name.
     """
 
     def __init__(self, source: Path, path: Path | None, *, goes_on: bool) -> None:
@@ -63,26 +64,28 @@ class RefusedRows:
             line = json.dumps({**values, REFUSED: told}, ensure_ascii=False) + "\n"
             self._opened("").write(line)
             return
+        told["beyond"] = _csv_line(row.beyond).rstrip("\r\n") if row.beyond else ""
         cells = values | {f"{REFUSED}_{name}": each for name, each in told.items()}
         self._opened(_csv_line(cells)).write(_csv_line(cells.values()))
 
     def say_kept(self) -> None:
-        """Tell the operator, on standard error, where a file went that could not be added to."""
+        """Tell the operator, on standard error, where a file went that is not added to."""
         if self.kept is not None:
+            why = ": it has other columns, or ends amid a row" if self._goes_on else ""
             typer.echo(
-                f"{self.kept} has what was refused before: it has other columns, or ends amid a "
-                f"row; {self.path} begins anew",
-                err=True,
+                f"{self.kept} has what was refused before{why}; {self.path} begins anew", err=True
             )
 
     def _opened(self, heading: str) -> TextIO:
         """The file, which begins with its heading. A load that goes on adds to the one that is
-        there, which may have been edited or cut; where it can't, it keeps that by another name."""
+        there, which may have been edited or cut; where it can't, and where a load begins, that is
+        kept by another name."""
         if self._file is None:
-            if self._goes_on and self.path.exists() and not self._fits(heading):
+            there = self.path.exists() and self.path.stat().st_size > 0
+            if there and not (self._goes_on and self._fits(heading)):
                 self.kept = _free_name(self.path)
                 self.path.rename(self.kept)
-            self._file = self.path.open("a" if self._goes_on else "w", encoding="utf-8", newline="")
+            self._file = self.path.open("a", encoding="utf-8", newline="")
             if self._file.tell() == 0:
                 self._file.write(heading)
             elif not _ends_its_line(self.path):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -81,7 +81,7 @@ class Problem:
 class Row:
     """A row of the file. number: from 1, without a heading; entry: None when it has problems.
 
-    end: bytes of the file up to here.
+    end: bytes of the file up to here; beyond: cells of a CSV for which the heading has no column.
     """
 
     number: int
@@ -89,6 +89,7 @@ class Row:
     end: int
     entry: Any = None
     problems: list[Problem] = field(default_factory=list)
+    beyond: Sequence[str] = ()
 
 
 def read_rows(path: Path, kind: Kind) -> Iterator[Row]:
@@ -138,6 +139,7 @@ def _csv(file: BinaryIO) -> Iterator[Row]:
         if len(cells) != len(heading):
             why = f"it has {len(cells)} cells and the heading {len(heading)}; quote what has commas"
             row.problems.append(Problem("", "row.cells", why))
+            row.beyond = cells[len(heading) :]
         yield row
 
 
@@ -154,8 +156,9 @@ def _json(file: BinaryIO) -> Iterator[Row]:
             row = Row(number, {"line": line.rstrip("\n")}, ends[0])
             row.problems.append(Problem("", "row.json", f"it is no JSON: {error}"))
         else:
-            row = Row(number, found if isinstance(found, dict) else {}, ends[0])
-            if not isinstance(found, dict):
+            is_object = isinstance(found, dict)
+            row = Row(number, found if is_object else {"line": line.rstrip("\n")}, ends[0])
+            if not is_object:
                 row.problems.append(Problem("", "row.json", "it is no object; write {…}"))
         yield row
 
