@@ -12,8 +12,17 @@ import pytest
 from crossdock import contracts
 from crossdock.order.v1 import order_events_pb2, order_pb2
 from crossdock.types.v1 import types_pb2
+from crossdock_adapters.sdk import exchange as excerpts
 from crossdock_adapters.sdk.completion import completion
-from crossdock_adapters.sdk.exchange import MAX_BODY_CHARACTERS, Exchange, recording, redacted
+from crossdock_adapters.sdk.exchange import (
+    BLOB_CHARACTERS,
+    INNER_DOCUMENT_CHARACTERS,
+    MAX_BODY_CHARACTERS,
+    SECRET_WORDS,
+    Exchange,
+    recording,
+    redacted,
+)
 from crossdock_adapters.sdk.outcomes import Reject, Retry
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -220,3 +229,49 @@ def test_an_account_number_is_masked_wherever_a_vendor_puts_it() -> None:
     for body in bodies:
         told = redacted(body.encode())
         assert "740561073" not in told and "A1" in told, told
+
+
+def _by_every_pattern(text: str) -> str:
+    """What no look at the text beforehand spares: each pattern, one after the other."""
+    text = excerpts._JSON_SECRET.sub(r'\1"***"', text)
+    text = excerpts._FORM_SECRET.sub(r"\1***", text)
+    text = excerpts._XML_SECRET.sub(r"\1***", text)
+    text = excerpts._ATTRIBUTE_SECRET.sub(r"\1***", text)
+    text = excerpts._BEARER.sub(r"\1 ***", text)
+    text = excerpts._PRINTER_COMMANDS.sub(excerpts._counted, text)
+    text = excerpts._INNER_DOCUMENT.sub(lambda each: f'"({len(each[1])} characters)"', text)
+    return excerpts._BLOB.sub(excerpts._counted, text)
+
+
+# Letters that are an "i", an "s" and a "k" of another case for patterns, and hardly for others.
+_ODD = str.maketrans("isk", "\u0131\u017f\u212a")
+_CASES: list[Callable[[str], str]] = [str, str.upper, str.title, lambda name: name.translate(_ODD)]
+_NAMED = st.tuples(
+    st.sampled_from([*SECRET_WORDS, "orderId"]),
+    st.sampled_from(_CASES),
+    st.sampled_from(['"{}":"s3c"', "{}=s3c", "<{}>s3c</{}>", "{}='s3c'", "my_{}Value"]),
+).map(lambda drawn: drawn[2].replace("{}", drawn[1](drawn[0])))
+_BEARERS = st.sampled_from([" Bearer s3c", " BASIC s3c", " ba\u017fic s3c", " bas\u0131c s3c"])
+_LONG = st.tuples(
+    st.sampled_from("aZ9+=|"),
+    st.sampled_from([9, BLOB_CHARACTERS, INNER_DOCUMENT_CHARACTERS]),
+    st.integers(-2, 1),
+).map(lambda drawn: drawn[0] * (drawn[1] + drawn[2]))
+_QUOTED = st.tuples(
+    st.sampled_from(["^XA", "^xa", "N\\n", "n\\n", '\\"', "\\", "", " x=", "/>"]), _LONG
+).map(lambda drawn: f'"{drawn[0]}{drawn[1]}"')
+_SIGNS = st.sampled_from(
+    ['"', '\\"', "\\", "'", "=", "&", "<", ">", "\n", " ", "^XA", "^xz", "N\n"]
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.one_of(_NAMED, _BEARERS, _LONG, _QUOTED, _SIGNS), min_size=1, max_size=8).map(
+        "".join
+    )
+)
+def test_a_pattern_is_spared_only_where_it_would_find_nothing(text: str) -> None:
+    """Proves for texts made of names of secrets in any letters, quotes, escapes, labels and long
+    words that a look at the text beforehand never changes what is masked or counted."""
+    assert excerpts._without_documents(excerpts._without_secrets(text)) == _by_every_pattern(text)

@@ -33,6 +33,7 @@ _SIGNS = r"[\s().+/-]{0,3}"
 # What may stand between two words of a value: a line may have been wrapped into two elements.
 _BETWEEN = r'(?:\s|\\[nrt]|[",\[\]]|<[^<>]{0,200}>|&#(?:10|13|9|x[ad9]);){1,16}'
 _PLAIN = re.compile(r"[a-z0-9]{2,}", re.ASCII)
+_OTHER_THAN_DIGITS = bytes(each for each in range(128) if not chr(each).isdigit())
 _NAMES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 
 
@@ -42,19 +43,21 @@ class Mask:
     def __init__(self, values: Iterable[str] = ()) -> None:
         forms = {form for value in values for form in _forms(value)}
         # The longest first: a name may be part of an address line.
-        self._forms = tuple(sorted(forms, key=len, reverse=True))
+        longest_first = sorted(forms, key=len, reverse=True)
+        self._forms = tuple((form, _anchor(form), _is_number(form)) for form in longest_first)
 
     def over(self, text: str) -> str:
         """The text without the values."""
         lowered, digits = text.lower(), _digits(text)
-        for form in self._forms:
-            if not _may_hold(form, lowered, digits):
+        for form, anchor, is_number in self._forms:
+            # Patterns are slow to make, and hardly any is needed.
+            if form not in digits if is_number else anchor not in lowered:
                 continue
             if form in text:
                 # As it was written by ourselves: what is masked is seldom there in two spellings.
                 text = text.replace(form, HIDDEN)
                 lowered, digits = text.lower(), _digits(text)
-                if not _may_hold(form, lowered, digits):
+                if form not in digits if is_number else anchor not in lowered:
                     continue
             text = _pattern(form).sub(HIDDEN, text)
         return text
@@ -71,12 +74,9 @@ def _forms(value: str) -> Iterator[str]:
         yield digits[-NATIONAL_DIGITS:]
 
 
-def _may_hold(form: str, lowered: str, digits: str) -> bool:
-    """Whether a text may have a form in it. Patterns are slow to make, and hardly any is needed."""
-    return form in digits if _is_number(form) else _anchor(form) in lowered
-
-
 def _digits(text: str) -> str:
+    if text.isascii():
+        return text.encode().translate(None, _OTHER_THAN_DIGITS).decode()
     return "".join(filter(str.isdigit, text))
 
 
