@@ -32,6 +32,9 @@ from crossdock.tracking.v1.tracking_service_pb2 import (
 from grpc import aio
 from grpc_status import rpc_status
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 REFUSED = Refusal("OBJECT_NOT_FOUND", "no such order", {"kind": "order", "id": "no"})
 BUSY = Refusal("HUB_OVERLOADED", "busy", {}, (), 2.0)
@@ -52,9 +55,12 @@ class Hub:
     address: str = ""
     calls: list[Seen] = field(default_factory=list)
     failures_left: int = 0
+    came: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    cut: asyncio.Event = field(default_factory=asyncio.Event)
 
     def note(self, context: Any) -> None:
         self.calls.append(Seen(dict(context.invocation_metadata()), context.time_remaining()))
+        self.came.release()
 
 
 async def _refuse(context: Any, refusal: Refusal) -> None:
@@ -72,7 +78,11 @@ class Orders(order_service_pb2_grpc.OrderServiceServicer):
         if request.number == "no":
             await _refuse(context, REFUSED)
         if request.number == "slow":
-            await asyncio.sleep(30)
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                self.hub.cut.set()
+                raise
         if request.number == "flaky" and self.hub.failures_left:
             self.hub.failures_left -= 1
             await context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
@@ -187,6 +197,20 @@ async def test_cancelling_a_call_stays_a_cancellation(hub: Hub) -> None:
 
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(call(), 0.2)
+        # The hub is told at once, so that it works for nobody who has gone.
+        await asyncio.wait_for(hub.cut.wait(), 10)
+
+
+async def test_a_call_is_sent_before_it_is_awaited(hub: Hub) -> None:
+    """Proves that several calls may be begun, and awaited in any order, by a gather too."""
+    async with HubClient(hub.address, token="abc") as opened:
+        orders = [opened.orders.GetOrder(GetOrderRequest(number=number)) for number in "123"]
+        async with asyncio.timeout(10):
+            for _ in orders:
+                await hub.came.acquire()
+        last = await orders.pop()
+        others = await asyncio.gather(*orders)
+    assert [answer.order.number for answer in (*others, last)] == ["1", "2", "3"]
 
 
 async def test_idempotent_calls_are_repeated_while_the_hub_is_away(hub: Hub) -> None:
@@ -229,6 +253,55 @@ async def test_the_trace_context_travels(hub: Hub) -> None:
         with trace.use_span(trace.NonRecordingSpan(known)):
             await opened.orders.GetOrder(GetOrderRequest(number="1"))
     assert f"{0xABCDEF:032x}" in hub.calls[0].metadata["traceparent"]
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """What a process records that has set tracing up."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    return exporter
+
+
+def _around(span_id: int, flags: int) -> trace.NonRecordingSpan:
+    """A span of another process."""
+    return trace.NonRecordingSpan(
+        trace.SpanContext(0xABCDEF, span_id, is_remote=True, trace_flags=trace.TraceFlags(flags))
+    )
+
+
+async def test_a_call_has_a_span_where_one_may_be_recorded(
+    hub: Hub, spans: InMemorySpanExporter
+) -> None:
+    """Proves that a call below a span that is recorded, here or elsewhere, and one outside any
+    trace have a span of their own, which the hub is told, with what went wrong."""
+    asked = GetOrderRequest(number="1")
+    async with HubClient(hub.address, token="abc") as opened:
+        with trace.get_tracer("test").start_as_current_span("ours"):
+            await opened.orders.GetOrder(asked)
+        with trace.use_span(_around(0x1234, 1)), pytest.raises(errors.NotFoundError):
+            await opened.orders.GetOrder(GetOrderRequest(number="no"))
+        await opened.orders.GetOrder(asked)
+    first, ours, second, third = spans.get_finished_spans()
+    assert (first.name, ours.name) == ("/crossdock.order.v1.OrderService/GetOrder", "ours")
+    parents = [each.parent and each.parent.span_id for each in (first, second, third)]
+    assert parents == [ours.context.span_id, 0x1234, None]
+    told = [call.metadata["traceparent"].split("-")[1:3] for call in hub.calls]
+    ids = [each.context for each in (first, second, third)]
+    assert told == [[f"{each.trace_id:032x}", f"{each.span_id:016x}"] for each in ids]
+    assert [each.status.is_ok for each in (first, second)] == [True, False]
+
+
+async def test_a_call_that_nobody_records_says_where_it_stands(
+    hub: Hub, spans: InMemorySpanExporter
+) -> None:
+    """Proves that a call in a trace that is not recorded carries that trace, and makes no span."""
+    async with HubClient(hub.address, token="abc") as opened:
+        with trace.use_span(_around(0x1234, 0)):
+            await opened.orders.GetOrder(GetOrderRequest(number="1"))
+    assert hub.calls[0].metadata["traceparent"] == f"00-{0xABCDEF:032x}-{0x1234:016x}-00"
+    assert spans.get_finished_spans() == ()
 
 
 async def test_a_token_file_is_read_again(

@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import Any, Final, Self, cast
 
 import grpc
 from google.protobuf import descriptor_pb2
 from grpc import aio
 
 import crossdock
+from crossdock.calling import Deadlines, HubChannel, stream_interceptors
 from crossdock.carrier.v1 import carrier_service_pb2, carrier_service_pb2_grpc
 from crossdock.confirmation.v1 import confirmation_service_pb2, confirmation_service_pb2_grpc
 from crossdock.customer.v1 import customer_service_pb2, customer_service_pb2_grpc
@@ -34,7 +35,7 @@ from crossdock.delivery.v1 import (
     delivery_service_pb2_grpc,
 )
 from crossdock.endpoint.v1 import endpoint_service_pb2, endpoint_service_pb2_grpc
-from crossdock.errors import ConfigurationError, from_rpc_error
+from crossdock.errors import ConfigurationError
 from crossdock.freight.v1 import freight_service_pb2, freight_service_pb2_grpc
 from crossdock.fulfillment.v1 import fulfillment_service_pb2, fulfillment_service_pb2_grpc
 from crossdock.hub.v1 import hub_service_pb2, hub_service_pb2_grpc
@@ -51,9 +52,6 @@ from crossdock.returns.v1 import return_service_pb2, return_service_pb2_grpc
 from crossdock.shipment.v1 import shipment_service_pb2, shipment_service_pb2_grpc
 from crossdock.tracking.v1 import tracking_service_pb2, tracking_service_pb2_grpc
 from crossdock.unit.v1 import unit_service_pb2, unit_service_pb2_grpc
-
-if TYPE_CHECKING:
-    from grpc.aio import ClientCallDetails
 
 __all__ = ["HubClient", "Tls", "new_request_id", "request_id"]
 
@@ -138,9 +136,13 @@ class HubClient:
                 f"the token would travel to {address} in plain text; give tls=Tls(…), or "
                 "allow_plaintext_token=True where the network itself is encrypted"
             )
-        limits = _Deadlines(deadline_seconds, stream_deadline_seconds)
+        limits = Deadlines(deadline_seconds, stream_deadline_seconds)
         self.address = address
-        channel = self.channel = _channel(address, tls, _interceptors(tokens, limits, trace))
+        streams = stream_interceptors(tokens.metadata, limits, trace=trace)
+        opened = _channel(address, tls, streams)
+        channel = self.channel = cast(
+            "aio.Channel", HubChannel(opened, tokens.metadata, limits, trace=trace)
+        )
         self.carriers = carrier_service_pb2_grpc.CarrierServiceStub(channel)
         self.confirmations = confirmation_service_pb2_grpc.ConfirmationServiceStub(channel)
         self.customers = customer_service_pb2_grpc.CustomerServiceStub(channel)
@@ -321,112 +323,3 @@ def _authorization(token: str, source: str) -> tuple[str, str]:
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigurationError(f"{source} holds no token: one line of printable ASCII is needed")
     return "authorization", f"Bearer {token}"
-
-
-# Interceptors
-
-
-@dataclass(frozen=True, slots=True)
-class _Deadlines:
-    unary_seconds: float
-    stream_seconds: float
-
-
-def _interceptors(
-    tokens: _Tokens, deadlines: _Deadlines, trace: bool
-) -> list[aio.ClientInterceptor]:
-    """Ours come first, that is outermost: tracing has to see grpc's own exceptions to end spans."""
-    kinds = (_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream)
-    ours: list[aio.ClientInterceptor] = [kind(tokens, deadlines) for kind in kinds]
-    if not trace:
-        return ours
-    try:
-        from opentelemetry.instrumentation.grpc import aio_client_interceptors
-    except ImportError:
-        return ours
-    return [*ours, *cast("Any", aio_client_interceptors)()]
-
-
-class _Caller:
-    """Adds identity and deadline to a call and translates what it raises."""
-
-    def __init__(self, tokens: _Tokens, deadlines: _Deadlines) -> None:
-        self._tokens = tokens
-        self._deadlines = deadlines
-
-    def _details(self, details: ClientCallDetails, default_seconds: float) -> ClientCallDetails:
-        metadata = aio.Metadata(*(tuple(details.metadata) if details.metadata else ()))
-        authorization = self._tokens.metadata()
-        if authorization is not None:
-            metadata.add(*authorization)
-        return aio.ClientCallDetails(
-            details.method,
-            default_seconds if details.timeout is None else details.timeout,
-            metadata,
-            details.credentials,
-            details.wait_for_ready,
-        )
-
-    async def _answer(self, call: Awaitable[Any], details: ClientCallDetails) -> Any:
-        try:
-            started: Any = await call
-            await started
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, _method(details)) from None
-        return started
-
-    async def _messages(
-        self, call: AsyncIterable[Any], details: ClientCallDetails
-    ) -> AsyncIterator[Any]:
-        try:
-            async for message in call:
-                yield message
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, _method(details)) from None
-
-
-def _method(details: ClientCallDetails) -> str:
-    method: str | bytes = details.method
-    return method.decode() if isinstance(method, bytes) else method
-
-
-_Continuation = Callable[[Any, Any], Awaitable[Any]]
-
-
-class _UnaryUnary(_Caller, aio.UnaryUnaryClientInterceptor):
-    async def intercept_unary_unary(
-        self, continuation: _Continuation, client_call_details: ClientCallDetails, request: Any
-    ) -> Any:
-        details = self._details(client_call_details, self._deadlines.unary_seconds)
-        return await self._answer(continuation(details, request), details)
-
-
-class _StreamUnary(_Caller, aio.StreamUnaryClientInterceptor):
-    async def intercept_stream_unary(
-        self,
-        continuation: _Continuation,
-        client_call_details: ClientCallDetails,
-        request_iterator: Any,
-    ) -> Any:
-        details = self._details(client_call_details, self._deadlines.stream_seconds)
-        return await self._answer(continuation(details, request_iterator), details)
-
-
-class _UnaryStream(_Caller, aio.UnaryStreamClientInterceptor):
-    async def intercept_unary_stream(
-        self, continuation: _Continuation, client_call_details: ClientCallDetails, request: Any
-    ) -> Any:
-        details = self._details(client_call_details, self._deadlines.stream_seconds)
-        # Started here, not inside the generator: grpc asks the call before anyone iterates.
-        return self._messages(await continuation(details, request), details)
-
-
-class _StreamStream(_Caller, aio.StreamStreamClientInterceptor):
-    async def intercept_stream_stream(
-        self,
-        continuation: _Continuation,
-        client_call_details: ClientCallDetails,
-        request_iterator: Any,
-    ) -> Any:
-        details = self._details(client_call_details, self._deadlines.stream_seconds)
-        return self._messages(await continuation(details, request_iterator), details)

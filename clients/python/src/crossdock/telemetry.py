@@ -70,6 +70,19 @@ def trace_carrier() -> dict[str, str]:
     return carrier
 
 
+def may_be_recorded() -> bool:
+    """Whether a span that begins here may be recorded, or begins a trace.
+
+    One that nobody records takes as long as a call, and what is left of it is the trace in which it
+    stood. Below a span that is not recorded none is: samplers go by the parent, or the trace id.
+    """
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return False  # Nobody has started tracing in this process.
+    span = trace.get_current_span()
+    context = span.get_span_context()
+    return span.is_recording() or context.trace_flags.sampled or not context.is_valid
+
+
 def current_traceparent() -> str:
     """The current span as a W3C traceparent; "" outside any trace."""
     return traceparent_of(trace.get_current_span())
