@@ -74,6 +74,30 @@ async def test_the_trace_of_the_message_continues(
     assert "let me in" not in text and "token-of-the-test" not in text
 
 
+async def test_a_trace_that_nobody_records_reaches_the_vendor(
+    exporter: InMemorySpanExporter, tmp_path: Path
+) -> None:
+    """Proves that a call to the vendor says in which trace it stands where no span of it is made,
+    and that it says so as one that is not recorded."""
+    hub, unrecorded = LedgerHub(), TRACE[::-1]
+    async with (
+        serving(hub) as server,
+        TinySandbox(SandboxConfig(name="tiny")) as tiny,
+        HubClient(server.address, token_file=token_file(tmp_path)) as client,
+    ):
+        house = House(hub, server, tiny)
+        house.start(client, tmp_path)
+        message = house.queue.put(dispatch(), traceparent=f"00-{unrecorded}-{PARENT}-00")
+        await until(lambda: message.acked)
+        house.stopping.set()
+        await ended(house.task)
+    called = next(call for call in tiny.calls if call.operation == "book")
+    told = called.traceparent.split("-")
+    assert (told[1], told[3]) == (unrecorded, "00") and told[2] != PARENT
+    traces = {each.context.trace_id for each in exporter.get_finished_spans() if each.context}
+    assert int(unrecorded, 16) not in traces
+
+
 @pytest.mark.parametrize("name", sorted(contracts.load().events))
 def test_an_attempt_says_which_order_and_parcel(exporter: InMemorySpanExporter, name: str) -> None:
     """Proves of every event of the contract that the attempt's span names its order, and shipment

@@ -144,6 +144,8 @@ class Names:
         """What the warehouse calls a carrier: the preferred code, else each that the deployment
         gave it; without a row what the contract calls it."""
         preferred = self.mappings.natives(Topic.CARRIER_CODE).get(code)
+        if preferred:
+            return [preferred]
         given = sorted(
             row.code.code
             for row in self.mappings.told().values()
@@ -151,7 +153,7 @@ class Names:
             and row.by_deployment
             and row.meaning.canonical == code
         )
-        return [preferred] if preferred else given or [code]
+        return given or [code]
 
     def put(self, record: dict[str, Any], name: str, value: Any) -> None:
         """Set a field by our name; dots in the vendor's name make nested objects."""

@@ -15,10 +15,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
-from opentelemetry.instrumentation.aiohttp_client import create_trace_config
 from yarl import URL
 
-from crossdock_adapters.sdk import exchange, vendor_json
+from crossdock_adapters.sdk import exchange, vendor_json, vendor_spans
 from crossdock_adapters.sdk.auth import TokenCache
 from crossdock_adapters.sdk.outcomes import NotTried, OutcomeUnknown, Retry, Unreachable
 from crossdock_adapters.sdk.pacing import Pace
@@ -295,7 +294,7 @@ class VendorHttp:
                     ssl=self._ssl,
                 ),
                 request_class=_LeasedRequest,
-                trace_configs=[traces, create_trace_config(url_filter=_without_query)],
+                trace_configs=[traces, vendor_spans.trace_config()],
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=True,
             )
@@ -303,11 +302,6 @@ class VendorHttp:
             # blind repeat that an unknown outcome forbids. There is no public switch.
             self._session._retry_connection = False
         return self._session
-
-
-def _without_query(url: URL) -> str:
-    """What spans show of an address: queries may carry names, numbers or keys."""
-    return str(url.with_query(None).with_user(None))
 
 
 class _TooLarge(Exception):

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 from crossdock.exception_reasons import EXCEPTION_REASONS
@@ -197,6 +198,8 @@ class Mappings:
     def __init__(self, file: MappingFile | None = None) -> None:
         self.file = file
         self._rows: dict[tuple[str, Code], Told] = {}
+        # Of these rows; each is worked out when it is asked for, and that is with every delivery.
+        self._natives: dict[tuple[str, str], Mapping[str, str]] = {}
         self._version = -1
         self._reading: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         # How many readings have begun, and the number of the last one that came to its end.
@@ -253,6 +256,7 @@ class Mappings:
     def replace(self, rows: Iterable[Told], version: int = -1) -> None:
         """From now on these are all rows there are, see `version`."""
         self._rows = {(row.topic, row.code): row for row in rows}
+        self._natives = {}
         self._version, self._ended = version, self._begun
 
     def first(self, topic: Topic, codes: Iterable[Code]) -> tuple[Code, Meaning] | None:
@@ -276,6 +280,12 @@ class Mappings:
         Where several codes mean the same the preferred one is sent, what the deployment says before
         what the file says; where none is preferred there is nothing to send.
         """
+        known = self._natives.get((topic, type_))
+        if known is None:
+            known = self._natives[topic, type_] = MappingProxyType(self._preferred(topic, type_))
+        return known
+
+    def _preferred(self, topic: Topic, type_: str) -> dict[str, str]:
         found: dict[str, Told] = {}
         for (of, code), row in self._rows.items():
             if of != topic or code.type != type_ or not row.meaning.preferred:
