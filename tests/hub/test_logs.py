@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+from crossdock_hub import logs
 from crossdock_hub.logs import Lines
 from small_volume import Volume
 
@@ -90,3 +96,94 @@ def test_a_log_says_what_it_could_not(tmp_path: Path) -> None:
     whole = [line for line in before if line.endswith("}")]
     assert lost["lines"] == 20 - len(whole) > 0
     assert [json.loads(line)["number"] for line in (first, second)] == [20, 21]
+
+
+class Pipe:
+    """A pipe that somebody holds open, and reads when the test says so."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+        self.lines = Lines(self.writer)
+
+    @property
+    def is_full(self) -> bool:
+        return not select.select([], [self.writer], [], 0)[1]
+
+    def read(self) -> list[dict[str, object]]:
+        """The lines in it, behind the end of one that was cut; each has to be whole."""
+        found = b""
+        while select.select([self.reader], [], [], 0)[0]:
+            found += os.read(self.reader, 65_536)
+        return [json.loads(line) for line in found.splitlines() if line]
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    made = Pipe()
+    yield made
+    for descriptor in (made.reader, made.writer):
+        os.close(descriptor)
+
+
+def in_time(write: Callable[[], None], seconds: float = 20.0) -> None:
+    """Write, beside the test: who waits for a pipe can't be told to stop."""
+    writing = threading.Thread(target=write, daemon=True)
+    writing.start()
+    writing.join(seconds)
+    assert not writing.is_alive(), "it waits for a pipe that nobody reads"
+
+
+@pytest.mark.parametrize("length", [10, 1_000, 100_000])
+def test_a_pipe_that_nobody_reads_stops_nobody(pipe: Pipe, length: int) -> None:
+    """Proves that lines for a pipe which is full are dropped instead of waited for, long ones too,
+    after one wait for all of them; and that who reads it again gets whole lines, then how many it
+    lacks, before the next one."""
+    told = 0
+
+    def write(count: int) -> None:
+        nonlocal told
+        for _ in range(count):
+            pipe.lines.msg(json.dumps({"number": told, "text": "x" * length}))
+            told += 1
+
+    def fill() -> None:
+        while not pipe.is_full:
+            write(1)
+        begun = time.monotonic()
+        write(100)
+        assert time.monotonic() - begun < 20 * logs.ROOM_SECONDS
+
+    in_time(fill)
+    raw = b""
+    while select.select([pipe.reader], [], [], 0)[0]:
+        raw += os.read(pipe.reader, 65_536)
+    # Of the last one a part may be there, which is ended before anything else.
+    whole = [line for line in raw.splitlines(keepends=True) if line.endswith(b"\n")]
+    assert [json.loads(line)["number"] for line in whole] == list(range(len(whole)))
+    pipe.lines.msg(json.dumps({"number": told}))
+    lost, last = pipe.read()
+    assert lost["event"] == "the log took no lines for a time"
+    assert lost["lines"] == told - len(whole)
+    assert int(str(lost["lines"])) >= 99 and last == {"number": told}
+
+
+def test_who_reads_in_time_misses_nothing(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that a pipe which is full for a moment is waited for."""
+    monkeypatch.setattr(logs, "ROOM_SECONDS", 30.0)
+    count = 300
+
+    def write() -> None:
+        for number in range(count):
+            pipe.lines.msg(json.dumps({"number": number, "text": "x" * 1_000}))
+
+    writing = threading.Thread(target=write, daemon=True)
+    writing.start()
+    deadline = time.monotonic() + 30
+    while not pipe.is_full:
+        assert time.monotonic() < deadline
+    text = b""
+    while text.count(b"\n") < count:
+        assert time.monotonic() < deadline
+        text += os.read(pipe.reader, 65_536)
+    writing.join(30)
+    assert [json.loads(line)["number"] for line in text.splitlines()] == list(range(count))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import threading
+import time
 from typing import Final
 
 import structlog
@@ -14,6 +16,9 @@ DEFAULT_LEVEL = logging.INFO
 # What libraries say below this is for those who write them.
 LIBRARY_LEVEL = logging.WARNING
 STANDARD_ERROR: Final = 2
+# How long the whole process may stand still for a pipe that is full.
+ROOM_SECONDS: Final = 0.2
+MILLISECONDS: Final = 1000
 _STAMP: Final = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
@@ -22,7 +27,8 @@ class Lines:
 
     A log that takes no line (its volume is full, nobody reads its pipe any more) keeps nobody from
     working: an error that came out of a line about a full database ended the task that writes to
-    it, for good. How many lines were lost is said before the next one that is taken.
+    it, for good; and a pipe that somebody holds open and does not read stopped the whole process
+    once it was full. How many lines were lost is said before the next one that is taken.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -30,6 +36,8 @@ class Lines:
         self._one_at_a_time = threading.Lock()
         self._lost = 0
         self._cut = False
+        self._room = select.poll()
+        self._room.register(descriptor, select.POLLOUT)
 
     def msg(self, line: str) -> None:
         """Write a line, of whatever level."""
@@ -46,12 +54,20 @@ class Lines:
         data = f"{line}\n".encode(errors="backslashreplace")
         left = b"\n" + data if self._cut else data
         try:
-            while left:
-                left = left[os.write(self._descriptor, left) :]
+            # Who is slow has some time, but once, until it takes a line again.
+            until = time.monotonic() + (0.0 if self._lost else ROOM_SECONDS)
+            while left and self._has_room(until):
+                left = left[os.write(self._descriptor, left[: select.PIPE_BUF]) :]
                 self._cut = bool(left)
         except OSError:
             return False
-        return True
+        return not left
+
+    def _has_room(self, until: float) -> bool:
+        """Whether PIPE_BUF bytes can be written without waiting, which POLLOUT says of a pipe. A
+        file always has room to try."""
+        seconds = max(0.0, until - time.monotonic())
+        return bool(self._room.poll(seconds * MILLISECONDS))
 
 
 def _lost(count: int) -> str:
