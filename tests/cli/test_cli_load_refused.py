@@ -16,6 +16,7 @@ import pytest
 from crossdock.cli.loading.refusing import RefusedRows
 from crossdock.cli.loading.rows import KINDS, Problem, Row, read_rows
 from crossdock.cli.loading.sending import ROWS_PER_CALL, Counts, settle
+from crossdock.cli.problems import CommandError
 from fixtures_nats import eventually
 
 SECONDS = 60.0
@@ -177,6 +178,32 @@ def test_ctrl_c_between_a_row_and_its_number_is_heard_after_both(tmp_path: Path)
     assert counts.done == counts.refused == 5
     assert numbers(left.path) == [1, 2, 3, 4, 5]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "nowhere/refused.csv"])
+def test_a_refused_row_that_can_not_be_kept_is_not_done(tmp_path: Path, place: str) -> None:
+    """Proves that where the file of refused rows has no room, or no directory, the load ends with
+    the row, why, what to do and where to go on, and that no such row counts as done or refused."""
+    rows, counts = [row(number, number=f"N-{number}") for number in range(1, 4)], Counts(done=7)
+    path = tmp_path / place
+    with (
+        RefusedRows(tmp_path / "items.csv", path, goes_on=True) as left,
+        pytest.raises(CommandError) as ended,
+    ):
+        settle(rows, left.add, counts)
+    assert (counts.done, counts.refused) == (7, 0)
+    assert "row 1 was refused and could not be kept" in ended.value.what
+    assert ended.value.why in ("No space left on device", "No such file or directory")
+    assert "--refused" in ended.value.next_step and "--from-row 8" in ended.value.next_step
+
+
+def test_a_refused_row_is_kept_at_once(tmp_path: Path) -> None:
+    """Proves that a row which was refused is in its file before the next one is looked at, for a
+    load may end at any moment."""
+    with RefusedRows(tmp_path / "items.jsonl", None, goes_on=False) as left:
+        for number in (1, 2):
+            left.add(row(number, number=f"N-{number}"))
+            assert numbers(left.path) == list(range(1, number + 1))
 
 
 def test_an_interrupted_dry_run_says_what_it_checked(tmp_path: Path) -> None:

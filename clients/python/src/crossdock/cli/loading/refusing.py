@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
@@ -51,10 +52,12 @@ class RefusedRows:
         trace: TracebackType | None,
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            # What could not be written has been said.
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def add(self, row: Row) -> None:
-        """Write a row as it was, with its number and why."""
+        """Write a row as it was, with number and why; it is in the file then. Raises OSError."""
         if len(self.first) < SHOWN_MAX:
             self.first.append(row)
         why = row.problems[0]
@@ -62,11 +65,11 @@ class RefusedRows:
         values = {k: v for k, v in row.values.items() if not k.startswith(REFUSED)}
         if not self._is_csv:
             line = json.dumps({**values, REFUSED: told}, ensure_ascii=False) + "\n"
-            self._opened("").write(line)
+            self._write("", line)
             return
         told["beyond"] = _csv_line(row.beyond).rstrip("\r\n") if row.beyond else ""
         cells = values | {f"{REFUSED}_{name}": each for name, each in told.items()}
-        self._opened(_csv_line(cells)).write(_csv_line(cells.values()))
+        self._write(_csv_line(cells), _csv_line(cells.values()))
 
     def say_kept(self) -> None:
         """Tell the operator, on standard error, where a file went that is not added to."""
@@ -75,6 +78,12 @@ class RefusedRows:
             typer.echo(
                 f"{self.kept} has what was refused before{why}; {self.path} begins anew", err=True
             )
+
+    def _write(self, heading: str, line: str) -> None:
+        file = self._opened(heading)
+        file.write(line)
+        # Whoever ends now, however that is, is told that it was kept.
+        file.flush()
 
     def _opened(self, heading: str) -> TextIO:
         """The file, which begins with its heading. A load that goes on adds to the one that is

@@ -150,13 +150,26 @@ class Loader:
 
 def settle(batch: Sequence[Row], refuse: Callable[[Row], None], counts: Counts) -> None:
     """Refuse what has problems, and note that all is done up to here. Ctrl-C is heard before or
-    after both: between them, who goes on would have these rows refused twice."""
+    after both: between them, who goes on would have these rows refused twice. CommandError: a row
+    can't be kept, and is not done."""
     with _ctrl_c_later():
         for row in batch:
             if row.problems:
+                _keep(row, refuse, counts)
                 counts.refused += 1
-                refuse(row)
         counts.done = batch[-1].number
+
+
+def _keep(row: Row, refuse: Callable[[Row], None], counts: Counts) -> None:
+    try:
+        refuse(row)
+    except OSError as error:
+        raise CommandError(
+            f"up to row {counts.done} all are done, then row {row.number} was refused and could "
+            "not be kept",
+            error.strerror or str(error),
+            f"name another file with --refused, or make room; --from-row {counts.done + 1} goes on",
+        ) from None
 
 
 @contextlib.contextmanager
