@@ -17,11 +17,13 @@ from crossdock_hub.reading import endpoint_metrics
 from crossdock_hub.reading.chain import situations
 from crossdock_hub.reading.verdict import judge
 from crossdock_hub.records import EndpointRecord
+from crossdock_hub.store import tables as t
 from crossdock_hub.store.starting import newest
 from crossdock_hub.unit import time_of_id
 from databases import open_store
 from decisions import ERP, OPERATIONS, OPERATOR
 from first_flow import Flow, order
+from sqlalchemy import update
 from stored_flow import Books, books, chain_of, situations_of
 
 __all__ = ["books"]
@@ -203,6 +205,24 @@ async def test_a_hub_starts_its_ids_after_the_newest_stored_one(tmp_path: Path) 
     ids += [key[2] for key in flow.records if key[0] == "object"]
     assert newest_id == max(ids)
     assert newest_at >= time_of_id(max(ids))
+
+
+async def test_the_newest_event_is_not_always_stored_last(tmp_path: Path) -> None:
+    """Proves that a hub begins behind every id also where an event of an earlier one was stored
+    behind it, as of a report that was decided before its batch."""
+    store = await open_store(tmp_path)
+    flow = Flow()
+    down(flow)
+    earliest, *_, latest = sorted(event.id for event in flow.events)
+    assert latest > max(key[2] for key in flow.records if key[0] == "object")
+    try:
+        await Books(store, Limits()).keep(flow)
+        async with store.write() as connection:
+            moved = update(t.events).where(t.events.c.id == earliest)
+            await connection.execute(moved.values(sequence=t.events.c.sequence + 1_000))
+            assert (await newest(connection))[0] == latest
+    finally:
+        await store.close()
 
 
 def test_endpoints_of_one_system_share_its_calls() -> None:

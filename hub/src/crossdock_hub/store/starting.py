@@ -17,12 +17,13 @@ _ONLY: Final = 1
 async def newest(connection: AsyncConnection) -> tuple[str, int]:
     """(the newest id of an event or object, the latest time that is stored in microseconds).
 
-    Ids sort by their creation, so the ends of three indexes are enough. Heartbeats, ends of
+    Ids sort by their creation, so the ends of three indexes are enough. The event that was stored
+    last is not always the newest: what is decided before its batch, or by another hub, has ids from
+    before those of batches in front of it. Heartbeats, ends of
     dispatches and leases, and starts are the other stamps that move while nothing else happens.
     """
-    last_event = select(t.events.c.id).order_by(t.events.c.sequence.desc()).limit(1)
     ids = [
-        await connection.scalar(last_event),
+        await connection.scalar(select(func.max(t.events.c.id))),
         await connection.scalar(select(func.max(t.objects.c.id))),
         await connection.scalar(select(func.max(t.held_facts.c.id))),
     ]
