@@ -26,7 +26,6 @@ from crossdock_hub.records import (
     AttemptRecord,
     DeliveryRecord,
     EventRecord,
-    HeldFactRecord,
     ObjectRecord,
     ScanOutboxRecord,
     ScanRecord,
@@ -169,7 +168,6 @@ class Changes:
     scans: list[ScanRecord] = field(default_factory=list)
     scan_outbox: list[ScanOutboxRecord] = field(default_factory=list)
     attempts: list[AttemptRecord] = field(default_factory=list)
-    new_held: list[HeldFactRecord] = field(default_factory=list)
     satisfied: list[str] = field(default_factory=list)
     # What facts that were decided anew wait for as before: of them nothing is written.
     still_awaited: list[str] = field(default_factory=list)
@@ -194,7 +192,6 @@ class Changes:
         self.scans += other.scans
         self.scan_outbox += other.scan_outbox
         self.attempts += other.attempts
-        self.new_held += other.new_held
         self.satisfied += other.satisfied
         self.still_awaited += other.still_awaited
         self.items_past += other.items_past
