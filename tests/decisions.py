@@ -266,7 +266,8 @@ class Company:
         """What rows are said to keep they do keep, or they are written over with all indexes."""
         over, before = OVER.get(str(key[0])), self.records.get(key)
         if over is not None and record is not None and before is not None:
-            assert over.shape(record, before) is over.narrow, f"{key} changed what lasts: {record}"
+            shape = over.shape(record, before)
+            assert shape is not over.whole, f"{key} changed what lasts: {record}"
 
     def _check_delivery(
         self, before: DeliveryRecord | None, after: DeliveryRecord, *, by_word: bool = False

@@ -16,7 +16,8 @@ from crossdock_hub.delivery.dispatching import Picker, Rate, allowance
 from crossdock_hub.delivery.draining import Settled, Throughput, drain_seconds
 from crossdock_hub.delivery.registry import RegisteredEndpoint, compile_endpoint
 from crossdock_hub.records import DeliveryRecord, EndpointRecord
-from crossdock_hub.store import Store
+from crossdock_hub.store import Store, rows
+from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.store.writing import write, write_deliveries
 from crossdock_hub.unit import Changes, Key, View
 from databases import open_store
@@ -91,7 +92,7 @@ class Shift:
         known: dict[Key, Any] = {("endpoint", self.registered.id): self.registered.health}
         async with self.store.write() as connection:
             await write(connection, Changes(records=known))
-            await write_deliveries(connection, records)
+            await write_rows(connection, [(rows.DELIVERIES, records)])
             await self.picker.restore(connection)
 
     async def pick(self) -> list[DeliveryRecord]:

@@ -9,9 +9,9 @@ import pytest
 from crossdock_hub.config import Limits
 from crossdock_hub.leading.divider import Divider, Division
 from crossdock_hub.leading.elector import NOTHING
-from crossdock_hub.store import Store, StoreFailure, system_leads
+from crossdock_hub.store import Store, StoreFailure, rows, system_leads
+from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.store.postgresql import Backend
-from crossdock_hub.store.writing import write_deliveries
 from databases import ServerDatabase, migrated_template
 from decisions import CONTRACT, START
 from fixtures_postgres import PostgresProcess
@@ -30,7 +30,7 @@ async def store(postgres_server: PostgresProcess) -> AsyncIterator[Store]:
     opened = await Store.open(database.url, CONTRACT, shared_by=SHARED_BY)
     record = replace(Desk().one(), endpoint=ENDPOINT, state="DISPATCHED", pending=False)
     async with opened.write() as connection:
-        await write_deliveries(connection, [record])
+        await write_rows(connection, [(rows.DELIVERIES, [record])])
     yield opened
     await opened.close()
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from crossdock_hub.config import SECOND
-from crossdock_hub.store.writing import restart_leases, write_deliveries
+from crossdock_hub.store import rows
+from crossdock_hub.store.crossing import write_rows
+from crossdock_hub.store.writing import restart_leases
 from databases import KINDS, open_store
 from decisions import START
 from fixtures_hub import Lane, RunningHub
@@ -37,7 +39,7 @@ async def test_a_lease_keeps_what_was_left(
     store = await open_store(tmp_path)
     try:
         async with store.write() as connection:
-            await write_deliveries(connection, [record])
+            await write_rows(connection, [(rows.DELIVERIES, [record])])
             until, longest = now + 10 * SECOND, 600 * SECOND
             await restart_leases(connection, now, until, away * SECOND, longest)
             found = await connection.exec_driver_sql("SELECT lease_until, due_at FROM deliveries")
@@ -85,7 +87,7 @@ async def test_only_leases_of_some_endpoints_start_anew(tmp_path: Path, kind: st
     store = await open_store(tmp_path, kind)
     try:
         async with store.write() as connection:
-            await write_deliveries(connection, records)
+            await write_rows(connection, [(rows.DELIVERIES, records)])
             before = await _leases(connection)
             await restart_leases(connection, START, until, endpoints=[])
             assert await _leases(connection) == before

@@ -224,7 +224,7 @@ async def test_a_dispatch_of_stored_work_is_whole(store: Store) -> None:
     limits = Limits()
     waiting = replace(delivery("d"), state="PENDING", pending=True)
     async with store.write() as connection:
-        await writing.write_deliveries(connection, [waiting])
+        await crossing.write_rows(connection, [(rows.DELIVERIES, [waiting])])
     async with store.write() as connection:
         (found,) = await writing.pending(connection, "erp", 1)
         sent = ledger.dispatch(found, 10_000_000, limits)
@@ -232,6 +232,22 @@ async def test_a_dispatch_of_stored_work_is_whole(store: Store) -> None:
     assert sent.state == "DISPATCHED"
     shape = OVER["delivery"].whole
     assert await stored_rows(store, shape) == in_columns(shape, [sent])
+
+
+def test_what_seldom_changes_does_not_travel() -> None:
+    """Proves that a delivery that is dispatched has all of its changes among the few columns that
+    travel to PostgreSQL, and that one of which a draft became known has that among more."""
+    over, before = OVER["delivery"], replace(delivery("d"), state="READY", pending=True)
+    sent = ledger.dispatch(before, 10_000_000, Limits())
+    travelling = over.shape(sent, before).sent
+    whole = {name: value for name, value in over.whole.row(before).items() if name != "id"}
+    after = over.whole.row(sent)
+    assert {name for name, value in whole.items() if after[name] != value} < {*travelling}
+    assert len(travelling) < len(over.whole.columns) / 3
+    drafted = over.shape(replace(sent, draft="draft-1"), before)
+    assert "draft" in drafted.sent and "draft" not in travelling
+    assert len(drafted.sent) < len(over.whole.columns)
+    assert over.shape(replace(sent, endpoint="wms"), before).sent == over.whole.columns
 
 
 def unchanging(over: crossing.Rewriting) -> set[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from crossdock_hub.store import Store, shared_work
+from crossdock_hub.store import Store, rows, shared_work
 from crossdock_hub.store import tables as t
-from crossdock_hub.store.writing import write_deliveries
+from crossdock_hub.store.crossing import write_rows
 from databases import ServerDatabase, migrated_template
 from decisions import CONTRACT
 from fixtures_postgres import PostgresProcess
@@ -46,7 +46,7 @@ async def test_work_of_a_locked_flow_is_passed_over(stores: list[Store]) -> None
         for number, record in enumerate(records):
             own = {"id": record.root_id, "root_id": record.root_id, "number": f"n{number}"}
             await connection.execute(insert(t.objects).values(row | own))
-        await write_deliveries(connection, records)
+        await write_rows(connection, [(rows.DELIVERIES, records)])
     locked, free = records
     lock = text("SELECT id FROM objects WHERE id = :id FOR UPDATE")
     async with changing.write() as theirs:

@@ -86,11 +86,11 @@ async def test_what_is_written_as_one_is_all_written(
 
 
 def every_shape() -> list[Shape]:
-    """Every way in which a record becomes a row, also of those that are written over in two."""
+    """Every way in which a record becomes a row, also of those that are written over in three."""
     found = [each for each in vars(rows).values() if isinstance(each, Shape)]
     for each in vars(rows).values():
         if isinstance(each, Rewriting):
-            found += [each.whole, each.narrow]
+            found += [each.whole, each.narrow, each.least]
     return list({id(shape): shape for shape in found}.values())
 
 
@@ -99,7 +99,7 @@ async def test_the_largest_batch_is_prepared_once(store: Store) -> None:
     known of the bus: a batch is larger than what it keeps by itself."""
     # Of no rows, so that nothing is written.
     work: list[tuple[str, Sequence[Any]]] = [
-        (shape.writing_text, [[] for _ in shape.columns]) for shape in every_shape()
+        (shape.writing_text, [[] for _ in shape.sent]) for shape in every_shape()
     ]
     changes = [each for each in vars(bus_rows).values() if isinstance(each, Change)]
     signs = sum(len(text) for text, _ in work) + sum(len(each.postgresql) for each in changes)

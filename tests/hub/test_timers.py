@@ -18,9 +18,10 @@ from crossdock_hub.delivery.dispatcher import Timers
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import Caller
 from crossdock_hub.records import DeliveryRecord, EndpointRecord
-from crossdock_hub.store import Store
+from crossdock_hub.store import Store, rows
 from crossdock_hub.store import tables as t
-from crossdock_hub.store.writing import write, write_deliveries
+from crossdock_hub.store.crossing import write_rows
+from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes, Refused, Unit
 from databases import KINDS, ServerDatabase, database_of, open_store
 from decisions import CONTRACT
@@ -143,13 +144,15 @@ async def test_nothing_is_read_until_a_timer_is_due(house: House) -> None:
     not read the store meanwhile; that the timer which was stored before they began, one that is
     committed and one that another hub tells of fire soon after they are due, each by some reads."""
     async with house.store.write() as connection:
-        await write_deliveries(connection, [stored := leased(1, LEASE_SECONDS)])
+        stored = leased(1, LEASE_SECONDS)
+        await write_rows(connection, [(rows.DELIVERIES, [stored])])
     await house.start()
     assert await house.rest() == 0
     assert 0 <= await house.fired(stored) < LATE_SECONDS
     await commit(house.committer, committed := leased(2, LEASE_SECONDS))
     async with house.store.write() as connection:
-        await write_deliveries(connection, [elsewhere := leased(3, LEASE_SECONDS)])
+        elsewhere = leased(3, LEASE_SECONDS)
+        await write_rows(connection, [(rows.DELIVERIES, [elsewhere])])
     house.timers.heard(elsewhere.due_at)
     assert await house.rest() == 0
     reads = house.counted.reads
@@ -165,7 +168,8 @@ async def test_what_nobody_tells_of_is_found(house: House) -> None:
     house = House(house.store, replace(LIMITS, timer_look_seconds=LOOK_SECONDS))
     await house.start()
     async with house.store.write() as connection:
-        await write_deliveries(connection, [untold := leased(1, 0.0)])
+        untold = leased(1, 0.0)
+        await write_rows(connection, [(rows.DELIVERIES, [untold])])
     began, reads = time.monotonic(), house.counted.reads
     assert 0 <= await house.fired(untold) < LOOK_SECONDS + LATE_SECONDS
     looks = (time.monotonic() - began) / LOOK_SECONDS

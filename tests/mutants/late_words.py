@@ -152,10 +152,14 @@ LATE_WORD_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}store/crossing.py",
         ("tests/hub/test_rewriting.py",),
         what_changed_is_not_written=(
-            "if before is not None and self._lasting(record) == self._lasting(before):",
-            "if before is not None:",
+            "if before is None or self._lasting(record) != self._lasting(before):",
+            "if before is None:",
         ),
         every_index_is_written_anew=("replace(shape, keeps=lasting,", "replace(shape, keeps=(),"),
+        what_seldom_changes_is_not_written=(
+            "self._seldom is None or self._seldom(record) != self._seldom(before)",
+            "self._seldom is None",
+        ),
     ),
     *faults_in(
         f"{HUB}store/rows.py",

@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import compress
 from operator import attrgetter
 from typing import Any
 
@@ -36,7 +37,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
 from crossdock_hub.store.one_hop import OneHopConnection, Step
-from crossdock_hub.store.straight import rows_of, write_all
+from crossdock_hub.store.straight import named_rows_of, write_all
 
 # Rows of one INSERT: within SQLite's 32,766 variables for the widest table.
 ROWS_PER_INSERT = 512
@@ -136,12 +137,15 @@ class Query:
 
 
 class Question:
-    """Rows of a table by a condition, in which {} stands for each value that it is asked with."""
+    """Rows of a table by a condition, in which {} stands for each value that it is asked with.
+    times: so many such questions as one, each with values of its own, and the rows of all."""
 
-    def __init__(self, table: Table, condition: str) -> None:
+    def __init__(self, table: Table, condition: str, times: int = 1) -> None:
         self.columns = tuple(column.name for column in table.columns)
         self._truths = _truths(table.columns)
         text = f"SELECT {', '.join(self.columns)} FROM {table.name} WHERE {condition}"
+        if times > 1:
+            text = " UNION ALL ".join([f"SELECT * FROM ({text}) AS of_one"] * times)
         values = range(1, text.count("{}") + 1)
         self.sqlite = text.format(*("?" for _ in values))
         self.postgresql = text.format(*(f"${number}" for number in values))
@@ -152,8 +156,7 @@ class Question:
         """What it finds. alone: in no transaction."""
         driver = beneath(connection)
         if driver is None:
-            found = await rows_of(connection, self.postgresql, values, alone=alone)
-            return [dict(zip(self.columns, row, strict=True)) for row in found]
+            return await named_rows_of(connection, self.postgresql, values, alone=alone)
         (rows,) = await driver.run([(self.sqlite, values)])
         return [_row(self.columns, self._truths, row) for row in rows]
 
@@ -176,12 +179,10 @@ async def fetch(
     """The rows of each query, in the order asked."""
     driver = beneath(connection)
     if driver is None:
-        answers: list[list[Row]] = []
-        for query, wanted in asked:
-            values = query.arrays(wanted)
-            answer = await rows_of(connection, query.array_text, values)
-            answers.append([dict(zip(query.columns, row, strict=True)) for row in answer])
-        return answers
+        return [
+            await named_rows_of(connection, query.array_text, query.arrays(wanted))
+            for query, wanted in asked
+        ]
     found = await driver.run([query.step(wanted) for query, wanted in asked])
     return [
         [query.row(values) for values in rows]
@@ -304,7 +305,7 @@ class Shape:
     """How records become rows of a table. replaces: a row with the same key is written over.
 
     values: a record's values, in the order of `columns`. keeps: what a row that is written over
-    has as before, whatever the record says.
+    has as before, whatever the record says; of records with such columns every row is there.
     """
 
     table: Table
@@ -322,12 +323,23 @@ class Shape:
     @property
     def writing_text(self) -> str:
         """For PostgreSQL: insert the rows of arrays, where it replaces over those that are there
-        already. What the database numbers is numbered in their order."""
+        already; where it keeps columns of them, those do not travel. What the database numbers is
+        numbered in their order."""
+        if self.keeps:
+            return _updating(self.table, self.sent)
         return f"{_inserting(self.table, self.columns)}{self._on_conflict()}"
 
     def arrays(self, records: Sequence[Any]) -> tuple[list[Any], ...]:
         """The values of those texts: a list for each column."""
-        return tuple(list(column) for column in zip(*map(self.values, records), strict=True))
+        columns = zip(*map(self.values, records), strict=True)
+        if self.keeps:
+            return tuple(map(list, compress(columns, map(self.sent.__contains__, self.columns))))
+        return tuple(map(list, columns))
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        """The columns whose values travel to PostgreSQL."""
+        return _sent(self.columns, self.keeps)
 
     def row(self, record: Any) -> dict[str, Any]:
         """A record's values by column."""
@@ -371,19 +383,26 @@ class Rewriting:
 
     SQLite writes every index of a row anew of which a statement names a column, with the same value
     too. Where those columns are as they were read, the statement is one that names none of them.
+
+    seldom: columns that most changes leave as they were too. To PostgreSQL each value of an array
+    costs about as much as a value of a row, on both sides, so what need not travel does not.
     """
 
-    def __init__(self, shape: Shape, *lasting: str) -> None:
+    def __init__(self, shape: Shape, *lasting: str, seldom: tuple[str, ...] = ()) -> None:
         self.whole = shape
         self.narrow = replace(shape, keeps=lasting, _texts={})
+        self.least = replace(shape, keeps=(*lasting, *seldom), _texts={})
         self._lasting = attrgetter(*lasting)
+        self._seldom = attrgetter(*seldom) if seldom else None
 
     def shape(self, record: Any, before: Any) -> Shape:
         """The one to write a record with. before: what was read of its row in this transaction;
         None: nothing was, or there is no such row."""
-        if before is not None and self._lasting(record) == self._lasting(before):
+        if before is None or self._lasting(record) != self._lasting(before):
+            return self.whole
+        if self._seldom is None or self._seldom(record) != self._seldom(before):
             return self.narrow
-        return self.whole
+        return self.least
 
 
 @cache
@@ -391,6 +410,24 @@ def _inserting(table: Table, columns: tuple[str, ...]) -> str:
     kinds = [_array_of(table.c[name].type) for name in columns]
     arrays = ", ".join(f"${n}::{kind}" for n, kind in enumerate(kinds, 1))
     return f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
+
+
+@cache
+def _sent(columns: tuple[str, ...], keeps: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in columns if name not in keeps)
+
+
+@cache
+def _updating(table: Table, sent: tuple[str, ...]) -> str:
+    """Write arrays over rows that are there, and leave their other columns as they are."""
+    keys = [column.name for column in table.primary_key]
+    arrays = ", ".join(f"${n}::{_array_of(table.c[name].type)}" for n, name in enumerate(sent, 1))
+    changed = ", ".join(f"{name} = new.{name}" for name in sent if name not in keys)
+    equal = " AND ".join(f"{table.name}.{name} = new.{name}" for name in keys)
+    return (
+        f"UPDATE {table.name} SET {changed} "
+        f"FROM unnest({arrays}) AS new ({', '.join(sent)}) WHERE {equal}"
+    )
 
 
 @dataclass(frozen=True, slots=True)

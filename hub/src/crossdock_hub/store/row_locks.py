@@ -26,7 +26,7 @@ from crossdock_hub.store import rows
 from crossdock_hub.store.contention import Asked, Contention, Met
 from crossdock_hub.store.crossing import Row, Shape, write_rows
 from crossdock_hub.store.failures import is_row_taken
-from crossdock_hub.store.straight import count_of, rows_of
+from crossdock_hub.store.straight import count_of, named_rows_of
 from crossdock_hub.unit import Changes, Key, View
 
 # Reads that lock their own rows, in the order in which they do.
@@ -54,7 +54,8 @@ _OF_OBJECTS: Final = frozenset({"object", "number", "children", "subject"})
 _OF_FLOWS: Final = frozenset({"flow", "delivery"})
 _NOWAIT: Final = " NOWAIT"
 
-# By ids of objects, by kinds and numbers, by ids of deliveries, and by the roots themselves.
+# By ids of objects, by kinds and numbers, by ids of deliveries, and by the roots themselves. Of a
+# join the planner may think to read all objects, as long as it knows few of them.
 _LOCK_FLOWS: Final = """
 WITH wanted AS MATERIALIZED (
     SELECT o.root_id FROM objects AS o WHERE o.id = ANY ($1::text[])
@@ -62,7 +63,7 @@ WITH wanted AS MATERIALIZED (
         JOIN objects AS o ON o.kind = n.kind AND o.number = n.number
     UNION SELECT d.root_id FROM deliveries AS d WHERE d.id = ANY ($4::text[])
     UNION SELECT r.root_id FROM unnest($5::text[]) AS r (root_id))
-SELECT o.id FROM wanted JOIN objects AS o ON o.id = wanted.root_id
+SELECT o.id FROM objects AS o WHERE o.id = ANY (ARRAY(SELECT root_id FROM wanted))
 ORDER BY o.id FOR UPDATE OF o"""
 _LOCK_AS_READ: Final = """
 SELECT o.id FROM unnest($1::text[], $2::bigint[]) AS r (id, revision)
@@ -93,7 +94,7 @@ class RowLocks:
             if kind in LOCKED_KINDS:
                 text, by = self._taking(query.locking_text), sorted(by)
                 self._rows.update(_key(kind, each) for each in wanted)
-            found[place] = await self._rows_of(text, query.columns, query.arrays(by))
+            found[place] = await self._rows_of(text, query.arrays(by))
             self._check(kind, found[place])
         # Whatever is needed later is taken without waiting for it.
         self._waits = self._waits and not (self._roots or self._rows)
@@ -119,7 +120,7 @@ class RowLocks:
             return
         kinds, names = [kind for kind, _ in numbers], [name for _, name in numbers]
         values = (objects, kinds, names, deliveries, roots)
-        locked = await self._rows_of(self._taking(_LOCK_FLOWS), ("id",), values)
+        locked = await self._rows_of(self._taking(_LOCK_FLOWS), values)
         self._roots.update(row["id"] for row in locked)
 
     def _taking(self, text: str) -> str:
@@ -130,17 +131,14 @@ class RowLocks:
         kind, object_id = kind_and_id
         return kind not in MASTER_DATA or ("object", kind, object_id) in self._met.exclusive
 
-    async def _rows_of(
-        self, text: str, columns: Sequence[str], values: tuple[Any, ...]
-    ) -> list[Row]:
+    async def _rows_of(self, text: str, values: tuple[Any, ...]) -> list[Row]:
         try:
-            answer = await rows_of(self._connection, text, values)
+            return await named_rows_of(self._connection, text, values)
         except DBAPIError as error:
             # Whoever waited in vain for as long as anybody may wait does not begin anew.
             if text.endswith(_NOWAIT) and is_row_taken(error):
                 raise Contention from None
             raise
-        return [dict(zip(columns, row, strict=True)) for row in answer]
 
     def _check(self, kind: str, found: Sequence[Row]) -> None:
         """What was committed between the lock and the read is not locked: the next try has it."""
@@ -171,7 +169,7 @@ class RowLocks:
                 revisions.append(before.revision)
         if as_read:
             values = (list(as_read), revisions)
-            locked = {row["id"] for row in await self._rows_of(_LOCK_AS_READ, ("id",), values)}
+            locked = {row["id"] for row in await self._rows_of(_LOCK_AS_READ, values)}
             if len(locked) < len(as_read):
                 raise Contention(key for each, key in as_read.items() if each not in locked)
 

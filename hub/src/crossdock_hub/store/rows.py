@@ -171,6 +171,11 @@ DELIVERIES_OVER = Rewriting(
     *("event_id", "event_type", "kind", "object_id", "root_id", "created_at", "traceparent"),
     *("endpoint", "role", "operation", "item", "ordering_key", "sequence", "priority", "on_reject"),
     *("requires", "supersedes", "refers_to", "vendor_reference", "replay_id", "resubmits"),
+    seldom=(
+        *("hold_reason", "waiting_on", "look_ups", "not_found", "awaits_operation"),
+        *("prerequisite_until", "first_unknown_at", "superseded_by", "draft", "mends", "released"),
+        *("awaits_word", "vendor_references", "duplicates", "quarantined"),
+    ),
 )
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import asyncpg
+from sqlalchemy import Row as SqlAlchemyRow
 from sqlalchemy.exc import (
     DBAPIError,
     IntegrityError,
@@ -48,6 +49,15 @@ async def rows_of(
     if driver is not None and (alone or driver.is_in_transaction()):
         return await _asked(connection, driver, lambda: driver.fetch(text, *values))
     return (await connection.exec_driver_sql(text, tuple(values))).all()
+
+
+async def named_rows_of(
+    connection: AsyncConnection, text: str, values: Sequence[Any], *, alone: bool = False
+) -> list[Any]:
+    """The same by column. The driver's own rows are found by name as well as a dict is: none is
+    made of them."""
+    found = await rows_of(connection, text, values, alone=alone)
+    return [row._mapping if isinstance(row, SqlAlchemyRow) else row for row in found]
 
 
 async def count_of(connection: AsyncConnection, text: str, values: Sequence[Any]) -> int:

@@ -8,9 +8,7 @@ from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
-    CompoundSelect,
     and_,
-    bindparam,
     case,
     delete,
     exists,
@@ -19,7 +17,6 @@ from sqlalchemy import (
     select,
     text,
     true,
-    union_all,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,7 +31,15 @@ from crossdock_hub.store import rows
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.archiving import let_flows_go, prune
 from crossdock_hub.store.contention import Contenders
-from crossdock_hub.store.crossing import Question, Rewriting, Shape, write_rows
+from crossdock_hub.store.crossing import (
+    IN,
+    Query,
+    Question,
+    Rewriting,
+    Shape,
+    fetch_all,
+    write_rows,
+)
 from crossdock_hub.store.event_contents import let_go
 from crossdock_hub.store.letter_history import forget_letters
 from crossdock_hub.store.numbering import NUMBERED, announce
@@ -149,7 +154,7 @@ async def _let_items_go(connection: AsyncConnection, replay_id: str, most: int) 
 async def write_deliveries(connection: AsyncConnection, records: Sequence[DeliveryRecord]) -> None:
     """Write deliveries that were read in this transaction and differ in what a dispatch changes."""
     if records:
-        await write_rows(connection, [(rows.DELIVERIES_OVER.narrow, records)])
+        await write_rows(connection, [(rows.DELIVERIES_OVER.least, records)])
 
 
 # Word for word as in the index: "pending = 1" is not "pending" to SQLite, which then reads and
@@ -165,21 +170,10 @@ async def pending(connection: AsyncConnection, endpoint: str, most: int) -> list
 
 
 @cache
-def _of_lanes(count: int) -> CompoundSelect[Any]:
+def _of_lanes(count: int) -> Question:
     """The same of each of so many lanes, which is one question instead of one each."""
-    lanes = [
-        select(t.deliveries)
-        .where(
-            t.deliveries.c.endpoint == bindparam("endpoint"),
-            t.deliveries.c.priority == bindparam(f"lane_{number}"),
-            _WAITS_FOR_A_SLOT,
-        )
-        .order_by(t.deliveries.c.sequence)
-        .limit(bindparam("most"))
-        .subquery()
-        for number in range(count)
-    ]
-    return union_all(*(select(lane) for lane in lanes))
+    condition = "endpoint = {} AND priority = {} AND pending ORDER BY sequence LIMIT {}"
+    return Question(t.deliveries, condition, times=count)
 
 
 async def pending_lanes(
@@ -189,10 +183,9 @@ async def pending_lanes(
     those of a lane in their order."""
     if not lanes:
         return []
-    wanted: dict[str, Any] = {f"lane_{number}": lane for number, lane in enumerate(lanes)}
-    wanted |= {"endpoint": endpoint, "most": most}
-    result = await connection.execute(_of_lanes(len(lanes)), wanted)
-    return [rows.delivery_record(row) for row in result.mappings()]
+    wanted = [value for lane in lanes for value in (endpoint, lane, most)]
+    found = await _of_lanes(len(lanes)).ask(connection, *wanted)
+    return [rows.delivery_record(row) for row in found]
 
 
 _ON_THE_WAY = select(t.deliveries.c.endpoint, t.deliveries.c.id, t.deliveries.c.lease_until).where(
@@ -220,30 +213,22 @@ async def dispatch_state(connection: AsyncConnection) -> tuple[list[OnItsWay], s
     return found, set((await connection.execute(_HAVE_WORK)).scalars())
 
 
-_BODIES = select(t.events.c.id, t.events.c.body).where(
-    t.events.c.id.in_(bindparam("wanted", expanding=True))
-)
+_BODIES = Query(select(t.events.c.id, t.events.c.body).where(t.events.c.id.in_(IN)))
 
 
 async def event_bodies(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, bytes]:
     """The encoded events of ids."""
-    if not ids:
-        return {}
-    result = await connection.execute(_BODIES, {"wanted": list(ids)})
-    return {row.id: bytes(row.body) for row in result}
+    (found,) = await fetch_all(connection, [(_BODIES, ids)])
+    return {row["id"]: bytes(row["body"]) for row in found}
 
 
-_CONTENTS = select(t.delivery_contents).where(
-    t.delivery_contents.c.delivery_id.in_(bindparam("wanted", expanding=True))
-)
+_CONTENTS = Query(select(t.delivery_contents).where(t.delivery_contents.c.delivery_id.in_(IN)))
 
 
 async def contents(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, bytes]:
     """What resubmitted deliveries are sent with, by delivery."""
-    if not ids:
-        return {}
-    result = await connection.execute(_CONTENTS, {"wanted": list(ids)})
-    return {row.delivery_id: bytes(row.body) for row in result}
+    (found,) = await fetch_all(connection, [(_CONTENTS, ids)])
+    return {row["delivery_id"]: bytes(row["body"]) for row in found}
 
 
 async def restart_leases(
