@@ -10,18 +10,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from crossdock_hub.store import Store, StoreFailure, postgresql
+from crossdock_hub.store import Store, StoreFailure, postgresql, silence
 from crossdock_hub.store.bus_rows import NEXT_SCANS
 from crossdock_hub.store.straight import rows_of
 from databases import ServerDatabase, migrated_template
 from decisions import CONTRACT
 from fixtures_nats import eventually
 from fixtures_postgres import PostgresProcess
+from sqlalchemy import text
 
 SOCKET = ".s.PGSQL.5432"
 ALL = 1 << 62
 # Of a question that nobody answers; the server ends its own at the same time.
-PATIENCE_SECONDS = 2
+PATIENCE_SECONDS = 4
 DEADLINE_SECONDS = 20
 
 
@@ -160,3 +161,37 @@ async def test_nothing_is_rolled_back_on_a_silent_connection(store: Store, link:
         link.come_back()
         async with store.write() as connection:
             assert [tuple(row) for row in await rows_of(connection, "SELECT 3", ())] == [(3,)]
+
+
+@pytest.mark.parametrize("writes", [True, False])
+async def test_a_statement_of_sqlalchemy_is_given_up_once(
+    store: Store, link: Link, *, writes: bool
+) -> None:
+    """Proves that who waits for a statement that goes through SQLAlchemy learns as soon as a
+    statement may take no longer, and not after a farewell to who does not answer."""
+    begun = asyncio.get_running_loop().time()
+    with pytest.raises(StoreFailure) as lost:
+        async with store.write() if writes else store.read() as connection:
+            await connection.execute(text("SELECT 1"))
+            link.fall_silent()
+            begun = asyncio.get_running_loop().time()
+            await connection.execute(text("SELECT 2"))
+    assert lost.value.away
+    within_seconds = PATIENCE_SECONDS + silence.FAREWELL_SECONDS * 0.75
+    assert asyncio.get_running_loop().time() - begun < within_seconds
+    link.come_back()
+    async with store.write() if writes else store.read() as connection:
+        assert await connection.scalar(text("SELECT 3")) == 3
+
+
+async def test_a_store_closes_on_a_silent_link(store: Store, link: Link) -> None:
+    """Proves that a hub which stops takes leave of a database that does not answer for so long
+    only as a farewell may take."""
+    async with store.read() as connection:
+        await connection.execute(text("SELECT 1"))
+    async with store.write() as connection:
+        await connection.execute(text("SELECT 1"))
+    link.fall_silent()
+    begun = asyncio.get_running_loop().time()
+    await store.close()
+    assert asyncio.get_running_loop().time() - begun < 2 * silence.FAREWELL_SECONDS + 1

@@ -26,13 +26,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from crossdock_hub.config import Settings
 from crossdock_hub.store import moves, one_hop, postgresql
 from crossdock_hub.store.answered import Answered
-from crossdock_hub.store.crossing import Question, Row, beneath
+from crossdock_hub.store.crossing import Question, Row
 from crossdock_hub.store.database_files import entrance_to
 from crossdock_hub.store.failures import READ_ONLY, STANDBY, StoreFailure, failure_of
 from crossdock_hub.store.leadership import name_writer
 from crossdock_hub.store.migrating import is_current, upgrade
 from crossdock_hub.store.postgresql import Access
+from crossdock_hub.store.silence import Links
 from crossdock_hub.store.straight import abandon
+from crossdock_hub.store.transactions import transaction
 from crossdock_hub.store.unopened import unopened
 
 DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg")
@@ -119,6 +121,7 @@ class Store:
             pool_timeout=READER_WAIT_SECONDS,
             **_options(url, access, writes=False),
         )
+        self._links = Links(self._writer, self._reader)
         if self.dialect == "sqlite":
             _prepare_sqlite(self._writer, _BEGIN_WRITING)
             _prepare_sqlite(self._reader, "BEGIN")
@@ -273,7 +276,11 @@ class Store:
             return await connection.run_sync(is_current)
 
     async def close(self) -> None:
-        """Close every connection; aiosqlite's threads end with them."""
+        """Close every connection; aiosqlite's threads end with them. A PostgreSQL that does not
+        answer is left without a farewell."""
+        await self._links.closed(self._close)
+
+    async def _close(self) -> None:
         for connection in (self._connection, self._asked):
             if connection is not None:
                 await connection.close()
@@ -292,7 +299,7 @@ class Store:
                     # it opened by itself instead would claim nothing and be named nowhere.
                     await self._drop_connection()
                 connection = self._connection or await self._connect()
-                async with _transaction(connection):
+                async with transaction(connection):
                     yield connection
                     decided = True
         except FAILURES as error:
@@ -364,7 +371,7 @@ class Store:
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection on a snapshot that sees the last commit. Raises StoreFailure."""
         with _reading():
-            async with self._reader.connect() as connection, _transaction(connection):
+            async with self._reader.connect() as connection, transaction(connection):
                 yield connection
 
     async def ask(self, question: Question, *values: int | str) -> list[Row]:
@@ -395,25 +402,6 @@ def _reading() -> Iterator[None]:
         raise StoreFailure("every reader of the database is busy", full=False) from None
     except FAILURES as error:
         raise failure_of(error) from None
-
-
-@contextlib.asynccontextmanager
-async def _transaction(connection: AsyncConnection) -> AsyncIterator[None]:
-    """What `connection.begin()` is, but SQLAlchemy need not know of it on SQLite: most transactions
-    ask it for nothing (crossing.py), and beginning and ending one costs more than a small read."""
-    driver = beneath(connection)
-    if driver is None:
-        async with connection.begin():
-            yield
-        return
-    driver.begin()
-    # A statement of SQLAlchemy's begins one for SQLAlchemy too, which then has to end it.
-    try:
-        yield
-        await (connection if connection.in_transaction() else driver).commit()
-    except BaseException:
-        await (connection if connection.in_transaction() else driver).rollback()
-        raise
 
 
 def patient_engine(url: str, access: Access) -> AsyncEngine:
