@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TextIO
 
 import grpc
 import pytest
@@ -25,7 +28,7 @@ from fixtures_nats import eventually
 from story import unique
 
 LOAD_SECONDS = 200.0
-MANY = 12_000
+FAULTY = "x" * 999
 
 
 def environment(hub: RunningHub, endpoint: str) -> dict[str, str]:
@@ -152,21 +155,63 @@ def test_a_dry_run_needs_no_hub(tmp_path: Path) -> None:
     assert "legal_name" in Path(told["refused_file"]).read_text()
 
 
+class Endless:
+    """A file of items that ends some calls after it was told to: no load is done before. first: the
+    description of the first one."""
+
+    def __init__(self, path: Path, prefix: str, first: str = "Thing 1") -> None:
+        os.mkfifo(path)
+        self._path, self._prefix, self._first = path, prefix, first
+        self._is_to_end = threading.Event()
+        self.rows = 0
+        self._writing = threading.Thread(target=self._write, daemon=True)
+        self._writing.start()
+
+    def _write(self) -> None:
+        # Who reads it may go away before it ends.
+        with contextlib.suppress(BrokenPipeError), self._path.open("w", encoding="utf-8") as file:
+            file.write("number,description\n")
+            while not self._is_to_end.is_set():
+                self._add(file, 1)
+            self._add(file, 3 * ROWS_PER_CALL)
+
+    def _add(self, file: TextIO, count: int) -> None:
+        for _ in range(count):
+            self.rows += 1
+            text = self._first if self.rows == 1 else f"Thing {self.rows}"
+            file.write(f"{self._prefix}-{self.rows},{text}\n")
+
+    def end(self) -> None:
+        """Let it end."""
+        self._is_to_end.set()
+
+    def ended(self) -> bool:
+        """Whether all of it was read, or nobody reads it any more."""
+        self._writing.join(LOAD_SECONDS)
+        return not self._writing.is_alive()
+
+
 async def test_a_killed_hub_delays_and_loses_nothing(own_hub: RunningHub, tmp_path: Path) -> None:
     """Proves that a load goes on over a `kill -9` of the hub, writes every row once, and tells its
     progress."""
     file = tmp_path / "items.csv"
-    write_csv(file, "number,description", *(f"BULK-{n},Thing {n}" for n in range(MANY)))
+    endless = Endless(file, "BULK")
     running = started(own_hub, "items", str(file), "--yes")
-    bulk = "kind = 'item' AND number LIKE 'BULK-%'"
-    await eventually(lambda: own_hub.count("objects", bulk) > ROWS_PER_CALL, "the first rows")
-    own_hub.kill()
-    assert own_hub.count("objects", bulk) < MANY, "it was done before the kill"
-    own_hub.start()
-    said, _ = await asyncio.to_thread(running.communicate, timeout=LOAD_SECONDS)
+    try:
+        bulk = "kind = 'item' AND number LIKE 'BULK-%'"
+        await eventually(lambda: own_hub.count("objects", bulk) > ROWS_PER_CALL, "the first rows")
+        own_hub.kill()
+        written = own_hub.count("objects", bulk)
+        own_hub.start()
+        endless.end()
+        said, _ = await asyncio.to_thread(running.communicate, timeout=LOAD_SECONDS)
+    finally:
+        running.kill()
+        endless.end()
     assert running.returncode == 0, said
-    assert b" rows, " in said and f"{MANY:,} rows in".encode() in said
-    assert own_hub.count("objects", bulk) == MANY
+    assert endless.ended() and written < endless.rows
+    assert b" rows, " in said and f"{endless.rows:,} rows in".encode() in said
+    assert own_hub.count("objects", bulk) == endless.rows
     assert own_hub.count("objects", f"{bulk} AND revision <> 1") == 0
 
 
@@ -175,26 +220,35 @@ async def test_who_is_interrupted_goes_on_and_keeps_what_was_refused(
 ) -> None:
     """Proves that a load that Ctrl-C ends says which row it came to, and that going on from there
     writes the rest, and adds what is refused to the file that has the first part's."""
-    file, faulty = tmp_path / "items.csv", "x" * 999
-    rows = [f"CUT-{n},{faulty if n in (1, MANY) else 'Thing'}" for n in range(1, MANY + 1)]
-    write_csv(file, "number,description", *rows)
+    file = tmp_path / "items.csv"
+    endless = Endless(file, "CUT", first=FAULTY)
     running = started(own_hub, "items", str(file), "--yes")
     cut = "kind = 'item' AND number LIKE 'CUT-%'"
-    await eventually(lambda: own_hub.count("objects", cut) > 6 * ROWS_PER_CALL, "some rows")
-    running.send_signal(signal.SIGINT)
-    said, _ = await asyncio.to_thread(running.communicate, timeout=LOAD_SECONDS)
+    try:
+        await eventually(lambda: own_hub.count("objects", cut) > 6 * ROWS_PER_CALL, "some rows")
+        running.send_signal(signal.SIGINT)
+        said, _ = await asyncio.to_thread(running.communicate, timeout=LOAD_SECONDS)
+    finally:
+        running.kill()
+        endless.end()
     assert running.returncode == 130, said
     told = re.search(rb"up to row (\d+) all are done \(1 of them refused.*--from-row (\d+)", said)
     assert told is not None, said
     done, next_row = (int(each) for each in told.groups())
-    assert 0 < done < MANY and next_row == done + 1
+    assert 0 < done < endless.rows and next_row == done + 1
+    # Behind all that was under way when it ended.
+    last = done + 5 * ROWS_PER_CALL
+    file.unlink()
+    texts = {1: FAULTY, last: FAULTY}
+    rows = (f"CUT-{n},{texts.get(n, f'Thing {n}')}" for n in range(1, last + 1))
+    write_csv(file, "number,description", *rows)
     rest = await asyncio.to_thread(
         load, own_hub, "items", str(file), "--from-row", str(next_row), code=1
     )
-    assert (rest["done"], rest["refused"]) == (MANY, 1)
-    assert own_hub.count("objects", cut) == MANY - 2
+    assert (rest["done"], rest["refused"]) == (last, 1)
+    assert own_hub.count("objects", cut) == last - 2
     left = list(csv.DictReader(Path(rest["refused_file"]).read_text().splitlines()))
-    assert [row["refused_row"] for row in left] == ["1", str(MANY)]
+    assert [row["refused_row"] for row in left] == ["1", str(last)]
 
 
 async def test_a_hub_that_takes_nothing_is_told() -> None:
