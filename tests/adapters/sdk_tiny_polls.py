@@ -26,10 +26,13 @@ from starlette.responses import Response
 
 FAULTS = {
     "advances_first": "moves its cursor before its facts are durable",
+    "advances_long_before": "the same, and asks its vendor for more in between",
     "goes_on": "logs that the hub took nothing, and reads on",
     "forgets_unread": "gives up what the hub does not hold",
     "never_stops": "does not end when it is told to",
 }
+# Far more than the kit needs to see that the cursor has moved.
+CALLS_BETWEEN = 30
 
 
 class ScannedSandbox(TinySandbox):
@@ -72,8 +75,10 @@ def polling(fault: str = "") -> Subject:
 async def _read(poll: Poll, vendor: TinyClient, fault: str) -> None:
     listed = (await vendor.http.get("/scans")).json()["scans"]
     for at in range(int(poll.cursor or b"0"), len(listed)):
-        if fault == "advances_first":
+        if fault in ("advances_first", "advances_long_before"):
             await poll.advance(str(at + 1))
+        for _ in range(CALLS_BETWEEN if fault == "advances_long_before" else 0):
+            await vendor.http.get("/scans")
         try:
             await _tell(poll, base64.b64decode(listed[at]), at, fault)
         except Exception:

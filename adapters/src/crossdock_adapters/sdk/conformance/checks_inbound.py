@@ -25,6 +25,8 @@ OVERSIZE_BYTES = MAX_HELD_BYTES + 64 * 1024
 BOMB_SECONDS = 10.0
 # How long after the hub takes things again what had come meanwhile may take to be told.
 COMES_BACK_SECONDS = 20.0
+# Until a poll that told nothing begins again; its pause is its own.
+ROUND_SECONDS = 5.0
 # How much the process may grow by at its peak while it reads one payload. What the adapters here
 # take at most is 77 MiB: legacy-file, of 4 MB that are separators alone.
 GROWTH_MIB = 128
@@ -127,6 +129,17 @@ async def _came_to_nobody(stage: Stage, way: WayIn, payload: bytes) -> Delivered
         await until(
             lambda: hub.turned_away > before or bringing.done(), "what came is told to the hub"
         )
+        if hub.turned_away == before and way.source.startswith(POLL_SOURCE):
+            # The poll is past it and has told nothing, or has not yet: it may have moved its cursor
+            # first. When it begins again, all that it was about to tell came to nobody.
+            rounds, cursor = hub.cursor_reads, way.source.removeprefix(POLL_SOURCE)
+            begun = rounds[cursor]
+            with contextlib.suppress(Failed):
+                await until(
+                    lambda: hub.turned_away > before or rounds[cursor] > begun,
+                    "the poll begins again",
+                    ROUND_SECONDS,
+                )
         hub.takes_nothing = False
         return await bringing
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -41,8 +42,9 @@ class Hub:
     deaf_to: deliveries and tokens whose completion is not heard before `hears_again` is set, as if
     whoever sends it had died before. takes_nothing: what is told or given to be held is turned
     away, as by a hub whose store does not answer; reads and cursors still work, so that whoever
-    moves a cursor before its facts are durable has moved it. turned_away: how often. evidence:
-    every request as it came, to search for secrets.
+    moves a cursor before its facts are durable has moved it. turned_away: how often. cursor_reads:
+    how often each cursor was asked for, as a poll does when a round of it begins. evidence: every
+    request as it came, to search for secrets.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -56,6 +58,7 @@ class Hub:
         self.hears_again = asyncio.Event()
         self.takes_nothing = False
         self.turned_away = 0
+        self.cursor_reads: Counter[str] = Counter()
         self.evidence: list[bytes] = []
         self.evidence_is_cut = False
         self._evidence_bytes = 0
@@ -150,6 +153,7 @@ class Hub:
         )  # fmt: skip
 
     def _get_cursor(self, request: Any) -> Message:
+        self.cursor_reads[request.name] += 1
         value, version = self.cursors.get(request.name, (b"", 0))
         return endpoint_service_pb2.GetCursorResponse(value=value, version=version)
 
