@@ -29,6 +29,7 @@ from crossdock_hub.store import (
     key_reading,
     loading,
     rows,
+    writing,
 )
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import (
@@ -208,7 +209,7 @@ def every_query() -> dict[str, Query]:
     """What a batch reads with, and a trace."""
     found = {
         name: query
-        for module in (loading, attempt_logs, key_reading)
+        for module in (loading, attempt_logs, key_reading, writing)
         for name, query in vars(module).items()
         if isinstance(query, Query)
     }
@@ -261,6 +262,21 @@ async def test_postgresql_finds_it_by_an_index_too(tmp_path: Path) -> None:
                 walks = [step for step in steps if "Index" in step and " Scan " in step]
                 bounds = [step for step in steps if "Index Cond" in step]
                 assert len(bounds) >= len(walks) > 0, f"{name}: {steps}"
+    finally:
+        await store.close()
+
+
+async def test_postgresql_names_columns_as_a_query_does(tmp_path: Path) -> None:
+    """Proves for each query's text that the rows of the driver, which are read by name as they
+    come, have the names of the query's columns."""
+    store = await open_store(tmp_path, "postgresql")
+    try:
+        async with store.read() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            for name, query in every_query().items():
+                prepared = await driver.prepare(query.array_text)
+                named = tuple(each.name for each in prepared.get_attributes())
+                assert named == query.columns, name
     finally:
         await store.close()
 
