@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from crossdock.client import HubClient
@@ -42,13 +43,15 @@ class House:
         self.subscribed += 1
         return self.queue
 
-    def start(self, client: HubClient, folder: Path) -> None:
+    def start(self, client: HubClient, folder: Path, per_second: float = 0.0) -> None:
+        """per_second: calls that the adapter says its system takes; 0: any number."""
         credential = folder / "credential"
         credential.write_text("let me in")
         settings = {"base_url": self.tiny.vendor_url, "credential": f"file:{credential}"}
         config = EndpointConfig("tiny", "tiny", folder / "token", webhook_port=0, settings=settings)
         link = HubLink("tiny", client, "test")
         adapter = tiny_adapter(self.vendors)
+        adapter.manifest = replace(adapter.manifest, rate_per_second=per_second)
         self.runner = EndpointRunner(config, adapter, link, self.open_source, self.telemetry)
         self.task = asyncio.create_task(self.runner.run(self.stopping))
 
@@ -66,7 +69,7 @@ class House:
 
 
 @asynccontextmanager
-async def housed(folder: Path) -> AsyncIterator[House]:
+async def housed(folder: Path, per_second: float = 0.0) -> AsyncIterator[House]:
     """A house that runs, and is drained at the end."""
     hub = LedgerHub()
     async with (
@@ -75,7 +78,7 @@ async def housed(folder: Path) -> AsyncIterator[House]:
         HubClient(server.address, token_file=token_file(folder)) as client,
     ):
         house = House(hub, server, tiny)
-        house.start(client, folder)
+        house.start(client, folder, per_second)
         yield house
         house.stopping.set()
         await ended(house.task)

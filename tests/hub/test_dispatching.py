@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,7 @@ def test_a_rate_that_changes_does_not_fill_its_bucket_anew() -> None:
         now = endpoint("a", concurrency=100, rate="10", pace_thousandths=pace, pace_at=START)
         free = picker.free(now, [now], START)
         for _ in range(free):
-            picker._rates["system"].take(clock.now)
+            picker._rates["system"].take()
         sent += free
         clock.now += 0.1
     assert sent <= 10 + 10 * 10
@@ -242,29 +242,54 @@ def test_a_queue_that_began_just_now_is_measured_without_the_idle_time_before() 
     assert seen.settled(busy_since=1_000.5) == Settled(0.0, steady=True)
 
 
+def test_a_pace_that_changes_is_seen_as_soon_as_enough_has_ended() -> None:
+    """Proves that a queue which was hardly worked off while the hub was busy is told by the pace it
+    has since, ten seconds later, and that few and seldom are still told by the whole minute."""
+    clock = Tick()
+    clock.now = 1_000.0
+    seen = Throughput(LIMITS.drain_window_seconds, clock)
+    for per_second in (*[1] * 10, *[24] * 10):
+        for _ in range(per_second):
+            seen.note()
+        clock.now += 1.0
+    assert seen.settled(busy_since=999.0) == Settled(24.0, steady=True)
+    clock.now = 2_000.0
+    for second in range(60):
+        if second % 10 == 0:
+            seen.note()
+        clock.now += 1.0
+    assert seen.settled(busy_since=1_999.0).per_second == pytest.approx(0.1, abs=0.02)
+
+
 @settings(deadline=None)
 @given(
     rate=st.sampled_from((0.4, 1.0, 2.5, 7.0, 25.0)),
-    steps=st.lists(
-        st.tuples(st.floats(0.01, 3.0), st.integers(0, 40), st.floats(0, 1.0)), max_size=60
-    ),
+    steps=st.lists(st.tuples(st.floats(0.01, 3.0), st.integers(0, 40)), max_size=60),
 )
 def test_no_second_has_more_calls_than_the_rate(
-    rate: float, steps: list[tuple[float, int, float]]
+    rate: float, steps: list[tuple[float, int]]
 ) -> None:
-    """Proves that whatever is asked and when, and however late it begins, in no stretch of time
-    more calls begin than are due in it, and that one which waited as long as it takes may begin."""
+    """Proves that whatever is asked and when, in no stretch of time, with the margin, more calls
+    begin than are due in it, and that one may begin just when the rate says that it will."""
     margin = LIMITS.rate_margin_seconds
     clock = Tick()
     bucket = Rate(rate, margin, clock)
     begun: list[float] = []
-    for pause, wanted, late in steps:
+    for pause, wanted in steps:
         clock.now += pause
         for _ in range(min(wanted, bucket.available())):
-            bucket.take(clock.now - late)
+            bucket.take()
             begun.append(clock.now)
+        left, waits = bucket.available(), bucket.full_seconds()
+        assert (waits == inf) == (left == ceil(rate))
+        if waits < inf:
+            since, clock.now = clock.now, clock.now + waits - 1e-6
+            assert bucket.available() == left
+            clock.now = since + waits + 1e-6
+            assert bucket.available() > left
+            clock.now = since + waits
     most = max(1, ceil(rate))
     for first, after in zip(begun, begun[most:], strict=False):
-        assert after - first >= most / rate - 1e-9
+        assert after - first >= most / rate + margin - 1e-5
     clock.now += most / rate + margin + 1e-6
     assert bucket.available() == most

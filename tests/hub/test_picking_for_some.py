@@ -163,7 +163,7 @@ def test_a_picker_leaves_other_hubs_work_alone() -> None:
     assert picker.in_use("south-vendor") == 0
     yard.has["north"] = 1
     yard.commit(0)
-    assert not picker.has_backlog
+    assert picker.backlog_seconds is None
     yard.commit(1)
     assert picker.in_use("north-vendor") == 0
     assert all(len(yard.out(system)) == CONCURRENCY for system in SYSTEMS)

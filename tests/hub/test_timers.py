@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ import pytest
 from crossdock_hub.commands import Command
 from crossdock_hub.committer import Committer, now_microseconds
 from crossdock_hub.config import SECOND, Limits
-from crossdock_hub.delivery.dispatcher import Timers
+from crossdock_hub.delivery.dispatcher import CLOCK_SECONDS, Timers, look_pause_seconds
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.identity import Caller
 from crossdock_hub.records import DeliveryRecord, EndpointRecord
@@ -60,7 +61,7 @@ class Backlogged:
 
     def __init__(self, committer: Committer) -> None:
         self.submit = committer.submit
-        self.backlog_waits = True
+        self.backlog_seconds = inf
         self.pokes = 0
 
     def poke(self) -> None:
@@ -201,3 +202,13 @@ async def test_a_batch_whose_answer_was_lost_is_followed(tmp_path: Path) -> None
     await house.timers.stop()
     await house.committer.stop()
     await house.store.close()
+
+
+def test_a_look_comes_when_a_rate_lets_work_out() -> None:
+    """Proves that what waits for a rate is looked for when that has room and not a tenth of a
+    second later, that other reasons to wait are looked at as often as ever, and that a rate of
+    thousands asks for no more looks than the limit."""
+    limits = Limits()
+    for backlog_seconds, pause in ((0.03, 0.03), (inf, 0.1), (5.0, 0.1), (0.0001, 0.01)):
+        assert look_pause_seconds(backlog_seconds, limits) == pause
+    assert look_pause_seconds(None, limits) == CLOCK_SECONDS

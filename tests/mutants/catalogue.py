@@ -16,6 +16,7 @@ from tests.mutants.late_words import LATE_WORD_MUTANTS
 from tests.mutants.models import MODEL_MUTANTS
 from tests.mutants.mutant import HUB, SDK, Mutant, faults_in
 from tests.mutants.orders_and_quotas import ORDER_AND_QUOTA_MUTANTS
+from tests.mutants.paces import PACE_MUTANTS
 from tests.mutants.recovery import RECOVERY_MUTANTS
 from tests.mutants.return_labels import RETURN_LABEL_MUTANTS
 from tests.mutants.returns import RETURN_MUTANTS
@@ -467,6 +468,7 @@ MUTANTS: Final[list[Mutant]] = [
     *RETURN_LABEL_MUTANTS,
     *STAGING_MUTANTS,
     *ORDER_AND_QUOTA_MUTANTS,
+    *PACE_MUTANTS,
     *SOAP_MUTANTS,
     *INTERCHANGE_MUTANTS,
     *CODE_MUTANTS,

@@ -206,7 +206,7 @@ class SimulatedHub(Desk):  # type: ignore[misc]
             self._keep_row(one.record)
         if picked:
             self._send(picked)
-        if self.picker.has_backlog and not self.poking:
+        if self.picker.backlog_seconds is not None and not self.poking:
             self.poking = True
             self.time.after(self._poke_seconds(), self.poke)
 

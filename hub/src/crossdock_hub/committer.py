@@ -240,9 +240,9 @@ class Committer:
         return (command.leads or _is_of_the_office(command)) and not self._authority.leads
 
     @property
-    def backlog_waits(self) -> bool:
-        """True while stored work waits for an endpoint's budget, rate or pause."""
-        return self._picker.has_backlog
+    def backlog_seconds(self) -> float | None:
+        """How long until a rate may let stored work out; inf: none holds it. None: none waits."""
+        return self._picker.backlog_seconds
 
     def look_again(self) -> None:
         """Another hub has stored work or changed what is on its way: take the store's word."""

@@ -106,8 +106,11 @@ class Limits:
     # Dispatch.
     concurrency_default: int = 4
     dispatch_slice: int = 200
-    # An attempt begins so long after its dispatch where nothing is in the way.
-    rate_margin_seconds: float = 0.05
+    # By how much the way from a begin to the vendor may differ; not below the guard of the adapters
+    # (`sdk/pacing.py`), or what waits would wait there, begun, instead of at the hub.
+    rate_margin_seconds: float = 0.025
+    # The shortest time between two looks whether a rate lets work out.
+    rate_look_seconds: float = 0.01
     lane_run_max: int = 16
     drain_window_seconds: float = 60.0
     timer_seconds: float = 0.1

@@ -17,7 +17,7 @@ from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.tie import TieKeeper, enter_part
 from crossdock_hub.committer import Committed, Committer
 from crossdock_hub.config import Limits
-from crossdock_hub.delivery.dispatcher import CLOCK_SECONDS, Dispatcher
+from crossdock_hub.delivery.dispatcher import CLOCK_SECONDS, Dispatcher, look_pause_seconds
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.delivery.silence import SilenceWatch
 from crossdock_hub.keeping import keep
@@ -129,15 +129,15 @@ class SystemDuties:
         return not news.worked or any(map(self._committer.leads_endpoint, news.worked))
 
     def _note_backlog(self) -> None:
-        if self._committer.backlog_waits:
+        if self._committer.backlog_seconds is not None:
             self._backlog.set()
 
     async def _poke(self) -> None:
         """While stored work waits, have the committer look whether rate and pauses let some of it
         out: it knows that without the store."""
         while True:
-            while self._committer.backlog_waits:
-                await asyncio.sleep(self._limits.timer_seconds)
+            while (waits := self._committer.backlog_seconds) is not None:
+                await asyncio.sleep(look_pause_seconds(waits, self._limits))
                 self._committer.poke()
             self._backlog.clear()
             with contextlib.suppress(TimeoutError):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from crossdock_adapters.sdk import lease_clock
 from crossdock_adapters.sdk.masking import Mask
+from crossdock_adapters.sdk.pacing import Place
 
 # Of the exchanges of an attempt so many are kept from its beginning, and so many from its end: what
 # went wrong is among the last.
@@ -85,13 +86,15 @@ class Exchange:
     `effect_left` turns True as soon as a request that may change the vendor's books might
     have reached it. `lease_until` (`lease_clock`) is how long the hub holds the delivery for
     us; nothing with an effect may leave after it. `ends_at`: when the call is ended, whatever has
-    come of it. `clock` is the one that both are read on.
+    come of it. `clock` is the one that both are read on. `place`: of the attempt in its system's
+    pace; it is said there when its first request leaves.
     """
 
     effect_left: bool = False
     lease_until: float = math.inf
     ends_at: float = math.inf
     clock: Callable[[], float] = field(default=lease_clock.now, repr=False)
+    place: Place | None = field(default=None, repr=False)
     # What was asked and what came back: the first ones, the last ones, and how many there were.
     _first: list[tuple[str, str]] = field(default_factory=list)
     _last: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=LAST_EXCERPTS))

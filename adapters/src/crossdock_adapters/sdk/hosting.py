@@ -27,6 +27,7 @@ from crossdock_adapters.sdk.config import (
 )
 from crossdock_adapters.sdk.consumer import PullConsumer
 from crossdock_adapters.sdk.hub_link import HubLink, Registration
+from crossdock_adapters.sdk.pacing import Paces
 from crossdock_adapters.sdk.runner import EndpointRunner, Source
 from crossdock_adapters.sdk.sandbox_server import Listener
 from crossdock_adapters.sdk.telemetry import Telemetry
@@ -44,6 +45,7 @@ async def host_endpoints(config: AdaptersConfig, only: Sequence[str] = ()) -> No
     stopping = stop_on_signal()
     runners: list[EndpointRunner] = []
     metrics_url = ""
+    paces = Paces()
 
     def changed() -> None:
         _write_ready(config.ready_file, _status(runners, metrics_url))
@@ -51,7 +53,7 @@ async def host_endpoints(config: AdaptersConfig, only: Sequence[str] = ()) -> No
     async with AsyncExitStack() as stack:
         stack.callback(stop_tracing)
         for endpoint in chosen:
-            runner = await _runner(config, endpoint, telemetry, changed, stack)
+            runner = await _runner(config, endpoint, telemetry, changed, paces, stack)
             runners.append(runner)
         if config.metrics_port is not None:
             metrics = Listener(telemetry.metrics_app(), config.metrics_host, config.metrics_port)
@@ -100,6 +102,7 @@ async def _runner(
     endpoint: EndpointConfig,
     telemetry: Telemetry,
     changed: Any,
+    paces: Paces,
     stack: AsyncExitStack,
 ) -> EndpointRunner:
     hub = HubClient(
@@ -132,7 +135,7 @@ async def _runner(
         raise ConfigError(f"endpoint {endpoint.id}: {error}") from None
     if adapter.webhooks and endpoint.webhook_port is None:
         raise ConfigError(f"endpoint {endpoint.id}: webhook_port is missing")
-    return EndpointRunner(endpoint, adapter, link, open_source, telemetry, changed)
+    return EndpointRunner(endpoint, adapter, link, open_source, telemetry, changed, paces)
 
 
 async def _run(runner: EndpointRunner, stopping: asyncio.Event) -> None:

@@ -20,7 +20,7 @@ from yarl import URL
 from crossdock_adapters.sdk import exchange, vendor_json, vendor_spans
 from crossdock_adapters.sdk.auth import TokenCache
 from crossdock_adapters.sdk.outcomes import NotTried, OutcomeUnknown, Retry, Unreachable
-from crossdock_adapters.sdk.pacing import Pace
+from crossdock_adapters.sdk.pacing import Pace, Place
 from crossdock_adapters.sdk.settings import Settings
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
@@ -35,6 +35,8 @@ READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 # Whether the request that this task is sending may change the vendor's books.
 _effect_leaves: ContextVar[bool] = ContextVar("crossdock_effect_leaves", default=False)
+# Where the request that this task sends has its place among those of its client.
+_own_place: ContextVar[Place | None] = ContextVar("crossdock_own_place", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +230,16 @@ class VendorHttp:
         return url
 
     async def _send(self, call: _Call, timeout_seconds: float) -> Answer:
-        if self._pace is not None:
-            await self._pace.wait()
+        if self._pace is None:
+            return await self._send_now(call, timeout_seconds)
+        place = await self._pace.place()
+        _own_place.set(place)
+        try:
+            return await self._send_now(call, timeout_seconds)
+        finally:
+            place.ended()
+
+    async def _send_now(self, call: _Call, timeout_seconds: float) -> Answer:
         record = exchange.current()
         trace = SimpleNamespace(connected=False)
         earlier_effect = record is not None and record.effect_left
@@ -326,7 +336,8 @@ class _Call:
 
 
 class _LeasedRequest(aiohttp.ClientRequest):
-    """Looks at the lease once more when the connection stands, because opening one takes time.
+    """Looks at the lease once more when the connection stands, because opening one takes time; and
+    counts in the pace from when it was written.
 
     After this nothing is waited for before the first byte is handed to the socket.
     """
@@ -335,7 +346,23 @@ class _LeasedRequest(aiohttp.ClientRequest):
         record = exchange.current()
         if record is not None and _effect_leaves.get():
             check_lease(record)
-        return await super().send(conn)
+        response = await super().send(conn)
+        if not self.body:
+            _count()
+        return response
+
+    async def write_bytes(self, *given: Any) -> None:
+        """What has a body is written a turn of the loop later, beside whatever else is at it."""
+        await super().write_bytes(*given)
+        _count()
+
+
+def _count() -> None:
+    """The request has been written: it counts from now on in the paces that it has a place in."""
+    record = exchange.current()
+    for place in (_own_place.get(), record.place if record is not None else None):
+        if place is not None:
+            place.went()
 
 
 def check_lease(record: exchange.Exchange) -> None:

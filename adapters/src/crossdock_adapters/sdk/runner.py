@@ -20,7 +20,7 @@ from crossdock_adapters.sdk.hub_link import HubLink, Registration
 from crossdock_adapters.sdk.inbound import Inbound
 from crossdock_adapters.sdk.mapping_sync import MappingSync
 from crossdock_adapters.sdk.outcomes import VendorOutcome
-from crossdock_adapters.sdk.pacing import Pace
+from crossdock_adapters.sdk.pacing import Paces
 from crossdock_adapters.sdk.presence import Presence
 from crossdock_adapters.sdk.sandbox_server import Listener
 from crossdock_adapters.sdk.sequences import Sequences
@@ -96,7 +96,9 @@ class EndpointRunner:
         open_source: OpenSource,
         telemetry: Telemetry,
         changed: Callable[[], None] = lambda: None,
+        paces: Paces | None = None,
     ) -> None:
+        """paces: what the process's endpoints of one system share; None: it has no others."""
         adapter.check()
         self.settings, self.secrets = prepared(config, adapter)
         self.config = config
@@ -117,7 +119,7 @@ class EndpointRunner:
         self._working: set[asyncio.Task[None]] = set()
         manifest = adapter.manifest
         self._concurrency = min(manifest.concurrency, config.concurrency or manifest.concurrency)
-        self._pace = Pace(manifest.rate_per_second) if manifest.rate_per_second else None
+        self._pace = (paces or Paces()).of(manifest.system, manifest.rate_per_second)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Serve until `stopping` is set, then drain. Ends within 10 seconds of that."""
@@ -187,8 +189,6 @@ class EndpointRunner:
         slots = asyncio.Semaphore(self._concurrency)
         while True:
             await slots.acquire()
-            if self._pace is not None:
-                await self._pace.wait()
             message = await source.next()
             if message is None:
                 return
@@ -320,6 +320,7 @@ class EndpointRunner:
             hurry=self._hurry,
             secret_values=self.secrets.values,
             reach_rows=self._mappings.reach,
+            pace=self._pace,
         )
 
     def _go(self, state: str) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 from crossdock import contracts
@@ -37,6 +38,7 @@ from crossdock_adapters.sdk.outcomes import (
     Unreachable,
     Untranslatable,
 )
+from crossdock_adapters.sdk.pacing import Pace, Place
 from crossdock_adapters.sdk.presence import Presence
 from crossdock_adapters.sdk.telemetry import (
     Telemetry,
@@ -81,7 +83,8 @@ class Worker:
     `hurry` makes every running vendor call end at once: what it left behind is completed as
     unknown, or as a retry when nothing with an effect left. `secret_values`: what no excerpt may
     show, whoever said it. `reach_rows`: has the rows of codes by which what began at a version of
-    them is translated; HubAway when they can't be read.
+    them is translated; HubAway when they can't be read. `pace`: of the system's calls from this
+    process; None: it declares no rate.
     """
 
     endpoint: str
@@ -94,6 +97,7 @@ class Worker:
     hurry: asyncio.Event
     secret_values: Callable[[], Iterable[str]] = tuple
     reach_rows: Callable[[int | None], Awaitable[None]] = as_they_are
+    pace: Pace | None = None
 
     async def handle(self, message: Message) -> None:
         """Work one message off. Raises nothing but cancellation: every end is told the hub."""
@@ -166,20 +170,51 @@ class Worker:
             except Untranslatable as poison:
                 return poison, record
             assert operation is not None
-            limit = operation.timeout_seconds
-            looked_at = self.attempts.clock()
-            if record.lease_left_seconds() < MIN_LEASE_TO_START_SECONDS:
-                return NotTried(0.0, "the lease ran out before the call began"), record
-            # A call that outlives its lease is in doubt while it still runs: what follows doubt (a
-            # look-up that finds nothing yet, then a repeat) would meet it.
-            if record.lease_left_seconds() < limit and not await self.attempts.renew(attempt):
-                return NotTried(0.0, "too little was left of the lease for the call"), record
-            record.lease_until = attempt.lease_until
-            record.ends_at = _call_ends_at(record, limit, looked_at)
-            if record.ends_at <= self.attempts.clock():
-                return NotTried(0.0, "the time for the call was over before it began"), record
-            doing = self._by_rows(function, work, attempt)
-            return await self._call(doing, attempt, record, limit), record
+            perform = partial(self._by_rows, function, work, attempt)
+            if self.pace is None:
+                return await self._in_time(perform, operation, attempt, record), record
+            place = record.place = await self._place(self.pace)
+            if place is None:
+                return NotTried(0.0, "the process is stopping"), record
+            try:
+                ended = await self._in_time(perform, operation, attempt, record)
+                if isinstance(ended, NotTried):
+                    place.unused()
+            finally:
+                place.ended()
+            return ended, record
+
+    async def _place(self, pace: Pace) -> Place | None:
+        """Room for the call in its system's pace; None: the process stops before there is any."""
+        waiting = asyncio.create_task(pace.place())
+        hurry = asyncio.create_task(self.hurry.wait())
+        try:
+            await asyncio.wait({waiting, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            return waiting.result() if waiting.done() else None
+        finally:
+            await end_tasks([waiting, hurry])
+
+    async def _in_time(
+        self,
+        perform: Callable[[], Awaitable[Any]],
+        operation: Operation,
+        attempt: Attempt,
+        record: exchange.Exchange,
+    ) -> Any:
+        """What it came to, within its time and a lease that is longer."""
+        limit = operation.timeout_seconds
+        looked_at = self.attempts.clock()
+        if record.lease_left_seconds() < MIN_LEASE_TO_START_SECONDS:
+            return NotTried(0.0, "the lease ran out before the call began")
+        # A call that outlives its lease is in doubt while it still runs: what follows doubt (a
+        # look-up that finds nothing yet, then a repeat) would meet it.
+        if record.lease_left_seconds() < limit and not await self.attempts.renew(attempt):
+            return NotTried(0.0, "too little was left of the lease for the call")
+        record.lease_until = attempt.lease_until
+        record.ends_at = _call_ends_at(record, limit, looked_at)
+        if record.ends_at <= self.attempts.clock():
+            return NotTried(0.0, "the time for the call was over before it began")
+        return await self._call(perform(), attempt, record, limit)
 
     async def _by_rows(
         self, function: Callable[[Work, Any], Awaitable[Any]], work: Work, attempt: Attempt

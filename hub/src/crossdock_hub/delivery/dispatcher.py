@@ -195,6 +195,14 @@ class Dispatcher:
             log.info("deliveries flow again")
 
 
+def look_pause_seconds(backlog_seconds: float | None, limits: Limits) -> float:
+    """How long until a look whether stored work may go: when a rate lets some out, and soon for
+    what else may. backlog_seconds: of the committer."""
+    if backlog_seconds is None:
+        return CLOCK_SECONDS
+    return min(limits.timer_seconds, max(backlog_seconds, limits.rate_look_seconds))
+
+
 class Timers:
     """Wakes deliveries whose time has come, and endpoints whose rate allows another call.
 
@@ -272,7 +280,7 @@ class Timers:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
-            if self._committer.backlog_waits:
+            if self._committer.backlog_seconds is not None:
                 self._committer.poke()
 
     def _pause_seconds(self) -> float:
@@ -281,7 +289,7 @@ class Timers:
         since = asyncio.get_running_loop().time() - self._read_at
         ahead = inf if self._next is None else (self._next - self._clock()) / SECOND
         left = max(min(ahead, limits.timer_look_seconds - since), limits.timer_seconds - since)
-        return min(left, limits.timer_seconds if self._committer.backlog_waits else CLOCK_SECONDS)
+        return min(left, look_pause_seconds(self._committer.backlog_seconds, limits))
 
     async def _tick(self, ids: Sequence[str]) -> None:
         answers: list[asyncio.Future[Any]] = []

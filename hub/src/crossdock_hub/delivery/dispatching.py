@@ -66,9 +66,9 @@ class Rate:
 
     Counted over the shortest time in which whole calls are due: 25 a second in any second, one a
     second and a half in any three. A bucket that fills while nothing is asked would let twice as
-    many begin in its first second. margin_seconds: how far a begin may lie behind its dispatch and
-    still count from there; the time looked at is so much longer. full_at: as many as it allows
-    count as begun then, by the clock; None: nobody called before.
+    many begin in its first second. margin_seconds: by how much the way from a begin to the vendor
+    may differ; the time looked at is so much longer. full_at: as many as it allows count as begun
+    then, by the clock; None: nobody called before.
     """
 
     def __init__(
@@ -87,16 +87,25 @@ class Rate:
 
     def available(self) -> int:
         """Calls that may begin now; below zero where more began than the present rate allows."""
-        most = max(1, ceil(self.per_second))
-        since = self._clock() - most / self.per_second - self._margin
+        since = self._clock() - self._window()
         while self._begun and self._begun[0] <= since:
             self._begun.popleft()
-        return most - len(self._begun)
+        return self._most() - len(self._begun)
 
-    def take(self, sent_at: float) -> None:
-        """One begins that was sent out then, by this clock."""
-        now = self._clock()
-        self._begun.append(sent_at if now - sent_at <= self._margin else now)
+    def take(self) -> None:
+        """One begins."""
+        self._begun.append(self._clock())
+
+    def full_seconds(self) -> float:
+        """How long until another may begin than now may, at the present rate."""
+        over = max(0, -self.available())
+        return self._begun[over] + self._window() - self._clock() if self._begun else inf
+
+    def _most(self) -> int:
+        return max(1, ceil(self.per_second))
+
+    def _window(self) -> float:
+        return self._most() / self.per_second + self._margin
 
 
 class StoredWork(Protocol):
@@ -301,9 +310,11 @@ class Picker:
         return any(e.id in self._backlog and self.free(e, endpoints, now) > 0 for e in endpoints)
 
     @property
-    def has_backlog(self) -> bool:
-        """True when any endpoint has stored work that waits for a slot."""
-        return bool(self._backlog)
+    def backlog_seconds(self) -> float | None:
+        """How long until a rate may let stored work out; inf: none holds it. None: none waits."""
+        if not self._backlog:
+            return None
+        return min((rate.full_seconds() for rate in self._rates.values()), default=inf)
 
     def pick_new(
         self, view: View, endpoints: Sequence[RegisteredEndpoint], now: int
@@ -435,9 +446,9 @@ class Picker:
             if record.lease_until is not None and record.id not in begun:
                 begun.add(record.id)
                 self._heard_at[record.endpoint] = self._clock()
-                sent_at = self._sent_at.pop(record.id, self._clock())
+                self._sent_at.pop(record.id, None)
                 if system in self._rates:
-                    self._rates[system].take(sent_at)
+                    self._rates[system].take()
                 return True
         elif record.id in slots:
             slots.discard(record.id)

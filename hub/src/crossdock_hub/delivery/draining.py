@@ -10,6 +10,9 @@ from decimal import Decimal
 BUCKETS = 60
 # Work that has waited for so many buckets without a pause shows what the system takes.
 STEADY_BUCKETS = 3
+# It is counted as far back as so many take: then chance is a fifteenth of it, and what changed, as
+# the share that throttling leaves or the end of a rush at the hub, is seen as soon as it can be.
+STEADY_EVENTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,18 @@ class Throughput:
             first = max(int(busy_since / self._bucket_seconds), self._oldest(now)) + 1
             buckets = int(now / self._bucket_seconds) - first
             if buckets >= STEADY_BUCKETS:
-                ended = self._counted(first, first + buckets)
-                return Settled(ended / (buckets * self._bucket_seconds), steady=True)
+                return self._steady(first, first + buckets)
         window = min(self._bucket_seconds * BUCKETS, now - self._started)
         ended = self._counted(self._oldest(now) + 1, int(now / self._bucket_seconds) + 1)
         return Settled(ended / max(window, self._bucket_seconds * STEADY_BUCKETS))
+
+    def _steady(self, first: int, end: int) -> Settled:
+        """Of these buckets the last ones in which enough ended to tell a pace."""
+        begin, ended, counted = end, 0, dict(self._buckets)
+        while begin > first and (ended < STEADY_EVENTS or end - begin < STEADY_BUCKETS):
+            begin -= 1
+            ended += counted.get(begin, 0)
+        return Settled(ended / ((end - begin) * self._bucket_seconds), steady=True)
 
     def _oldest(self, now: float) -> int:
         return int(now / self._bucket_seconds) - BUCKETS
