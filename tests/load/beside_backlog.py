@@ -134,7 +134,11 @@ async def _stage(story: Story, erp: Erp, count: int, waits: Waits) -> None:
         for index, (number, order_id) in enumerate(made.items()):
             await asyncio.sleep(max(0.0, started + index / PER_SECOND - time.monotonic()))
             group.create_task(approve(number, order_id))
-    all_came = lambda: made.keys() <= erp.came_about.keys()  # noqa: E731
+
+    async def all_came() -> bool:
+        await erp.look()
+        return made.keys() <= erp.came_about.keys()
+
     await eventually(all_came, "the calls about the approved orders", SERVED_SECONDS)
     waits.answered.append(milliseconds)
     waits.received.append([(erp.came_about[each] - answered[each]) * 1e3 for each in made])

@@ -3,43 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import NamedTuple, Self
 
-from aiohttp import web
+import aiohttp
 from crossdock.cli.toml_text import toml_text
 from fixtures_hub import RunningHub
 
 from tests.faults.yard.processes import Process
 from tests.load.erp_adapter import NAME
+from tests.load.processes import STOP_SECONDS, spawn
 
-WORK_SECONDS: Final = 0.05
+
+class Call(NamedTuple):
+    """A call as the ERP had it; seconds of the monotonic clock.
+
+    order: the number of which, where it was about one. since: it may have lain there since then,
+    when the ERP had not looked for it yet. at: it was looked at. refused: it was one too many.
+    """
+
+    order: str
+    since: float
+    at: float
+    refused: bool
 
 
 class Erp:
-    """Books what it is asked for and notes when; it may take only so many calls in a second."""
+    """Books what it is asked for and notes when, in a process of its own (`erp_server`)."""
 
     def __init__(self) -> None:
         self.url = ""
-        self.per_second_max: int | None = None
-        self.came: list[float] = []
-        # By the number of the order, the last call about it; seconds of the monotonic clock.
+        self.calls: list[Call] = []
+        # By the number of the order, when the last call about it came.
         self.came_about: dict[str, float] = {}
-        self.throttled = 0
-        self._runner: web.AppRunner | None = None
+        self._process: subprocess.Popen[str] | None = None
+        self._control: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        application = web.Application()
-        application.router.add_get("/open", self._open)
-        application.router.add_post("/documents", self._document)
-        self._runner = web.AppRunner(application, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
+        process = self._process = spawn("erp_server")
+        assert process.stdout is not None
+        self.url = (await asyncio.to_thread(process.stdout.readline)).strip()
+        assert self.url, "the ERP ended before it served"
+        self._control = aiohttp.ClientSession(self.url, raise_for_status=True)
         return self
 
     async def __aexit__(
@@ -51,32 +59,42 @@ class Erp:
         await self.stop()
 
     async def stop(self) -> None:
-        """Listen no more: whoever calls is refused the connection."""
-        assert self._runner is not None
-        await self._runner.cleanup()
+        """End it: whoever calls is refused the connection."""
+        if self._control is not None:
+            await self._control.close()
+            self._control = None
+        if self._process is not None:
+            self._process.terminate()
+            await asyncio.to_thread(self._process.communicate, timeout=STOP_SECONDS)
+            self._process = None
 
-    async def _open(self, _: web.Request) -> web.Response:
-        return web.Response()
+    async def limit(self, per_second_max: int) -> None:
+        """Let it take no more than so many in any second; what came before is forgotten."""
+        assert self._control is not None
+        async with self._control.post("/limit", json={"per_second": per_second_max}):
+            pass
+        self.calls.clear()
+        self.came_about.clear()
 
-    async def _document(self, request: web.Request) -> web.Response:
-        now = time.monotonic()
-        self.came.append(now)
-        self.came_about[(await request.json())["order"]] = now
-        most = self.per_second_max
-        if most is not None and len(self.came) > most and now - self.came[-1 - most] < 1.0:
-            self.throttled += 1
-            return web.Response(status=429)
-        await asyncio.sleep(WORK_SECONDS)
-        return web.json_response({"number": f"D-{len(self.came)}"})
+    async def look(self) -> None:
+        """Read what came since the last look."""
+        assert self._control is not None
+        after = {"after": str(len(self.calls))}
+        async with self._control.get("/calls", params=after) as answer:
+            fresh = [Call(*each) for each in await answer.json()]
+        self.calls += fresh
+        self.came_about.update((each.order, each.at) for each in fresh)
 
-    def most_in_a_second(self) -> int:
-        """The most calls that came within any one second."""
-        most = first = 0
-        for last, at in enumerate(self.came):
-            while self.came[first] <= at - 1.0:
-                first += 1
-            most = max(most, last - first + 1)
-        return most
+
+def most_in_a_second(calls: Sequence[Call], begins: Callable[[Call], float]) -> int:
+    """The most calls within any one second. begins: from when to count each; `since` has those that
+    certainly were within one, `at` those that the ERP looked at within one."""
+    most = first = 0
+    for last, call in enumerate(calls):
+        while begins(calls[first]) <= call.at - 1.0:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
 
 
 def adapter_process(
