@@ -15,7 +15,18 @@ from crossdock.bus import EVENT_STREAM, SCAN_STREAM
 from crossdock_hub.bus.errors import BusError, BusRefused, PublishUnknown
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.outlet import Outlet, Waiting, compare
-from crossdock_hub.bus.publishing import STREAM_FULL, Message, Outcome
+from crossdock_hub.bus.publishing import (
+    BATCH_ID_HEADER,
+    CHAIN_MESSAGES,
+    LAST_ID_FENCE_HEADER,
+    STREAM_FENCE_HEADER,
+    STREAM_FULL,
+    Message,
+    Outcome,
+    PublishResult,
+    chain,
+    in_order,
+)
 from crossdock_hub.store import Store
 from databases import database_of, open_store
 from fixtures_nats import NatsProcess, eventually
@@ -96,17 +107,18 @@ async def test_killed_between_publish_and_mark(
     await store.close()
 
 
+@pytest.mark.parametrize("more", [CHAIN_MESSAGES, CHAIN_MESSAGES + 1])
 async def test_an_answer_that_never_came(
-    store: Store, bus: Bus, own_nats_server: NatsProcess
+    store: Store, bus: Bus, own_nats_server: NatsProcess, more: int
 ) -> None:
-    """Proves that a batch whose answer is lost is stored once, whether the server got it or not,
-    and that scan messages are held to the same."""
+    """Proves that messages whose answers are lost, few or a batch, are stored once, whether the
+    server got them or not, and that scan messages are held to the same."""
     relay = relay_of(store, bus, Keeper(store))
     events = await record(store, event(), event())
     scans = await record(store, scan_batch(), scan_batch())
     await send_all(relay.events)
     await send_all(relay.scans)
-    events += await record(store, *[event() for _ in range(5)])
+    events += await record(store, *[event() for _ in range(more)])
     scans += await record(store, scan_batch())
     own_nats_server.freeze()
     sent = [asyncio.create_task(outlet.publish()) for outlet in (relay.events, relay.scans)]
@@ -125,6 +137,44 @@ async def test_an_answer_that_never_came(
     assert await ids_on(own_nats_server.address, SCAN_STREAM) == scans
 
 
+async def test_what_comes_late_never_passes_what_is_before_it(
+    store: Store, bus: Bus, own_nats_server: NatsProcess
+) -> None:
+    """Proves of a few messages that go one by one: the second of them, come late and alone, as the
+    rest of a lost connection is, is not stored behind a stranger that has the first one's place."""
+    relay = relay_of(store, bus, Keeper(store))
+    events = await record(store, event())
+    await send_all(relay.events)
+    late = [_message(number).behind(1) for number in ("first", "second")]
+    _, second = chain(late)
+    await bus.publish(_message("alien"))
+    (result,) = await bus.publish_window([second])
+    assert not result.is_stored and result.code
+    assert [each.is_stored for each in await bus.publish_batch(late)] == [False, False]
+    assert await ids_on(own_nats_server.address, EVENT_STREAM) == [*events, "alien"]
+
+
+async def test_a_few_messages_take_no_batch(bus: Bus, own_nats_server: NatsProcess) -> None:
+    """Proves that a few messages which go directly behind the stream's end are stored in order
+    without a batch, for which the server would make and delete a store of its own; and that one
+    which the stream knows already stops what is behind it, since that has another place then."""
+    few = [_message(f"{number}") for number in range(CHAIN_MESSAGES)]
+    told = await bus.publish_batch([few[0].behind(0), *few[1:]])
+    assert [each.sequence for each in told] == list(range(1, CHAIN_MESSAGES + 1))
+    last = await bus.last_message(EVENT_STREAM, few[-1].subject)
+    assert last is not None and BATCH_ID_HEADER not in last.headers
+    assert last.headers[LAST_ID_FENCE_HEADER] == few[-2].message_id
+    known = [_message("new").behind(CHAIN_MESSAGES), few[0], _message("newer")]
+    told = await bus.publish_batch(known)
+    assert [each.outcome for each in told] == [Outcome.STORED, Outcome.DUPLICATE, Outcome.REFUSED]
+    ids = [each.message_id for each in few]
+    assert await ids_on(own_nats_server.address, EVENT_STREAM) == [*ids, "new"]
+
+
+def _message(message_id: str) -> Message:
+    return Message("crossdock.v1.event.order.approved.1", b"", {"Nats-Msg-Id": message_id})
+
+
 async def test_a_full_stream_says_so(store: Store, bus: Bus) -> None:
     """Proves that what the server refuses is told as refused, with its code, and not as if nobody
     had answered: for that the hub would leave a node that works."""
@@ -141,15 +191,16 @@ async def test_a_full_stream_says_so(store: Store, bus: Bus) -> None:
     assert relay.published == 1
 
 
+@pytest.mark.parametrize("count", [CHAIN_MESSAGES, 60])
 async def test_a_server_killed_while_it_is_published_to(
-    store: Store, bus: Bus, own_nats_server: NatsProcess
+    store: Store, bus: Bus, own_nats_server: NatsProcess, count: int
 ) -> None:
     """Proves that kill -9 of the server at moments of all kinds leaves one copy of each, in order,
     though the window is over before the repeat."""
     relay = relay_of(store, bus, Keeper(store))
     events: list[str] = []
     for kill_number in range(5):
-        events += await record(store, *[event() for _ in range(60)])
+        events += await record(store, *[event() for _ in range(count)])
         sending = asyncio.create_task(relay.events.publish())
         await asyncio.sleep(0.002 * kill_number)
         own_nats_server.kill()
@@ -160,8 +211,9 @@ async def test_a_server_killed_while_it_is_published_to(
     assert await ids_on(own_nats_server.address, EVENT_STREAM) == events
 
 
+@pytest.mark.parametrize("count", [2, CHAIN_MESSAGES, CHAIN_MESSAGES + 3])
 async def test_two_relays_do_not_double(
-    store: Store, bus: Bus, own_nats_server: NatsProcess
+    store: Store, bus: Bus, own_nats_server: NatsProcess, count: int
 ) -> None:
     """Proves that a relay which believes it is alone, and is not, stores nothing twice or out of
     order: the fence lets one of them through, and the other finds what is there."""
@@ -169,7 +221,7 @@ async def test_two_relays_do_not_double(
     outlets = [relay_of(store, each, Keeper(store)).events for each in (bus, other_bus)]
     events: list[str] = []
     for _ in range(10):
-        events += await record(store, *[event() for _ in range(7)])
+        events += await record(store, *[event() for _ in range(count)])
         await asyncio.gather(*[outlet.publish() for outlet in outlets], return_exceptions=True)
     for outlet in outlets:
         await _until_sent(outlet)
@@ -185,7 +237,7 @@ async def test_what_others_publish_is_seen(
     relay = relay_of(store, bus, Keeper(store))
     events = await record(store, event())
     await send_all(relay.events)
-    await bus.publish(Message("crossdock.v1.event.order.approved.1", b"", {"Nats-Msg-Id": "alien"}))
+    await bus.publish(_message("alien"))
     events += await record(store, event())
     await _until_sent(relay.events)
     assert await ids_on(own_nats_server.address, EVENT_STREAM) == [events[0], "alien", events[1]]
@@ -239,3 +291,35 @@ def test_comparing_finds_the_front(
     assert list(found) == waiting[:stored_count]
     assert strangers == sum(1 for each in messages if each and each.startswith("alien"))
     assert compare([None] * 5, [Waiting(1, "fresh")]) == ([], 0)
+
+
+@given(st.lists(st.sampled_from(list(Outcome)), min_size=1, max_size=CHAIN_MESSAGES))
+def test_nothing_counts_behind_what_may_not_be_stored(outcomes: list[Outcome]) -> None:
+    """Proves for any answers to messages that go one by one: those up to the first which is not
+    stored stand, and behind it none counts as stored."""
+    results = [PublishResult(each, place + 1) for place, each in enumerate(outcomes)]
+    told = in_order(results)
+    good = [each.is_stored for each in [*results, PublishResult(Outcome.REFUSED)]].index(False)
+    assert len(told) == len(results) and told[: good + 1] == results[: good + 1]
+    for before, now in zip(results[good:], told[good:], strict=True):
+        assert now.outcome is (Outcome.UNKNOWN if before.is_stored else before.outcome)
+
+
+@given(st.integers(1, CHAIN_MESSAGES + 3), st.integers(0, 9), st.booleans())
+def test_each_message_of_a_chain_names_the_one_before_it(
+    count: int, end: int, fenced: bool
+) -> None:
+    """Proves: only a few messages behind a known end go one by one, and each but the first then
+    names place and id of the one before it; what is published stays as it was."""
+    plain = [_message(f"{number}") for number in range(count)]
+    part = [plain[0].behind(end) if fenced else plain[0], *plain[1:]]
+    links = chain(part)
+    if count > 1 and (count > CHAIN_MESSAGES or not fenced):
+        assert not links
+        return
+    assert [(each.subject, each.payload, each.message_id) for each in links] == [
+        (each.subject, each.payload, each.message_id) for each in part
+    ]
+    for place, link in enumerate(links[1:], start=1):
+        assert link.headers[STREAM_FENCE_HEADER] == f"{end + place}"
+        assert link.headers[LAST_ID_FENCE_HEADER] == f"{place - 1}"

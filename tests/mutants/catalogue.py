@@ -315,6 +315,16 @@ MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
+        f"{HUB}bus/publishing.py",
+        RELAY,
+        links_of_a_chain_are_loose=(
+            "*(each.behind(place, known_id) for place, known_id, each in behind)",
+            "*(each for place, known_id, each in behind)",
+        ),
+        chain_names_no_id=("each.behind(place, known_id)", "each.behind(place)"),
+        chain_counts_behind_a_doubt=("if each.is_stored else each", "if False else each"),
+    ),
+    *faults_in(
         f"{HUB}bus/tie.py",
         TIE,
         older_database_is_taken=(

@@ -42,6 +42,8 @@ from crossdock_hub.bus.publishing import (
     PublishResult,
     batch_headers,
     batch_results,
+    chain,
+    in_order,
     publish_slice,
     refused,
     result_of,
@@ -191,13 +193,12 @@ class Bus(StreamAdministration):
     async def publish_batch(
         self, messages: Sequence[Message], timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS
     ) -> list[PublishResult]:
-        """Store messages of ONE stream in order, in atomic batches that share one fsync each.
+        """Store messages of ONE stream in order: in atomic batches, or one by one (`chain`).
 
-        A batch with an id that the stream knows already is refused whole; its messages then go one
-        by one until the known ones are through, unless one is fenced: then all are REFUSED with
-        code 10201, and the caller compares what is stored. After the first message that is not
-        stored none is sent: they are REFUSED. BusUnavailable: there was no connection, nothing was
-        sent.
+        A batch with an id that the stream knows is refused whole; its messages then go one by one
+        until the known ones are through, unless one is fenced: then all are REFUSED with code
+        10201, and the caller compares what is stored. Behind the first message that is not stored
+        none counts as stored. BusUnavailable: there was no connection, nothing was sent.
         """
         self._require_connection()
         deadline = _now() + timeout_seconds
@@ -358,8 +359,8 @@ class Bus(StreamAdministration):
 
     async def _commit(self, part: Sequence[Message], deadline: float) -> list[PublishResult]:
         count = len(part)
-        if count == 1:
-            return await self._window(part, deadline)
+        if links := chain(part):
+            return in_order(await self._window(links, deadline))
         batch_id = uuid.uuid4().hex
         for position, message in enumerate(part[:-1], start=1):
             headers = batch_headers(message, batch_id, position, False)
