@@ -118,3 +118,11 @@ async def test_nothing_may_vanish_from_the_event_stream(hub: RunningHub) -> None
     assert (config.max_msgs, config.max_msgs_per_subject, config.max_consumers) == (-1, -1, -1)
     assert not config.no_ack
     assert config.duplicate_window and config.duplicate_window >= 120
+
+
+async def test_the_bus_forgets_the_ids_of_scans_soon(hub: RunningHub) -> None:
+    """Proves by the server's own word that the stream of scans drops nothing silently either, but
+    keeps their ids, each in the server's memory, for seconds and not for two minutes."""
+    config = await stream_configuration(hub.bus_address(), bus.SCAN_STREAM)
+    assert (config.retention, config.discard, config.storage) == ("limits", "new", "file")
+    assert config.duplicate_window == 10

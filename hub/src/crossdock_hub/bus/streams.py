@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -57,6 +57,9 @@ TIE_SUBJECT: Final = "crossdock.v1.tie"
 TIE_PART_SUBJECTS: Final = f"{TIE_SUBJECT}.*"
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 DUPLICATE_WINDOW_SECONDS: Final = 120.0
+# Of scans at most: the server keeps every id of its window in memory, hundreds of bytes each, and
+# scans come by the thousand a second. What keeps them apart is the fence of the relay.
+SCAN_DUPLICATE_WINDOW_SECONDS: Final = 10.0
 _MIB: Final = 1024 * 1024
 _PART: Final = re.compile(r"[1-9][0-9]{0,8}")
 # Of each subject: of 65 of them all is far within what the stream may hold, so that no part's last
@@ -72,8 +75,9 @@ class StreamLimits:
 
     hot_window_hours: how long events and scans stay on the bus; the events table keeps them as long
     as the contract says. duplicate_window_seconds: how long the server knows a message of theirs
-    again by its id. delivery_*: per endpoint. delivery_max_age_seconds must exceed the time within
-    which the ledger takes an unbegun dispatch back.
+    again by its id; one with scans for ten seconds at most. delivery_*: per endpoint.
+    delivery_max_age_seconds must exceed the time within which the ledger takes an unbegun dispatch
+    back.
     """
 
     hot_window_hours: float = 168.0
@@ -237,7 +241,9 @@ def event_stream_spec(limits: StreamLimits) -> StreamSpec:
 
 def scan_stream_spec(limits: StreamLimits) -> StreamSpec:
     """High-frequency scans, several per message."""
-    return _durable(SCAN_STREAM, "crossdock.v1.scan.>", limits.scan_max_bytes, limits)
+    window = min(limits.duplicate_window_seconds, SCAN_DUPLICATE_WINDOW_SECONDS)
+    spec = _durable(SCAN_STREAM, "crossdock.v1.scan.>", limits.scan_max_bytes, limits)
+    return replace(spec, duplicate_window_seconds=window)
 
 
 def tie_stream_spec(limits: StreamLimits) -> StreamSpec:
