@@ -195,10 +195,9 @@ class Bus(StreamAdministration):
     ) -> list[PublishResult]:
         """Store messages of ONE stream in order: in atomic batches, or one by one (`chain`).
 
-        A batch with an id that the stream knows is refused whole; its messages then go one by one
-        until the known ones are through, unless one is fenced: then all are REFUSED with code
-        10201, and the caller compares what is stored. Behind the first message that is not stored
-        none counts as stored. BusUnavailable: there was no connection, nothing was sent.
+        A batch with a known id is refused whole; its messages then go one by one until the known
+        ones are through, unless one is fenced: then all are REFUSED with code 10201. Behind the
+        first that is not stored none counts as stored. BusUnavailable: nothing was sent.
         """
         self._require_connection()
         deadline = _now() + timeout_seconds
