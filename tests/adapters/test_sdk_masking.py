@@ -231,6 +231,21 @@ def test_an_account_number_is_masked_wherever_a_vendor_puts_it() -> None:
         assert "740561073" not in told and "A1" in told, told
 
 
+@pytest.mark.parametrize("word", ["client_secret", "client_assertion"])
+def test_a_secret_of_a_client_may_have_a_long_name(word: str) -> None:
+    """Proves that as much may stand before the name of a client's secret as before any other, in
+    JSON, forms, elements and attributes."""
+    for before in range(41):
+        name = "o" * before + word
+        for body in (
+            f'{{"{name}":"s3c"}}',
+            f"a=1&{name}=s3c",
+            f"<{name}>s3c</{name}>",
+            f'<a {name}="s3c"/>',
+        ):
+            assert "s3c" not in redacted(body.encode()), body
+
+
 def _by_every_pattern(text: str) -> str:
     """What no look at the text beforehand spares: each pattern, one after the other."""
     text = excerpts._JSON_SECRET.sub(r'\1"***"', text)
@@ -258,7 +273,8 @@ _LONG = st.tuples(
     st.integers(-2, 1),
 ).map(lambda drawn: drawn[0] * (drawn[1] + drawn[2]))
 _QUOTED = st.tuples(
-    st.sampled_from(["^XA", "^xa", "N\\n", "n\\n", '\\"', "\\", "", " x=", "/>"]), _LONG
+    st.sampled_from(["^XA", "^xa", "N\\n", "n\\n", "N\\N", "n\\N", '\\"', "\\", "", " x=", "/>"]),
+    _LONG,
 ).map(lambda drawn: f'"{drawn[0]}{drawn[1]}"')
 _SIGNS = st.sampled_from(
     ['"', '\\"', "\\", "'", "=", "&", "<", ">", "\n", " ", "^XA", "^xz", "N\n"]

@@ -22,11 +22,14 @@ MAX_BODY_CHARACTERS = 1_500
 # Of all requests together, and of all responses; the hub takes no more.
 MAX_EXCERPT_CHARACTERS = 4_000
 
-# Each is the name of a secret, or a part of one. Plain words: that none is there is soon seen.
+# Each is the name of a secret, or a part of one. Plain words: that none is there is soon seen. What
+# may stand before one is bounded, so that two have their first word: it is none of what may.
 SECRET_WORDS = (
     "access_token",
     "refresh_token",
     "id_token",
+    "client_secret",
+    "client_assertion",
     "password",
     "passwd",
     "secret",
@@ -74,7 +77,7 @@ _INNER_DOCUMENT = re.compile(
     re.IGNORECASE,
 )
 # One of these is in every text that has a shorter document, or a quote in one.
-_INNER_BEGINS = ('\\"', '"^', '"N\\n', '"n\\n')
+_INNER_BEGINS = ('\\"', '"^', '"N\\n', '"n\\n', '"N\\N', '"n\\N')
 # How bodies begin that are a document and nothing else: PDF, images, a printer's language.
 _DOCUMENTS = (b"%PDF", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"N\n", b"N\r\n")
 
