@@ -293,6 +293,54 @@ async def test_a_call_has_a_span_where_one_may_be_recorded(
     assert [each.status.is_ok for each in (first, second)] == [True, False]
 
 
+async def test_a_call_with_a_span_is_given_up_at_the_hub(
+    hub: Hub, spans: InMemorySpanExporter
+) -> None:
+    """Proves that the hub is told at once that nobody waits any more for a call with a span, as it
+    is of one without, though whoever gave it up still holds it."""
+    async with HubClient(hub.address, token="abc") as opened:
+        with trace.get_tracer("test").start_as_current_span("ours"):
+            sent: Any = opened.orders.GetOrder(GetOrderRequest(number="slow"))
+        waiting = asyncio.ensure_future(sent)
+        await asyncio.wait_for(hub.came.acquire(), 10)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await asyncio.wait_for(hub.cut.wait(), 10)
+        assert sent.cancelled()
+
+
+@pytest.mark.parametrize("flags", [0, 1], ids=["unrecorded", "recorded"])
+async def test_a_call_is_asked_the_same_with_and_without_a_span(
+    hub: Hub, spans: InMemorySpanExporter, flags: int
+) -> None:
+    """Proves that whether a trace is recorded changes nothing of what a call can be asked, before
+    and after it is answered."""
+    async with HubClient(hub.address, token="abc") as opened, asyncio.timeout(10):
+        with trace.use_span(_around(0x1234, flags)):
+            call: Any = opened.orders.GetOrder(GetOrderRequest(number="1"))
+            assert await call.code() is grpc.StatusCode.OK
+            assert (await call).order.number == "1"
+            assert not list(await call.initial_metadata()) and not await call.details()
+            refused: Any = opened.orders.GetOrder(GetOrderRequest(number="no"))
+            assert await refused.code() is grpc.StatusCode.NOT_FOUND
+            assert await refused.trailing_metadata()
+            with pytest.raises(errors.NotFoundError):
+                await refused
+
+
+async def test_a_call_of_a_closed_client_has_no_code(hub: Hub, spans: InMemorySpanExporter) -> None:
+    """Proves that who asks about a call that could not be sent is not kept waiting."""
+    async with HubClient(hub.address, token="abc") as opened:
+        pass
+    call: Any = opened.orders.GetOrder(GetOrderRequest(number="1"))
+    async with asyncio.timeout(10):
+        with pytest.raises(grpc.aio.UsageError):
+            await call
+        with pytest.raises(asyncio.CancelledError):
+            await call.code()
+
+
 async def test_a_call_that_nobody_records_says_where_it_stands(
     hub: Hub, spans: InMemorySpanExporter
 ) -> None:

@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 # The metadata that says who calls, as it is now; None: nobody.
 Identity = Callable[[], tuple[str, str] | None]
 Continuation = Callable[[Any, Any], Awaitable[Any]]
+# What aio.Call answers when it is awaited, and a task does not have.
+_ASKED_OF_CALLS = frozenset(
+    (
+        "code",
+        "debug_error_string",
+        "details",
+        "initial_metadata",
+        "trailing_metadata",
+        "wait_for_connection",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,18 +206,57 @@ class _Tracing:
 
     def in_span(
         self, send: Callable[[Any], Any], details: ClientCallDetails, request: Any
-    ) -> asyncio.Task[Any]:
+    ) -> _InSpan:
         """The call in a span of its own, begun."""
+        return _InSpan(self._interceptor, send, details, request)
+
+
+class _InSpan:
+    """A call with its span. It is sent in a task, and is asked what it is asked once it is."""
+
+    __slots__ = ("_answered", "_call")
+
+    def __init__(
+        self,
+        interceptor: Any,
+        send: Callable[[Any], Any],
+        details: ClientCallDetails,
+        request: Any,
+    ) -> None:
+        self._call: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         async def continuation(details: ClientCallDetails, _request: Any) -> Any:
-            return send(details)
+            call = send(details)
+            self._call.set_result(call)
+            return call
 
         async def answered() -> Any:
-            return await (
-                await self._interceptor.intercept_unary_unary(continuation, details, request)
-            )
+            try:
+                return await (
+                    await interceptor.intercept_unary_unary(continuation, details, request)
+                )
+            except asyncio.CancelledError:
+                # The interceptor waits for the end of the call, and does not end it.
+                if self._call.done() and not self._call.cancelled():
+                    self._call.result().cancel()
+                raise
 
-        return asyncio.ensure_future(answered())
+        self._answered = asyncio.ensure_future(answered())
+        # Nobody waits for a call that was never sent.
+        self._answered.add_done_callback(lambda _: self._call.cancel())
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._answered.__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _ASKED_OF_CALLS:
+            return getattr(self._answered, name)
+
+        async def asked() -> Any:
+            call = await asyncio.shield(self._call)
+            return await getattr(call, name)()
+
+        return asked
 
 
 # Streams
