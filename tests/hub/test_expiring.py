@@ -112,6 +112,32 @@ def test_it_is_said_daily_until_it_is_renewed(tmp_path: Path) -> None:
     assert not [line for line in lines if CREDENTIALS in line["event"]]
 
 
+@pytest.mark.parametrize("days", [0, 30, 999_999, 10**10])
+def test_however_early_it_is_to_be_said(tmp_path: Path, days: int) -> None:
+    """Proves that any number of days which the limit takes is one: nothing is soon with none, all
+    is with more than there were."""
+    file = tmp_path / "hub.creds"
+    ends = datetime(2031, 2, 3, tzinfo=UTC)
+    file.write_bytes(credentials({"exp": int(ends.timestamp())}))
+    settings = Settings(nats_url="nats://127.0.0.1", nats_credentials_file=file)
+    limits = Limits().with_changes({"certificate_warn_days": days})
+    (found,) = Expiries(settings, limits, lambda: ends - 90 * DAY).found()
+    assert (found.at, found.soon, found.over) == (ends, days > 90, False)
+
+
+@pytest.mark.parametrize("ends", [10**15, 10**20, -(10**20)])
+def test_an_end_that_no_calendar_has_keeps_nobody_from_working(tmp_path: Path, ends: int) -> None:
+    """Proves that a token with a number that is no time is told as one that nobody can read."""
+    file = tmp_path / "hub.creds"
+    file.write_bytes(credentials({"exp": ends}))
+    settings = Settings(nats_url="nats://127.0.0.1", nats_credentials_file=file)
+    expiries = Expiries(settings, Limits())
+    with capture_logs() as lines:
+        expiries.say()
+    assert [line["event"] for line in lines] == [f"nobody knows when {CREDENTIALS} ends"]
+    assert expiries.found() == []
+
+
 @pytest.mark.parametrize(
     ("days", "result"), [(-1, "wrong"), (3, "warning"), (90, "ok")], ids=["over", "soon", "later"]
 )

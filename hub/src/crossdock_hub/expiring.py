@@ -59,7 +59,7 @@ class Expiries:
         limits: Limits,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._warns = timedelta(days=limits.certificate_warn_days)
+        self._warns = timedelta(days=min(limits.certificate_warn_days, timedelta.max.days))
         self._clock = clock
         self._certificate = settings.tls_certificate_file
         external = settings.nats_credentials_file if settings.nats_url else None
@@ -74,7 +74,7 @@ class Expiries:
         if self._looked_at is None or not timedelta() <= now - self._looked_at < LOOK_AGAIN:
             self._look(now)
         return [
-            Expiry(setting, at, soon=now >= at - self._warns, over=now >= at)
+            Expiry(setting, at, soon=at - now <= self._warns, over=now >= at)
             for setting, at in sorted(self._ends.items())
         ]
 
@@ -103,7 +103,7 @@ class Expiries:
     def _put(self, setting: str, path: Path, end_of: Callable[[bytes], datetime | None]) -> None:
         try:
             at = end_of(path.read_bytes())
-        except (OSError, ValueError, IndexError) as error:
+        except (OSError, ValueError, IndexError, OverflowError) as error:
             log.warning(f"nobody knows when {setting} ends", because=type(error).__name__)
             return
         self._ends.pop(setting, None)
@@ -131,7 +131,8 @@ def certificates_end(pem: bytes) -> datetime | None:
 
 
 def credentials_end(text: bytes) -> datetime | None:
-    """When a NATS .creds file ends, by its JWT's `exp`; None: never. Raises ValueError.
+    """When a NATS .creds file ends, by its JWT's `exp`; None: never. Raises ValueError,
+    OverflowError.
 
     https://docs.nats.io/running-a-nats-service/configuration/securing_nats/auth_intro/jwt
     """
