@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import errno
 import io
 import json
 import os
@@ -195,6 +196,28 @@ def test_a_refused_row_that_can_not_be_kept_is_not_done(tmp_path: Path, place: s
     assert "row 1 was refused and could not be kept" in ended.value.what
     assert ended.value.why in ("No space left on device", "No such file or directory")
     assert "--refused" in ended.value.next_step and "--from-row 8" in ended.value.next_step
+
+
+def test_who_goes_on_after_a_full_disk_has_no_row_twice(tmp_path: Path) -> None:
+    """Proves that where a later row of a call can't be kept, those before it are done, kept or not
+    refused at all, and that who goes on as it is said has each refused row once."""
+    rows, counts = [row(number, number=f"N-{number}") for number in range(1, 6)], Counts()
+    rows[2].problems.clear()
+    file = tmp_path / "items.csv"
+    with RefusedRows(file, None, goes_on=False) as left:
+
+        def add(each: Row) -> None:
+            if each.number == 4:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            left.add(each)
+
+        with pytest.raises(CommandError) as ended:
+            settle(rows, add, counts)
+    assert (counts.done, counts.refused) == (3, 2)
+    assert "--from-row 4" in ended.value.next_step
+    with RefusedRows(file, None, goes_on=True) as left:
+        settle(rows[counts.done :], left.add, counts)
+    assert numbers(left.path) == [1, 2, 4, 5] and (counts.done, counts.refused) == (5, 4)
 
 
 def test_a_refused_row_is_kept_at_once(tmp_path: Path) -> None:

@@ -150,14 +150,14 @@ class Loader:
 
 def settle(batch: Sequence[Row], refuse: Callable[[Row], None], counts: Counts) -> None:
     """Refuse what has problems, and note that all is done up to here. Ctrl-C is heard before or
-    after both: between them, who goes on would have these rows refused twice. CommandError: a row
-    can't be kept, and is not done."""
+    after both: between them, who goes on would have a row refused twice. CommandError: a row can't
+    be kept, and is not done; those before it are."""
     with _ctrl_c_later():
         for row in batch:
             if row.problems:
                 _keep(row, refuse, counts)
                 counts.refused += 1
-        counts.done = batch[-1].number
+            counts.done = row.number
 
 
 def _keep(row: Row, refuse: Callable[[Row], None], counts: Counts) -> None:
