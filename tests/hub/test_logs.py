@@ -167,6 +167,42 @@ def test_a_pipe_that_nobody_reads_stops_nobody(pipe: Pipe, length: int) -> None:
     assert int(str(lost["lines"])) >= 99 and last == {"number": told}
 
 
+def test_who_reads_slowly_stops_nobody(pipe: Pipe) -> None:
+    """Proves that a pipe in which a little room comes up all the time, less than is written, is
+    waited for once, and not with each line for which there was no room; and that each line is there
+    or among those that are said to be missing."""
+    turns, told, found = 40, 0, b""
+    took_seconds: list[float] = []
+
+    def write(count: int) -> None:
+        nonlocal told
+        for _ in range(count):
+            pipe.lines.msg(json.dumps({"number": told, "text": "x" * 1_000}))
+            told += 1
+
+    def fill() -> None:
+        nonlocal found
+        while not pipe.is_full:
+            write(1)
+        begun = time.monotonic()
+        for _ in range(turns):
+            found += os.read(pipe.reader, 4_096)
+            write(8)
+        took_seconds.append(time.monotonic() - begun)
+
+    in_time(fill, 60.0)
+    assert took_seconds[0] < turns / 4 * logs.ROOM_SECONDS
+    while select.select([pipe.reader], [], [], 0)[0]:
+        found += os.read(pipe.reader, 65_536)
+    write(1)
+    found += os.read(pipe.reader, 65_536)
+    # One that was cut has an end, but none of its own.
+    lines = [json.loads(line) for line in found.splitlines() if line.endswith(b"}")]
+    numbers = [line["number"] for line in lines if "number" in line]
+    assert numbers == sorted(set(numbers)) and numbers[-1] == told - 1
+    assert len(numbers) + sum(line.get("lines", 0) for line in lines) == told
+
+
 def test_who_reads_in_time_misses_nothing(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proves that a pipe which is full for a moment is waited for."""
     monkeypatch.setattr(logs, "ROOM_SECONDS", 30.0)

@@ -18,6 +18,9 @@ LIBRARY_LEVEL = logging.WARNING
 STANDARD_ERROR: Final = 2
 # How long the whole process may stand still for a pipe that is full.
 ROOM_SECONDS: Final = 0.2
+# And then no more for so long: who reads slowly makes room all the time, and is waited for with
+# each line again.
+REST_SECONDS: Final = 20.0
 MILLISECONDS: Final = 1000
 _STAMP: Final = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
@@ -36,6 +39,7 @@ class Lines:
         self._one_at_a_time = threading.Lock()
         self._lost = 0
         self._cut = False
+        self._waits_again_at = 0.0
         self._room = select.poll()
         self._room.register(descriptor, select.POLLOUT)
 
@@ -54,11 +58,14 @@ class Lines:
         data = f"{line}\n".encode(errors="backslashreplace")
         left = b"\n" + data if self._cut else data
         try:
-            # Who is slow has some time, but once, until it takes a line again.
-            until = time.monotonic() + (0.0 if self._lost else ROOM_SECONDS)
+            # Who is slow has some time, but once, until it has taken lines for a while.
+            now = time.monotonic()
+            until = now if self._lost or now < self._waits_again_at else now + ROOM_SECONDS
             while left and self._has_room(until):
                 left = left[os.write(self._descriptor, left[: select.PIPE_BUF]) :]
                 self._cut = bool(left)
+            if left:
+                self._waits_again_at = time.monotonic() + REST_SECONDS
         except OSError:
             return False
         return not left
