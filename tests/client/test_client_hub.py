@@ -35,6 +35,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 REFUSED = Refusal("OBJECT_NOT_FOUND", "no such order", {"kind": "order", "id": "no"})
 BUSY = Refusal("HUB_OVERLOADED", "busy", {}, (), 2.0)
@@ -291,6 +292,20 @@ async def test_a_call_has_a_span_where_one_may_be_recorded(
     ids = [each.context for each in (first, second, third)]
     assert told == [[f"{each.trace_id:032x}", f"{each.span_id:016x}"] for each in ids]
     assert [each.status.is_ok for each in (first, second)] == [True, False]
+
+
+async def test_a_sampler_that_asks_no_parent_is_obeyed(
+    hub: Hub, spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves that a process which is told to record everything records its calls in the trace of a
+    caller that records nothing."""
+    monkeypatch.setattr(trace.get_tracer_provider(), "sampler", ALWAYS_ON)
+    async with HubClient(hub.address, token="abc") as opened:
+        with trace.use_span(_around(0x1234, 0)):
+            await opened.orders.GetOrder(GetOrderRequest(number="1"))
+    (span,) = spans.get_finished_spans()
+    assert span.context is not None and span.context.trace_id == 0xABCDEF
+    assert f"{span.context.span_id:016x}" in hub.calls[0].metadata["traceparent"]
 
 
 async def test_a_call_with_a_span_is_given_up_at_the_hub(

@@ -74,13 +74,19 @@ def may_be_recorded() -> bool:
     """Whether a span that begins here may be recorded, or begins a trace.
 
     One that nobody records takes as long as a call, and what is left of it is the trace in which it
-    stood. Below a span that is not recorded none is: samplers go by the parent, or the trace id.
+    stood. Below a span that is not recorded it is for the sampler to say: most go by the parent.
     """
-    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, trace.ProxyTracerProvider):
         return False  # Nobody has started tracing in this process.
     span = trace.get_current_span()
     context = span.get_span_context()
-    return span.is_recording() or context.trace_flags.sampled or not context.is_valid
+    if span.is_recording() or context.trace_flags.sampled or not context.is_valid:
+        return True
+    sampler = getattr(provider, "sampler", None)
+    if sampler is None:
+        return False
+    return bool(sampler.should_sample(None, context.trace_id, "").decision.is_recording())
 
 
 def current_traceparent() -> str:
