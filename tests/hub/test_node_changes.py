@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crossdock_hub.bus.node_changes import CHANGE_NODE_SECONDS, SAY_AGAIN_SECONDS, NodeChanges
+from crossdock_hub.bus.jetstream import Bus
+from crossdock_hub.bus.node_changes import (
+    CHANGE_NODE_SECONDS,
+    SAY_AGAIN_SECONDS,
+    SERVES_SECONDS,
+    NodeChanges,
+)
 from structlog.testing import capture_logs
 
 SECONDS_A_STEP = 1.0
@@ -66,3 +72,29 @@ def test_a_node_that_answers_half_the_time_is_no_news() -> None:
         changes.answered()
         asked_in_vain(changes, clock, SECONDS_A_STEP)
     assert said(lines)[1:] == ["a node of the bus serves again", "the bus is asked at another node"]
+
+
+async def test_a_bus_that_is_gone_for_another_node_and_long_is_told() -> None:
+    """Proves that a connection which was left for another node is said to be gone when none was
+    reached for a while, once, and to be back then; and that a short change is not worth a line."""
+    clock, bus = Clock(), Bus(None, None)
+    bus._changes = NodeChanges(clock)
+    try:
+        with capture_logs() as lines:
+            bus._changes.begin()
+            await bus._on_disconnected()
+            clock.now += SERVES_SECONDS - SECONDS_A_STEP
+            assert not bus.health.ok and said(lines) == ["the bus is asked at another node"]
+            clock.now += SECONDS_A_STEP
+            for _ in range(3):
+                assert not bus.health.ok
+            await bus._on_reconnected()
+        assert said(lines)[1:3] == ["the bus is gone", "the bus is back"]
+        with capture_logs() as lines:
+            assert bus._changes.begin()
+            await bus._on_disconnected()
+            assert not bus.health.ok
+            await bus._on_reconnected()
+        assert "the bus is gone" not in said(lines) and "the bus is back" not in said(lines)
+    finally:
+        await bus.close()

@@ -139,6 +139,7 @@ class Bus(StreamAdministration):
         connected = self._client.is_connected
         reason = "connected" if connected else f"not connected to the bus{self._because()}"
         self._health = self._health.now(connected, reason)
+        self._changes.look(connected, self._last_error)
         return self._health
 
     @property
@@ -329,8 +330,7 @@ class Bus(StreamAdministration):
 
     async def _on_reconnected(self) -> None:
         self._last_error = ""
-        was_left, self._changes.is_quiet = self._changes.is_quiet, False
-        if not was_left:
+        if not self._changes.was_ours():
             log.info("the bus is back")
         if self.message_bytes_max < MAX_MESSAGE_BYTES:
             log.error(

@@ -49,6 +49,18 @@ class NodeChanges:
         self._said_at, self._unsaid = now, 0
         return True
 
+    def look(self, connected: bool, because: str) -> None:
+        """Told how the connection is now and then: one that was left for another node, of which
+        none was reached for long, is gone like any other."""
+        if not connected and self.is_quiet and self._clock() >= self._last_at + SERVES_SECONDS:
+            self.is_quiet = False
+            log.warning("the bus is gone", because=because)
+
+    def was_ours(self) -> bool:
+        """The connection is back: whether it was only left for another node, a moment ago."""
+        was_quiet, self.is_quiet = self.is_quiet, False
+        return was_quiet
+
     def answered(self) -> None:
         """A question about streams was answered."""
         if self._said_at is not None and self._clock() >= self._last_at + SERVES_SECONDS:
