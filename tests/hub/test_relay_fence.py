@@ -150,7 +150,10 @@ async def test_what_comes_late_never_passes_what_is_before_it(
     await bus.publish(_message("alien"))
     (result,) = await bus.publish_window([second])
     assert not result.is_stored and result.code
-    assert [each.is_stored for each in await bus.publish_batch(late)] == [False, False]
+    assert [each.is_stored for each in await bus.publish_batch(late, few_apart=True)] == [
+        False,
+        False,
+    ]
     assert await ids_on(own_nats_server.address, EVENT_STREAM) == [*events, "alien"]
 
 
@@ -159,13 +162,13 @@ async def test_a_few_messages_take_no_batch(bus: Bus, own_nats_server: NatsProce
     without a batch, for which the server would make and delete a store of its own; and that one
     which the stream knows already stops what is behind it, since that has another place then."""
     few = [_message(f"{number}") for number in range(CHAIN_MESSAGES)]
-    told = await bus.publish_batch([few[0].behind(0), *few[1:]])
+    told = await bus.publish_batch([few[0].behind(0), *few[1:]], few_apart=True)
     assert [each.sequence for each in told] == list(range(1, CHAIN_MESSAGES + 1))
     last = await bus.last_message(EVENT_STREAM, few[-1].subject)
     assert last is not None and BATCH_ID_HEADER not in last.headers
     assert last.headers[LAST_ID_FENCE_HEADER] == few[-2].message_id
     known = [_message("new").behind(CHAIN_MESSAGES), few[0], _message("newer")]
-    told = await bus.publish_batch(known)
+    told = await bus.publish_batch(known, few_apart=True)
     assert [each.outcome for each in told] == [Outcome.STORED, Outcome.DUPLICATE, Outcome.REFUSED]
     ids = [each.message_id for each in few]
     assert await ids_on(own_nats_server.address, EVENT_STREAM) == [*ids, "new"]

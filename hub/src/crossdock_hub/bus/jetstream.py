@@ -192,19 +192,24 @@ class Bus(StreamAdministration):
         raise kind(f"{message.subject}: {result.reason}", result.code)
 
     async def publish_batch(
-        self, messages: Sequence[Message], timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS
+        self,
+        messages: Sequence[Message],
+        timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS,
+        *,
+        few_apart: bool = False,
     ) -> list[PublishResult]:
-        """Store messages of ONE stream in order: in atomic batches, or one by one (`chain`).
+        """Store messages of ONE stream in order: in atomic batches, or, where it may be and they
+        are few, one by one (`chain`). few_apart: it may be, for the stream has one copy.
 
         A batch with a known id is refused whole; its messages then go one by one until the known
         ones are through, unless one is fenced: then all are REFUSED with code 10201. Behind the
         first that is not stored none counts as stored. BusUnavailable: nothing was sent.
         """
         self._require_connection()
-        deadline = _now() + timeout_seconds
+        commit = partial(self._commit, deadline=_now() + timeout_seconds, few_apart=few_apart)
         results: list[PublishResult] = []
         for part in slices(messages):
-            results += await publish_slice(part, partial(self._commit, deadline=deadline))
+            results += await publish_slice(part, commit)
             if not results[-1].is_stored:
                 break
         missing = len(messages) - len(results)
@@ -356,9 +361,11 @@ class Bus(StreamAdministration):
 
     # Inside: publishing
 
-    async def _commit(self, part: Sequence[Message], deadline: float) -> list[PublishResult]:
+    async def _commit(
+        self, part: Sequence[Message], deadline: float, few_apart: bool
+    ) -> list[PublishResult]:
         count = len(part)
-        if links := chain(part):
+        if links := chain(part) if few_apart or count == 1 else ():
             return in_order(await self._window(links, deadline))
         batch_id = uuid.uuid4().hex
         for position, message in enumerate(part[:-1], start=1):

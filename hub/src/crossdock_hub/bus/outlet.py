@@ -145,6 +145,7 @@ class Outlet:
         self._position: BusPosition | None = None
         self._settled = False
         self._singly = False
+        self._copies = 1
         self._first_row = 0
         self.held = False
         """Whether rows were seen to be on their way that may come before others."""
@@ -193,7 +194,9 @@ class Outlet:
         position = self._known()
         fenced = [messages[0].behind(position.stream_sequence), *messages[1:]]
         with PublishSpans(fenced) as sending:
-            results = sending.results = await self._bus.publish_batch(sending.messages)
+            results = sending.results = await self._bus.publish_batch(
+                sending.messages, few_apart=self._copies == 1
+            )
         stored = sum(1 for result in results if result.is_stored)
         if stored:
             fresh = [r.sequence for r in results[:stored] if r.outcome is Outcome.STORED]
@@ -272,6 +275,7 @@ class Outlet:
         state = await self._bus.stream_state(name)
         if state is None:
             raise StreamGone(f"there is no stream {name}")
+        self._copies = state.copies
         if self._position is None:
             self._position = await self._first_position(state)
         if state.last_sequence < self._position.stream_sequence:

@@ -196,7 +196,11 @@ def batch_headers(message: Message, batch_id: str, position: int, is_last: bool)
 def chain(part: Sequence[Message]) -> Sequence[Message]:
     """Messages that may travel one by one, all sent at once, and are stored in order even so: each
     only directly behind the one before it, by its place and by its id. Empty where they may not:
-    there are many, or the first is not fenced by the end of the stream."""
+    there are many, or the first is not fenced by the end of the stream.
+
+    For a stream of one copy only: a cluster looks at the id when each node has the message in its
+    log already, and a node that finds another one stops the stream for good (nats-server 2.15).
+    """
     first = part[0]
     if len(part) == 1:
         return part

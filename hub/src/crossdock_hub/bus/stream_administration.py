@@ -66,6 +66,8 @@ class StreamState:
     last_sequence: int
     # Messages that are missing between the first and the last.
     deleted: int = 0
+    # On so many nodes.
+    copies: int = 1
 
 
 class StreamAdministration(ABC):
@@ -141,8 +143,9 @@ class StreamAdministration(ABC):
             return None
         state = told["state"]
         names = ("messages", "bytes", "first_seq", "last_seq", "num_deleted")
-        counts = (int(state.get(name, 0)) for name in names)
-        return StreamState(*counts)
+        counts = [int(state.get(name, 0)) for name in names]
+        copies = int(told["config"].get("num_replicas", 1))
+        return StreamState(*[*counts, copies])
 
     async def subjects(self, stream: str, among: str) -> list[str]:
         """The subjects that a stream holds messages of, among those of a wildcard."""
