@@ -199,17 +199,13 @@ class Outlet:
             )
         stored = sum(1 for result in results if result.is_stored)
         if stored:
-            fresh = [r.sequence for r in results[:stored] if r.outcome is Outcome.STORED]
-            self.published += len(fresh)
+            self.published += sum(r.outcome is Outcome.STORED for r in results[:stored])
+            end = position.stream_sequence
+            for result in results[:stored]:
+                # One that came late is known by its id, and has its place here all the same.
+                end += result.sequence == end + 1
             done = [row.sequence for row, _ in rows[:stored]]
-            self._move(
-                replace(
-                    position,
-                    stream_sequence=fresh[-1] if fresh else position.stream_sequence,
-                    record_sequence=done[-1],
-                ),
-                done,
-            )
+            self._move(replace(position, stream_sequence=end, record_sequence=done[-1]), done)
         if stored < len(results):
             self._fail(results[stored])
 
