@@ -195,18 +195,13 @@ class Bus(StreamAdministration):
         self,
         messages: Sequence[Message],
         timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS,
-        *,
         few_apart: bool = False,
     ) -> list[PublishResult]:
-        """Store messages of ONE stream in order: in atomic batches, or, where it may be and they
-        are few, one by one (`chain`). few_apart: it may be, for the stream has one copy.
-
-        A batch with a known id is refused whole; its messages then go one by one until the known
-        ones are through, unless one is fenced: then all are REFUSED with code 10201. Behind the
-        first that is not stored none counts as stored. BusUnavailable: nothing was sent.
-        """
+        """Store messages of ONE stream in order in atomic batches; few_apart: few one by one, as of
+        one copy (`chain`). A known id has a batch go one by one, or, where it is fenced, REFUSED by
+        10201. Behind what is not stored nothing counts. BusUnavailable: nothing was sent."""
         self._require_connection()
-        commit = partial(self._commit, deadline=_now() + timeout_seconds, few_apart=few_apart)
+        commit = partial(self._commit, by=_now() + timeout_seconds, apart=few_apart)
         results: list[PublishResult] = []
         for part in slices(messages):
             results += await publish_slice(part, commit)
@@ -361,12 +356,10 @@ class Bus(StreamAdministration):
 
     # Inside: publishing
 
-    async def _commit(
-        self, part: Sequence[Message], deadline: float, few_apart: bool
-    ) -> list[PublishResult]:
+    async def _commit(self, part: Sequence[Message], by: float, apart: bool) -> list[PublishResult]:
         count = len(part)
-        if links := chain(part) if few_apart or count == 1 else ():
-            return in_order(await self._window(links, deadline))
+        if links := chain(part) if apart or count == 1 else ():
+            return in_order(await self._window(links, by))
         batch_id = uuid.uuid4().hex
         for position, message in enumerate(part[:-1], start=1):
             headers = batch_headers(message, batch_id, position, False)
@@ -378,7 +371,7 @@ class Bus(StreamAdministration):
         if problem := await self._send(part[-1], headers, reply):
             answer.cancel()
             return [problem] * count
-        await asyncio.wait({answer}, timeout=max(0.0, deadline - _now()))
+        await asyncio.wait({answer}, timeout=max(0.0, by - _now()))
         return batch_results(result_of(answer), count)
 
     async def _window(self, messages: Sequence[Message], deadline: float) -> list[PublishResult]:
