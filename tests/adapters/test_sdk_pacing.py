@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 from crossdock_adapters.sdk import exchange
+from crossdock_adapters.sdk.auth import Token, TokenCache
 from crossdock_adapters.sdk.http import VendorHttp
 from crossdock_adapters.sdk.pacing import GUARD_SECONDS, Pace, Paces
 from crossdock_adapters.sdk.sandbox import SandboxConfig
@@ -232,6 +233,30 @@ async def test_a_call_counts_from_when_it_leaves(
             else:
                 http._pace = pace
             await http.post("/bookings", json={"key": "a"})
+        await http.close()
+    now[0] = 5.9
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(pace.place(), 0.01)
+    now[0] = 5.0 + 1.0 + GUARD_SECONDS + 0.001
+    await asyncio.wait_for(pace.place(), 10.0)
+
+
+async def test_a_token_that_is_fetched_first_does_not_count_as_the_call() -> None:
+    """Proves that the place of an attempt counts from its call, however long before that a token
+    was asked for."""
+    now = [0.0]
+    pace = Pace(1.0, clock=lambda: now[0])
+    async with TinySandbox(SandboxConfig(name="tiny")) as tiny:
+        http = VendorHttp(tiny.vendor_url)
+
+        async def fetch() -> Token:
+            await http.post("/bookings", json={"key": "not the call"}, effect=False)
+            now[0] += 5.0
+            return Token("t", 60.0)
+
+        with exchange.recording() as record:
+            record.place = await pace.place()
+            await http.post("/bookings", json={"key": "a"}, auth=TokenCache(fetch))
         await http.close()
     now[0] = 5.9
     with pytest.raises(TimeoutError):

@@ -91,7 +91,7 @@ def most_in_a_second(calls: Sequence[Call], begins: Callable[[Call], float]) -> 
     certainly were within one, `at` those that the ERP looked at within one."""
     most = first = 0
     for last, call in enumerate(calls):
-        while begins(calls[first]) <= call.at - 1.0:
+        while first < last and begins(calls[first]) <= call.at - 1.0:
             first += 1
         most = max(most, last - first + 1)
     return most

@@ -143,11 +143,23 @@ class Exchange:
 
 
 _current: ContextVar[Exchange | None] = ContextVar("crossdock_exchange", default=None)
+_is_aside: ContextVar[bool] = ContextVar("crossdock_exchange_aside", default=False)
 
 
 def current() -> Exchange | None:
     """The exchange of the attempt this task works on, if any."""
     return _current.get()
+
+
+def step_aside() -> None:
+    """What this task sends from now on goes before the attempt's call, and is not it."""
+    _is_aside.set(True)
+
+
+def current_place() -> Place | None:
+    """Where what this task sends counts in its system's pace, if anywhere."""
+    record = _current.get()
+    return None if record is None or _is_aside.get() else record.place
 
 
 @contextmanager

@@ -359,8 +359,7 @@ class _LeasedRequest(aiohttp.ClientRequest):
 
 def _count() -> None:
     """The request has been written: it counts from now on in the paces that it has a place in."""
-    record = exchange.current()
-    for place in (_own_place.get(), record.place if record is not None else None):
+    for place in (_own_place.get(), exchange.current_place()):
         if place is not None:
             place.went()
 
