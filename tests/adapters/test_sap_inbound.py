@@ -326,13 +326,13 @@ async def test_a_unit_without_a_row_waits_for_it(desk: Desk) -> None:
     assert json.loads(row[0]) == {"kind": "Product", "key": "SKU-1001"}
     rows = [Told(Topic.UNIT, Code("", code), Meaning(word), True)
             for code, word in (("FTM", "LF"), ("KG", "KGM"))]  # fmt: skip
-    before = dict(ADAPTER.mappings._rows)
+    before = list(ADAPTER.mappings.told().values())
     ADAPTER.mappings.replace(rows)
     try:
         held = HeldPayload("1", "poll:changes", row[0], "application/json", asked=True)
         await adapter.tell_held(hub.poll(desk), held, desk.vendor)
     finally:
-        ADAPTER.mappings._rows = before
+        ADAPTER.mappings.replace(before)
     assert hub.entries["SKU-1001"].base_unit == "LF"
 
 
@@ -400,10 +400,9 @@ async def test_a_deployment_says_what_a_credit_status_means(
     (order,) = desk.sandbox._books.orders.values()
     hub = Notebook()
     code = Code("TotalCreditCheckStatus", "A")
-    before = dict(ADAPTER.mappings._rows)
-    ADAPTER.mappings.replace(
-        [*before.values(), Told(Topic.CREDIT_STATUS, code, Meaning(word), True, 1)]
-    )
+    before = list(ADAPTER.mappings.told().values())
+    row = Told(Topic.CREDIT_STATUS, code, Meaning(word), True, 1)
+    ADAPTER.mappings.replace([*before, row])
     try:
         await pull(desk, hub)
         assert [each.order.block for each in hub.updates] == ([block] if block else [])
@@ -411,7 +410,7 @@ async def test_a_deployment_says_what_a_credit_status_means(
         order.fields["TotalCreditCheckStatus"] = "X"
         await pull(desk, hub)
     finally:
-        ADAPTER.mappings._rows = before
+        ADAPTER.mappings.replace(before)
     assert (hub.order.block, hub.held) == ("delivery block Z9", [])
 
 

@@ -165,14 +165,14 @@ async def test_a_unit_without_a_row_stops_nothing_else(desk: Desk) -> None:
     assert hub.codes == [UnreadCodes(Topic.UNIT, (Code("", "ZB1"), Code("", "ZB2")))]
     assert json.loads(payload) == {"kind": "Product", "key": ITEM}
     await packed(desk, ITEM, CV=["12", "1"], ZB1=["8", "1"], ZB2=["3", "1"])
-    before = dict(ADAPTER.mappings._rows)
+    before = list(ADAPTER.mappings.told().values())
     row = Told(Topic.UNIT, Code("", "ZB1"), Meaning("BX"), True)
-    ADAPTER.mappings.replace([*before.values(), row])
+    ADAPTER.mappings.replace([*before, row])
     try:
         held = HeldPayload("1", "poll:changes", payload, "application/json", asked=True)
         await adapter.tell_held(hub.poll(desk), held, desk.vendor)
     finally:
-        ADAPTER.mappings._rows = before
+        ADAPTER.mappings.replace(before)
     assert hub.said() == {f"{ITEM}:CS:EA": "12", f"{ITEM}:BX:EA": "8"}
     assert hub.codes[1:] == [UnreadCodes(Topic.UNIT, (Code("", "ZB2"),))]
 
