@@ -32,6 +32,8 @@ LOOK_SECONDS: Final = 2.0
 # Predictions of the last moments are of whole seconds, and help nobody.
 FORETOLD_SECONDS_MIN: Final = 10.0
 ERROR_PERCENT_MAX: Final = 10.0
+# Of an ERP that looks seldom, the calls that certainly were within one second say little.
+LOOKED_AWAY_MILLISECONDS_MAX: Final = 100.0
 
 
 async def measure(directory: Path, options: Options) -> list[Figure]:
@@ -151,8 +153,10 @@ def _figures(
         Figure("burst", "  the ERP's busiest second", "calls", [float(certain)],
                "its budget", budget, 1.0, at_most=True),
         Figure("burst", "  as the ERP looked at them", "calls", [float(seen)]),
-        Figure("burst", "  it looked away for, longest", "ms", [looked_away * 1e3]),
-        Figure("burst", "  calls that the ERP turned away", "calls", [float(turned_away)]),
+        Figure("burst", "  it looked away for, longest", "ms", [looked_away * 1e3],
+               target=LOOKED_AWAY_MILLISECONDS_MAX, at_most=True),
+        Figure("burst", "  calls that the ERP turned away", "calls", [float(turned_away)],
+               target=0.0, at_most=True),
         Figure("burst", "  drained", "calls/s", [rate], "its budget", budget, 0.9),
         Figure("burst", "  time to drain, foretold wrong by", "%", errors,
                target=ERROR_PERCENT_MAX, at_most=True),
