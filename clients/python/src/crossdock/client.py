@@ -138,11 +138,7 @@ class HubClient:
             )
         limits = Deadlines(deadline_seconds, stream_deadline_seconds)
         self.address = address
-        streams = stream_interceptors(tokens.metadata, limits, trace=trace)
-        opened = _channel(address, tls, streams)
-        channel = self.channel = cast(
-            "aio.Channel", HubChannel(opened, tokens.metadata, limits, trace=trace)
-        )
+        channel = self.channel = _hub_channel(address, tls, tokens, limits, trace)
         self.carriers = carrier_service_pb2_grpc.CarrierServiceStub(channel)
         self.confirmations = confirmation_service_pb2_grpc.ConfirmationServiceStub(channel)
         self.customers = customer_service_pb2_grpc.CustomerServiceStub(channel)
@@ -188,6 +184,15 @@ class HubClient:
 
 
 # Channel
+
+
+def _hub_channel(
+    address: str, tls: Tls | None, tokens: _Tokens, limits: Deadlines, trace: bool
+) -> aio.Channel:
+    """The channel that stubs are made of: what it makes says who calls, and raises our errors."""
+    streams = stream_interceptors(tokens.metadata, limits, trace=trace)
+    opened = _channel(address, tls, streams)
+    return cast("aio.Channel", HubChannel(opened, tokens.metadata, limits, trace=trace))
 
 
 def _channel(
