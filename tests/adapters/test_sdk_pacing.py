@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from math import ceil, inf
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -17,8 +18,9 @@ import pytest
 from crossdock_adapters.sdk import exchange
 from crossdock_adapters.sdk.auth import Token, TokenCache
 from crossdock_adapters.sdk.http import VendorHttp
-from crossdock_adapters.sdk.pacing import GUARD_SECONDS, Pace, Paces
+from crossdock_adapters.sdk.pacing import GUARD_SECONDS, Pace, Paces, Place
 from crossdock_adapters.sdk.sandbox import SandboxConfig
+from crossdock_adapters.sdk.worker import Worker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sdk_house import housed
@@ -263,3 +265,18 @@ async def test_a_token_that_is_fetched_first_does_not_count_as_the_call() -> Non
         await asyncio.wait_for(pace.place(), 0.01)
     now[0] = 5.0 + 1.0 + GUARD_SECONDS + 0.001
     await asyncio.wait_for(pace.place(), 10.0)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_is_cancelled_with_a_place_gives_it_back(turns: int) -> None:
+    """Proves that an attempt which is cancelled at any turn of the loop holds no place for good."""
+    pace = Pace(1.0)
+    asking: Any = SimpleNamespace(hurry=asyncio.Event())
+    attempt = asyncio.create_task(Worker._place(asking, pace))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    attempt.cancel()
+    (ended,) = await asyncio.gather(attempt, return_exceptions=True)
+    if isinstance(ended, Place):
+        ended.unused()
+    (await asyncio.wait_for(pace.place(), 5.0)).unused()

@@ -189,10 +189,16 @@ class Worker:
         waiting = asyncio.create_task(pace.place())
         hurry = asyncio.create_task(self.hurry.wait())
         try:
-            await asyncio.wait({waiting, hurry}, return_when=asyncio.FIRST_COMPLETED)
-            return waiting.result() if waiting.done() else None
-        finally:
-            await end_tasks([waiting, hurry])
+            try:
+                await asyncio.wait({waiting, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await end_tasks([waiting, hurry])
+        except asyncio.CancelledError:
+            # Nobody else gives it back, and the system had one call less for good.
+            if waiting.done() and not waiting.cancelled():
+                waiting.result().unused()
+            raise
+        return None if waiting.cancelled() else waiting.result()
 
     async def _in_time(
         self,
