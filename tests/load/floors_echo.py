@@ -14,7 +14,8 @@ from typing import Any
 import grpc
 from crossdock.telemetry import start_tracing
 from crossdock_hub.config import Limits, Settings
-from crossdock_hub.door.server import channel_options, tracing_interceptor
+from crossdock_hub.door.server import channel_options
+from crossdock_hub.door.tracing import RecordedCalls
 from crossdock_hub.telemetry import default_sampling
 
 
@@ -38,7 +39,7 @@ async def serve(traced: bool, answer: bytes) -> None:
     if traced:
         default_sampling(Settings.model_fields["trace_sample_ratio"].default)
         start_tracing("bench-echo")
-        interceptors = [tracing_interceptor()]
+        interceptors = [RecordedCalls()]
     limits = Limits()
     server = grpc.aio.server(
         interceptors=interceptors,

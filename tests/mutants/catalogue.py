@@ -22,6 +22,7 @@ from tests.mutants.return_labels import RETURN_LABEL_MUTANTS
 from tests.mutants.returns import RETURN_MUTANTS
 from tests.mutants.soap import SOAP_MUTANTS
 from tests.mutants.staging import STAGING_MUTANTS
+from tests.mutants.traces import TRACE_MUTANTS
 from tests.mutants.turns import TURN_MUTANTS
 from tests.mutants.voids import VOID_MUTANTS
 
@@ -482,6 +483,7 @@ MUTANTS: Final[list[Mutant]] = [
     *SOAP_MUTANTS,
     *INTERCHANGE_MUTANTS,
     *CODE_MUTANTS,
+    *TRACE_MUTANTS,
     *TURN_MUTANTS,
     *VOID_MUTANTS,
 ]

@@ -16,6 +16,7 @@ from crossdock_hub.config import Limits, Settings
 from crossdock_hub.door.binding import PortMark, not_bound, own_listen
 from crossdock_hub.door.reflecting import reflect
 from crossdock_hub.door.running_calls import RunningCalls
+from crossdock_hub.door.tracing import RecordedCalls
 from crossdock_hub.identity import Identities
 
 log = structlog.get_logger("crossdock.server")
@@ -44,18 +45,6 @@ def channel_options(limits: Limits, *, shares_port: bool = False) -> list[tuple[
         ("grpc.max_connection_age_ms", 1_800_000),
         ("grpc.max_connection_age_grace_ms", 60_000),
     ]
-
-
-def _is_traced(call: grpc.HandlerCallDetails) -> bool:
-    """Ours only: health's Watch writes to its context, which the interceptor can't wrap."""
-    return call.method.startswith("/crossdock.")
-
-
-def tracing_interceptor() -> Any:
-    """What makes a span of each call."""
-    from opentelemetry.instrumentation.grpc import aio_server_interceptor
-
-    return aio_server_interceptor(filter_=_is_traced)  # type: ignore[no-untyped-call]
 
 
 class _Unregistered:
@@ -130,7 +119,7 @@ class Server:
         shares_port: bool = False,
     ) -> grpc.aio.Server:
         server = grpc.aio.server(
-            interceptors=[tracing_interceptor()],
+            interceptors=[RecordedCalls()],
             options=channel_options(self._limits, shares_port=shares_port),
             maximum_concurrent_rpcs=self._limits.concurrent_rpcs_max,
         )
