@@ -1,4 +1,5 @@
-"""Dispatches on their way to the bus: what is said while a stream takes none of them."""
+"""Dispatches on their way to the bus: when they leave, and what is said while a stream takes none
+of them."""
 
 from __future__ import annotations
 
@@ -83,6 +84,37 @@ class Site:
     async def tried(self, more: int) -> None:
         until = self.streams.tries + more
         await eventually(lambda: self.streams.tries >= until, f"{more} more tries")
+
+
+async def test_a_dispatch_leaves_in_the_next_turn() -> None:
+    """Proves that what a batch dispatches is with the bus one turn of the event loop later: beside
+    bulk each is as long as that has it, and a vendor's call waits for all of them."""
+    site = Site([])
+    site.dispatcher.start()
+    try:
+        site.dispatcher.committed(dispatched(site.desk, "ups"))
+        await asyncio.sleep(0)
+        assert site.streams.stored == [delivery_subject("ups")]
+    finally:
+        await site.dispatcher.stop()
+
+
+async def test_what_was_dispatched_before_the_start_is_sent_then() -> None:
+    """Proves that what is dispatched while the bus is still looked at goes once it was, in the
+    order in which it came, one stream at a time as later."""
+    site = Site([])
+    for endpoint in ("ups", "netsuite", "ups"):
+        site.dispatcher.committed(dispatched(site.desk, endpoint))
+    await asyncio.sleep(0)
+    assert site.streams.tries == 0
+    site.dispatcher.start()
+    try:
+        await eventually(lambda: len(site.streams.stored) == 3, "all of it")
+        ups, netsuite = delivery_subject("ups"), delivery_subject("netsuite")
+        assert site.streams.stored == [ups, ups, netsuite]
+        assert site.streams.tries == 2
+    finally:
+        await site.dispatcher.stop()
 
 
 async def test_a_stream_without_leader_says_so_once_while_others_flow() -> None:

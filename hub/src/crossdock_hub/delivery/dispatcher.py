@@ -88,9 +88,8 @@ class Dispatcher:
         self._bus = bus
         self._on_gone = on_gone
         self._limits = limits
-        self._queue: asyncio.Queue[Picked] = asyncio.Queue()
-        self._task: asyncio.Task[None] | None = None
-        # Endpoint -> what is to go to its stream, as long as that is sent to.
+        self._is_started = False
+        # Endpoint -> what is to go to its stream, while that is sent to or waits for the start.
         self._waiting: dict[str, deque[Picked]] = {}
         self._sending: set[asyncio.Task[None]] = set()
         # How many messages of each subject are tried again and again.
@@ -99,27 +98,25 @@ class Dispatcher:
         self._stuck: dict[str, float] = {}
 
     def committed(self, batch: Committed) -> None:
-        """A batch is durable: send what it dispatched."""
+        """A batch is durable: send what it dispatched, in the next turn of the event loop. In a
+        later one it would wait for whatever else the batch has others do."""
         for picked in batch.picked:
-            self._queue.put_nowait(picked)
+            endpoint = picked.record.endpoint
+            is_first = endpoint not in self._waiting
+            self._waiting.setdefault(endpoint, deque()).append(picked)
+            if is_first and self._is_started:
+                self._begin("dispatch", self._send(endpoint))
 
     def start(self) -> None:
-        """Begin to publish."""
-        self._task = keep("dispatcher", self._run)
+        """Begin to publish, with what was dispatched before."""
+        self._is_started = True
+        for endpoint in self._waiting:
+            self._begin("dispatch", self._send(endpoint))
 
     async def stop(self) -> None:
         """Publish no more; the ledger sends again what is not begun."""
-        tasks = [*self._sending, *([self._task] if self._task else [])]
-        await end_tasks(tasks)
-
-    async def _run(self) -> None:
-        while True:
-            picked = await self._queue.get()
-            endpoint = picked.record.endpoint
-            if endpoint not in self._waiting:
-                self._waiting[endpoint] = deque()
-                self._begin("dispatch", self._send(endpoint))
-            self._waiting[endpoint].append(picked)
+        self._is_started = False
+        await end_tasks([*self._sending])
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=name)
