@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 from crossdock_hub.commands import Command, Decision, Unread, hinted_keys
 from crossdock_hub.committer import Committer
 from crossdock_hub.delivery import attempts, checking
+from crossdock_hub.door.answered_together import answers_of
 from crossdock_hub.door.calls import Door, abort, abort_stream, require_own
 from crossdock_hub.door.forwarding import Forwarder
 from crossdock_hub.door.intake import Intake
@@ -244,7 +245,8 @@ class Services:
                 return command
 
             if not method.mutating:
-                return await self._fenced(method.full_name, caller, lambda u: decide(u, request))
+                fenced = self._fenced(method.full_name, caller, lambda u: decide(u, request))
+                return await submit(fenced)
             if look is not None:
                 most = self._door.limits.dead_letter_looks_max
                 return await decided_on_sight(
@@ -309,11 +311,11 @@ class Services:
 
         return answer
 
-    async def _fenced(
+    def _fenced(
         self, name: str, caller: Caller, decide: Decision, keys: frozenset[Key] = frozenset()
-    ) -> Any:
+    ) -> Command:
         """A command without request id: tokens and compare-and-set make it repeatable."""
-        command = Command(
+        return Command(
             name,
             caller,
             decide,
@@ -323,7 +325,6 @@ class Services:
             of_endpoint=endpoint_of(name, caller.endpoint),
             keys=keys,
         )
-        return await self._committer.submit(command)
 
     async def _each(
         self,
@@ -335,7 +336,7 @@ class Services:
         facts_of: Callable[[Any], Sequence[checking.CheckedFact]] = lambda _item: (),
     ) -> list[Any]:
         """One command per item; a refused item, or one we have a fault with, refuses no other."""
-        attempts_of = [
+        commands = [
             self._fenced(
                 name,
                 caller,
@@ -344,10 +345,10 @@ class Services:
             )
             for item in items
         ]
-        answers = await asyncio.gather(*attempts_of, return_exceptions=True)
+        answers = await answers_of(commands, self._committer.submit)
         results = []
         for item, found in zip(items, answers, strict=True):
-            if isinstance(found, BaseException):
+            if isinstance(found, Exception):
                 found = _refused(result_type, found)
                 if found.refusal.reason in TRY_AGAIN:
                     # The whole call fails, and its repeat is harmless.
