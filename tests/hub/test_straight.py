@@ -4,6 +4,7 @@ wrong, and nothing is written by a connection of which nobody knows what the ser
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from itertools import permutations
@@ -11,7 +12,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from crossdock_hub.records import CursorRecord, ScanOutboxRecord
+from crossdock_hub.records import CursorRecord, DeliveryRecord, ParcelRecord, ScanOutboxRecord
 from crossdock_hub.store import Store, StoreFailure, bus_rows, rows
 from crossdock_hub.store.bus_rows import NEXT_SCANS
 from crossdock_hub.store.crossing import Change, Rewriting, Shape, write_rows
@@ -85,6 +86,69 @@ async def test_what_is_written_as_one_is_all_written(
     assert [row["record_time"] for row in await store.ask(NEXT_SCANS, 0, ALL, 9)] == [0, 1, 2]
 
 
+def delivery(number: int, state: str = "READY") -> DeliveryRecord:
+    return DeliveryRecord(
+        id=f"d-{number}", event_id="e", event_type="t", endpoint="erp", operation="o", item="",
+        ordering_key="k", state=state, created_at=1, updated_at=1, kind="order", object_id="x",
+        root_id="x", vendor_reference="v", pending=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("with_others", [False, True], ids=["alone", "with_others"])
+@pytest.mark.parametrize("missing", [[], [2], [0, 1, 2]])
+async def test_a_row_that_is_not_there_to_write_over_undoes_its_batch(
+    store: Store, database: ServerDatabase, missing: Sequence[int], with_others: bool
+) -> None:
+    """Proves that a change of a row which only names some of its columns is never lost without a
+    word: where the row is missing, its whole transaction is a failure and nothing of it stays."""
+    there = [delivery(number) for number in range(3) if number not in missing]
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.DELIVERIES, there)])
+    changed = [delivery(number, "CONFIRMED") for number in range(3)]
+    others: list[tuple[Shape, Sequence[Any]]] = [
+        (rows.CURSORS, [CursorRecord("e", "c", b"v", 1)]),
+        (rows.SCAN_OUTBOX, [scan_message(0), scan_message(1)]),
+    ]
+    work = [(rows.DELIVERIES_OVER.least, changed), *(others if with_others else [])]
+    with pytest.raises(StoreFailure) if missing else contextlib.nullcontext() as failed:
+        async with store.write() as connection:
+            await write_rows(connection, work)
+    states = database.query("SELECT id, state FROM deliveries ORDER BY id")
+    number_of_others = database.query("SELECT count(*) FROM cursors")[0][0]
+    if missing:
+        told = f"3 rows of deliveries were to be written over, {len(there)} were there"
+        assert failed is not None and failed.value.cause == told
+        assert states == [(each.id, "READY") for each in there]
+        assert number_of_others == 0
+    else:
+        assert states == [(each.id, "CONFIRMED") for each in changed]
+        assert number_of_others == with_others
+
+
+async def test_of_several_tables_the_missing_row_is_found(
+    store: Store, database: ServerDatabase
+) -> None:
+    """Proves that the rows of each table are counted by themselves: one row too few of one is not
+    made up for by those of another, and the table is named."""
+    parcel = ParcelRecord("U", "1Z", "l", "s", "p", "o", 1, "IN_TRANSIT", None, False, 1)
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.DELIVERIES, [delivery(0), delivery(1)])])
+    both: list[tuple[Shape, Sequence[Any]]] = [
+        (rows.DELIVERIES_OVER.narrow, [delivery(0, "CONFIRMED")]),
+        (rows.DELIVERIES_OVER.least, [delivery(1, "CONFIRMED")]),
+        (rows.PARCELS_OVER.narrow, [parcel]),
+    ]
+    with pytest.raises(StoreFailure, match="1 rows of parcels were to be written over, 0 were"):
+        async with store.write() as connection:
+            await rows_of(connection, "SELECT 1", ())
+            await write_rows(connection, both)
+    assert database.query("SELECT DISTINCT state FROM deliveries") == [("READY",)]
+    async with store.write() as connection:
+        await write_rows(connection, [(rows.PARCELS, [parcel])])
+        await write_rows(connection, both)
+    assert database.query("SELECT DISTINCT state FROM deliveries") == [("CONFIRMED",)]
+
+
 def every_shape() -> list[Shape]:
     """Every way in which a record becomes a row, also of those that are written over in three."""
     found = [each for each in vars(rows).values() if isinstance(each, Shape)]
@@ -101,6 +165,7 @@ async def test_the_largest_batch_is_prepared_once(store: Store) -> None:
     work: list[tuple[str, Sequence[Any]]] = [
         (shape.writing_text, [[] for _ in shape.sent]) for shape in every_shape()
     ]
+    over = [place for place, shape in enumerate(every_shape()) if shape.keeps]
     changes = [each for each in vars(bus_rows).values() if isinstance(each, Change)]
     signs = sum(len(text) for text, _ in work) + sum(len(each.postgresql) for each in changes)
     # Room for the words between them, and for some tables more.
@@ -109,7 +174,7 @@ async def test_the_largest_batch_is_prepared_once(store: Store) -> None:
     async with store.write() as connection:
         await rows_of(connection, "SELECT 1", ())
         for _ in range(2):
-            await write_all(connection, work)
+            assert await write_all(connection, work, over) == [0] * len(over)
         assert [tuple(row) for row in await rows_of(connection, kept, ())] == [(1,)]
 
 

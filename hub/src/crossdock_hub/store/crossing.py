@@ -36,6 +36,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
+from crossdock_hub.store.failures import StoreFailure
 from crossdock_hub.store.one_hop import OneHopConnection, Step
 from crossdock_hub.store.straight import named_rows_of, write_all
 
@@ -452,7 +453,8 @@ async def write_rows(
     changes: Sequence[Changing] = (),
 ) -> None:
     """Write records of several shapes, no two with the same key, and run changes of other rows.
-    What SQLite has against it, it says at the next statement or at the commit."""
+    What SQLite has against it, it says at the next statement or at the commit. Raises StoreFailure:
+    PostgreSQL has not every row of which some columns were to stay as they are."""
     # In one order: what is written as one statement has few texts.
     rows = sorted(((s, r) for s, r in rows if r), key=lambda work: work[0].table.name)
     if not rows and not changes:
@@ -464,7 +466,18 @@ async def write_rows(
         driver.add((change.sqlite, _flat(values)) for change, values in changes)
         return
     written = [(shape.writing_text, shape.arrays(records)) for shape, records in rows]
-    await write_all(connection, [*written, *((c.postgresql, values) for c, values in changes)])
+    steps = [*written, *((c.postgresql, values) for c, values in changes)]
+    over = [place for place, (shape, _) in enumerate(rows) if shape.keeps]
+    counts = await write_all(connection, steps, over)
+    for place, count in zip(over, counts, strict=True):
+        shape, records = rows[place]
+        # SQLite has got all columns, and writes a row that was not there whole.
+        if count != len(records):
+            raise StoreFailure(
+                f"{len(records)} rows of {shape.table.name} were to be written over, {count} were "
+                "there",
+                full=False,
+            )
 
 
 def _flat(values: Sequence[int | str | Sequence[int]]) -> list[int | str]:

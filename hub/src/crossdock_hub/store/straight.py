@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
@@ -71,23 +71,40 @@ async def count_of(connection: AsyncConnection, text: str, values: Sequence[Any]
 
 
 async def write_all(
-    connection: AsyncConnection, steps: Sequence[tuple[str, Sequence[Any]]]
-) -> None:
+    connection: AsyncConnection,
+    steps: Sequence[tuple[str, Sequence[Any]]],
+    counted: Collection[int] = (),
+) -> list[int]:
     """Run statements that only write, as one: the server is asked once. No two of them may touch
-    the same row, for none sees what another one does. Raises DBAPIError, OSError."""
-    text = _as_one(tuple(text for text, _ in steps))
-    await count_of(connection, text, [value for _, values in steps for value in values])
+    the same row, for none sees what another one does. counted: places of those whose rows are
+    counted; returns how many rows each has written. Raises DBAPIError, OSError."""
+    places = tuple(sorted(counted))
+    if len(places) == 1:
+        # The server tells of the last one by itself: most batches have one that is counted.
+        (place,) = places
+        steps = [*steps[:place], *steps[place + 1 :], steps[place]]
+    text = _as_one(tuple(text for text, _ in steps), places if len(places) > 1 else ())
+    values = [value for _, values in steps for value in values]
+    if len(places) < 2:
+        count = await count_of(connection, text, values)
+        return [count] * len(places)
+    (counts,) = await rows_of(connection, text, values)
+    return list(counts)
 
 
 @lru_cache(_TEXTS_MAX)
-def _as_one(texts: tuple[str, ...]) -> str:
-    """A statement that does what several do, with the values of all of them in their order."""
+def _as_one(texts: tuple[str, ...], counted: tuple[int, ...]) -> str:
+    """A statement that does what several do, with the values of all of them in their order; its
+    one row has how many rows each of the counted ones has written."""
     numbered, before = [], 0
-    for text in texts:
-        numbered.append(_behind(text, before))
-        before += max(int(place) for place in _PLACE.findall(text))
-    *parts, last = numbered
+    for place, text in enumerate(texts):
+        returned = " RETURNING 1" if place in counted else ""
+        numbered.append(_behind(text, before) + returned)
+        before += max(int(found) for found in _PLACE.findall(text))
+    # Where something is counted, nothing but the counts stands last.
+    parts, last = (numbered, "") if counted else (numbered[:-1], numbered[-1])
     named = ", ".join(f"part_{place} AS ({part})" for place, part in enumerate(parts))
+    last = last or f"SELECT {', '.join(f'(SELECT count(*) FROM part_{n})' for n in counted)}"
     return f"WITH {named} {last}" if named else last
 
 
