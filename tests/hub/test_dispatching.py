@@ -142,6 +142,36 @@ async def test_a_queue_drains_in_order_and_its_pace_is_known(store: Store) -> No
     assert settled.steady and settled.per_second == pytest.approx(5.0, rel=0.05)
 
 
+async def test_what_waits_looks_at_the_rate_of_its_own_system_alone(store: Store) -> None:
+    """Proves that the next look at stored work is told by the rate that holds it: where one system
+    waits for a free slot and another one that waits for nothing has a rate, no look is due by that
+    rate; and where both wait, the one that is free first tells."""
+    north = endpoint("north", concurrency=1)
+    south = replace(endpoint("south", rate="2"), system="other")
+    clock = Tick()
+    picker = Picker(LIMITS, clock)
+    both = [north, south]
+
+    def goes(number: int, of: RegisteredEndpoint, state: str = "READY") -> None:
+        record = ready(number, name=of.id)
+        if state != "READY":
+            record = replace(record, state=state, pending=False, lease_until=START)
+        view = View()
+        view.changes.records["delivery", record.id] = record
+        picker.pick_new(view, both, START)
+
+    goes(0, north)
+    goes(0, south)
+    assert picker.backlog_seconds is None
+    goes(0, south, "IN_FLIGHT")
+    goes(1, north)
+    assert picker.backlog_seconds == inf
+    clock.now = 0.25
+    for number in (1, 2):
+        goes(number, south)
+    assert picker.backlog_seconds == pytest.approx(0.75 + LIMITS.rate_margin_seconds)
+
+
 async def test_while_the_breaker_is_open_one_goes_and_not_the_one_that_failed(
     store: Store,
 ) -> None:

@@ -160,6 +160,7 @@ class Picker:
         self._before: dict[str, tuple[int | None, set[str]]] = {}
         self._backlog: set[str] = set()
         self._rates: dict[str, Rate] = {}
+        self._system_of: dict[str, str] = {}
         # When it first took the store's word. What began just before is on no index, and a rate
         # that forgets it would be used twice: it counts as used up until then.
         self._restored_at: float | None = None
@@ -244,6 +245,7 @@ class Picker:
         if any(pacing.is_held(e.health, now) for e in sharing):
             return 0
         allowed = allowance(endpoint, sharing, now, self._limits)
+        self._system_of[endpoint.id] = endpoint.system
         left = allowed.concurrency - sum(len(self._occupied[e.id]) for e in sharing)
         rate = self._rate(endpoint.system, allowed)
         if rate is not None:
@@ -311,10 +313,12 @@ class Picker:
 
     @property
     def backlog_seconds(self) -> float | None:
-        """How long until a rate may let stored work out; inf: none holds it. None: none waits."""
+        """How long until the first rate that holds stored work may let some of it out; inf: none
+        holds any. None: none waits. Rates of systems of which nothing is stored do not count."""
         if not self._backlog:
             return None
-        return min((rate.full_seconds() for rate in self._rates.values()), default=inf)
+        rates = (self._rates.get(self._system_of.get(name, "")) for name in self._backlog)
+        return min((rate.full_seconds() for rate in rates if rate is not None), default=inf)
 
     def pick_new(
         self, view: View, endpoints: Sequence[RegisteredEndpoint], now: int
