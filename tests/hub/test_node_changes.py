@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
 from crossdock_hub.bus.jetstream import Bus
 from crossdock_hub.bus.node_changes import (
     CHANGE_NODE_SECONDS,
@@ -12,6 +13,7 @@ from crossdock_hub.bus.node_changes import (
     SERVES_SECONDS,
     NodeChanges,
 )
+from crossdock_hub.bus.streams import MAX_MESSAGE_BYTES
 from structlog.testing import capture_logs
 
 SECONDS_A_STEP = 1.0
@@ -72,6 +74,33 @@ def test_a_node_that_answers_half_the_time_is_no_news() -> None:
         changes.answered()
         asked_in_vain(changes, clock, SECONDS_A_STEP)
     assert said(lines)[1:] == ["a node of the bus serves again", "the bus is asked at another node"]
+
+
+async def test_a_node_that_takes_small_messages_only_is_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proves that a limit which is too small is said when the hub comes to it and every ten minutes
+    at most, however often it changes its node, that another limit is said at once, and that one
+    which is large enough is not said."""
+    clock, bus = Clock(), Bus(None, None)
+    bus._changes = NodeChanges(clock)
+    small, smaller = 1_048_576, 65_536
+    limits = [small, MAX_MESSAGE_BYTES, small, small, smaller, small, smaller]
+    try:
+        with capture_logs() as lines:
+            for limit in [*limits, *limits]:
+                monkeypatch.setattr(bus._client, "_max_payload", limit)
+                bus._changes.begin()
+                await bus._on_reconnected()
+                clock.now += CHANGE_NODE_SECONDS
+            told = [line["bytes_max"] for line in lines if "small messages" in line["event"]]
+            assert told == [small, smaller]
+            clock.now += SAY_AGAIN_SECONDS
+            await bus._on_reconnected()
+        told = [line["bytes_max"] for line in lines if "small messages" in line["event"]]
+        assert told == [small, smaller, smaller]
+    finally:
+        await bus.close()
 
 
 async def test_a_bus_that_is_gone_for_another_node_and_long_is_told() -> None:

@@ -333,11 +333,7 @@ class Bus(StreamAdministration):
         if not self._changes.was_ours():
             log.info("the bus is back")
         if self.message_bytes_max < MAX_MESSAGE_BYTES:
-            log.error(
-                "this node of the bus takes small messages only, and a large event would keep all "
-                "others waiting: set max_payload: 4MB there, and reload it",
-                bytes_max=self.message_bytes_max,
-            )
+            self._changes.takes_small(self.message_bytes_max)
         if self._on_back:
             self._on_back()
 

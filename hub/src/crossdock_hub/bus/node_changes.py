@@ -12,7 +12,8 @@ import structlog
 # A node whose JetStream does not answer is left at most this often: while a cluster elects a leader
 # no node answers.
 CHANGE_NODE_SECONDS: Final = 4.0
-# A bus whose JetStream is switched off would have it said every few seconds, for days.
+# A bus whose JetStream is switched off, or that takes small messages only, would have it said every
+# few seconds, for days.
 SAY_AGAIN_SECONDS: Final = 600.0
 # Of two looks at the bus one may be answered though the other is not: it serves when none was in
 # vain for so long.
@@ -29,6 +30,8 @@ class NodeChanges:
         self._last_at = -math.inf
         self._said_at: float | None = None
         self._unsaid = 0
+        # When each limit of messages that is too small was last said.
+        self._small_said_at: dict[int, float] = {}
         # Whether the next loss of the connection, and its return, are ours and not worth a line.
         self.is_quiet = False
 
@@ -60,6 +63,18 @@ class NodeChanges:
         """The connection is back: whether it was only left for another node, a moment ago."""
         was_quiet, self.is_quiet = self.is_quiet, False
         return was_quiet
+
+    def takes_small(self, bytes_max: int) -> None:
+        """The node that is asked now takes messages of so many bytes, and the hub has larger ones:
+        said when that is new, and of nodes that take turns only now and then."""
+        now = self._clock()
+        if now >= self._small_said_at.get(bytes_max, -math.inf) + SAY_AGAIN_SECONDS:
+            self._small_said_at[bytes_max] = now
+            log.error(
+                "this node of the bus takes small messages only, and a large event would keep all "
+                "others waiting: set max_payload: 4MB there, and reload it",
+                bytes_max=bytes_max,
+            )
 
     def answered(self) -> None:
         """A question about streams was answered."""
