@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crossdock_hub.records import Tie
-from crossdock_hub.store import Store, copying
+from crossdock_hub.store import Store, schema
 from crossdock_hub.store import bus_rows as bus
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.bus_tables import bus_tie
@@ -55,14 +55,14 @@ def rows_of(table: Table, count: int) -> list[dict[str, Any]]:
 async def fill(store: Store, many: int = MANY) -> None:
     """Give a database rows in every table; in that of events, many."""
     async with store.write() as connection:
-        for table in copying.TABLES:
+        for table in schema.TABLES:
             if table is bus_tie:
                 continue
             count = many if table is t.events else FEW
             for some in _slices(rows_of(table, count)):
                 await connection.execute(insert(table), some)
         await bus.keep_tie(connection, TIE)
-        for table in copying.COUNTED:
+        for table in schema.COUNTED:
             last = rows_of(table, 1)[0] | {"sequence": LAST_GIVEN[table.name], "id": "last"}
             last |= {"object_id": "last"} if table is t.events else {}
             await connection.execute(insert(table), last)
@@ -87,7 +87,7 @@ def filled(directory: Path, kind: str = "sqlite", many: int = MANY) -> None:
 def everything(database: Database) -> dict[str, list[Any]]:
     """All rows of all tables that a move takes along, read without the code of a move."""
     found = {}
-    for table in copying.TABLES:
+    for table in schema.TABLES:
         columns = ", ".join(f'"{column.name}"' for column in table.columns)
         rows = [tuple(row) for row in database.query(f'SELECT {columns} FROM "{table.name}"')]
         found[table.name] = sorted(rows, key=repr_of_values)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from crossdock_hub.store import copying
+from crossdock_hub.store import schema
 
 from tests.load.growth_asking import UNKNOWN, Questions, differing, milliseconds
 from tests.load.growth_site import GrownSite
@@ -84,4 +84,4 @@ def test_every_table_of_a_flow_is_copied() -> None:
         "bus_positions", "bus_consumers", "replays", "replay_items", "bus_tie", "bus_tie_parts",
         "bus_differences", "archive_parts", "archived_ids", "dead_letter_groups", "starts",
     }  # fmt: skip
-    assert {table.name for table in copying.TABLES} == set(FLOW_TABLES) | others
+    assert {table.name for table in schema.TABLES} == set(FLOW_TABLES) | others

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from crossdock_hub import moving
 from crossdock_hub.data_lock import DataLock
-from crossdock_hub.store import Access, Store, copying, moves
+from crossdock_hub.store import Access, Store, copying, moves, relocation, schema
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.bus_tables import bus_tie
 from crossdock_hub.store.copying import NULL_CHARACTER
@@ -118,7 +118,7 @@ async def _next_numbers(url: str, name: str = "next") -> dict[str, int]:
     store = await Store.open(url, CONTRACT)
     found = {}
     async with store.write() as connection:
-        for table in copying.COUNTED:
+        for table in schema.COUNTED:
             (like,) = (await connection.execute(select(table).limit(1))).mappings()
             row = {k: v for k, v in like.items() if k != "sequence"} | {"id": name}
             row |= {"object_id": name} if table is t.events else {}
@@ -182,7 +182,8 @@ async def test_a_crash_at_any_point_is_gone_over_again(
     hub starts on no more than one of the databases, never on one that is not complete, and the
     move, run again, brings everything."""
     await asyncio.to_thread(filled, tmp_path / "first", many=20)
-    monkeypatch.setattr(copying, "TABLES", (t.events, bus_tie))
+    for module in (schema, copying, relocation):
+        monkeypatch.setattr(module, "TABLES", (t.events, bus_tie))
     before = told_rows(FileDatabase(tmp_path / "first"))
     reached, points = True, 0
     while reached:
@@ -203,7 +204,7 @@ async def test_a_crash_at_any_point_is_gone_over_again(
                 await relocated(*urls)
         assert [_state(each) for each in (old, new)] == [moves.MOVED, moves.ARRIVED], points
         assert told_rows(FileDatabase(new)) == before, points
-    assert points > 8 * len(copying.TABLES), "the crashes reached every table"
+    assert points > 8 * len(schema.TABLES), "the crashes reached every table"
 
 
 def _has_nothing(directory: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from crossdock_hub import moving
-from crossdock_hub.store import copying, moves
+from crossdock_hub.store import copying, moves, schema
 from databases import FileDatabase, ServerDatabase
 from fixtures_postgres import SUPERUSER, PostgresProcess
 from rows_of_every_table import filled
@@ -101,7 +101,7 @@ def test_what_is_missing_on_tables_is_named(
     guest.say(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {guest.name}")
     guest.say(f"REVOKE TRUNCATE ON objects FROM {guest.name}")
     said = refusal(["--to", guest.url], capsys)
-    for lacking in ("TRUNCATE on objects", *(f"UPDATE on {t.name}_" for t in copying.COUNTED)):
+    for lacking in ("TRUNCATE on objects", *(f"UPDATE on {t.name}_" for t in schema.COUNTED)):
         assert lacking in said, said
     assert (guest.database.query("SELECT number FROM claims"), guest.database.tables()) == before
     guest.say(
@@ -137,15 +137,74 @@ def test_a_mark_that_can_not_be_left_is_known_before(
         path.unlink()
     monkeypatch.setenv("CROSSDOCK_DATABASE_URL", guest.url)
     guest.say(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {guest.name}")
-    guest.say(f"GRANT INSERT, UPDATE, DELETE ON claims, bus_tie TO {guest.name}")
+    guest.say(f"GRANT INSERT, UPDATE ON claims TO {guest.name}")
     said = refusal(["--to", "sqlite"], capsys)
     assert "DELETE on moves" in said and "INSERT on moves" in said and "on objects" not in said
     assert not list(data.glob("crossdock.db*"))
-    guest.say(f"GRANT INSERT, UPDATE, DELETE ON moves TO {guest.name}")
+    guest.say(f"GRANT INSERT, DELETE ON moves TO {guest.name}")
     assert "SELECT on events_" in refusal(["--to", "sqlite"], capsys)
     guest.say(f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {guest.name}")
     assert moving.main(["--to", "sqlite"]) == 0
     assert FileDatabase(data).query("SELECT count(*) FROM objects")[0][0] > 0
+
+
+def test_no_right_is_asked_for_that_a_move_does_not_use(
+    data: Path, guest: Guest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves of each part in a move, of filling tables of another owner, of being left, of being
+    taken back and of being used as a back-up, that it is done by a user who may do there what it
+    takes and nothing else; and that without any one of these rights it is refused."""
+    interrupted(guest, monkeypatch)
+    everywhere = {"claims": "SELECT, INSERT, UPDATE", "moves": "SELECT, INSERT, DELETE"}
+    read, filled_with = (
+        {table.name: right for table in schema.TABLES}
+        for right in ("SELECT", "SELECT, INSERT, TRUNCATE")
+    )
+    is_current = {"alembic_version": "SELECT"}
+    numbers = f"ON ALL SEQUENCES IN SCHEMA public TO {guest.name}"
+
+    only(guest, filled_with | is_current | everywhere, f"GRANT UPDATE {numbers}")
+    each_is_needed(
+        guest, ["--to", guest.url], {"objects": filled_with["objects"]} | everywhere, capsys
+    )
+    assert moving.main(["--to", guest.url]) == 0
+    for path in data.glob("crossdock.db*"):
+        path.unlink()
+    guest.say("DELETE FROM moves")
+    monkeypatch.setenv("CROSSDOCK_DATABASE_URL", guest.url)
+
+    only(guest, read | is_current | everywhere, f"GRANT SELECT {numbers}")
+    each_is_needed(guest, ["--to", "sqlite"], everywhere, capsys)
+    assert moving.main(["--to", "sqlite"]) == 0
+
+    only(guest, everywhere)
+    each_is_needed(guest, ["--undo"], everywhere, capsys)
+    assert moving.main(["--undo"]) == 0
+
+    guest.say("INSERT INTO moves VALUES (1, 'MOVED', 'some-id', 'elsewhere', 1)")
+    tied = everywhere | {"bus_tie": "SELECT, INSERT, UPDATE"}
+    only(guest, tied)
+    each_is_needed(guest, ["--undo", "--as-back-up"], tied, capsys)
+    assert moving.main(["--undo", "--as-back-up"]) == 0
+
+
+def only(guest: Guest, rights: dict[str, str], *more: str) -> None:
+    """Let a guest do that and no more."""
+    for what in ("TABLES", "SEQUENCES"):
+        guest.say(f"REVOKE ALL ON ALL {what} IN SCHEMA public FROM {guest.name}")
+    guest.say(*(f"GRANT {right} ON {name} TO {guest.name}" for name, right in rights.items()))
+    guest.say(*more)
+
+
+def each_is_needed(
+    guest: Guest, arguments: list[str], rights: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of these rights is named when it alone is taken away."""
+    for name, several in rights.items():
+        for right in several.split(", "):
+            guest.say(f"REVOKE {right} ON {name} FROM {guest.name}")
+            assert f"lacks {right} on {name}; " in refusal(arguments, capsys)
+            guest.say(f"GRANT {right} ON {name} TO {guest.name}")
 
 
 def test_who_only_reads_is_told_so(

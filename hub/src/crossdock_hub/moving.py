@@ -123,15 +123,16 @@ async def move(settled: Settled, progress: ProgressLine, *, replace_nulls: bool)
 
 async def undo(settled: Settled, *, as_back_up: bool) -> str:
     """Take a move back. Returns where the database had moved to."""
+    part = Part.PUT_BACK if as_back_up else Part.MARKED
     async with (
         claimed(settled.lock),
-        opened(settled.source_url, settled.source) as source,
+        opened(settled.source_url, settled.source, part) as source,
     ):
         mark = await moved_mark(source)
         if as_back_up:
             await use_as_back_up(source)
             return mark.place
-        async with opened(mark.place, settled.target) as target:
+        async with opened(mark.place, settled.target, Part.MARKED) as target:
             await take_back(source, target)
         return mark.place
 

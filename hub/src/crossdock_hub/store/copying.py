@@ -24,21 +24,13 @@ from sqlalchemy import (
     tuple_,
 )
 
-from crossdock_hub.store import tables as t
-from crossdock_hub.store.leadership import leadership
-from crossdock_hub.store.moves import moves
 from crossdock_hub.store.places import MoveRefused, Place
-from crossdock_hub.store.schema import METADATA
-from crossdock_hub.store.system_leads import system_leads
+from crossdock_hub.store.schema import COUNTED, TABLES
 
 PAGE_ROWS_MIN: Final = 16
 PAGE_ROWS_MAX: Final = 2_048
 # Of the rows as text; a page of more makes the next one smaller.
 PAGE_CHARACTERS: Final = 4 * 1024 * 1024
-# What belongs to a place and not to what is stored there.
-STAYS: Final = (t.claims, moves, leadership, system_leads)
-TABLES: Final = tuple(each for each in METADATA.sorted_tables if each not in STAYS)
-COUNTED: Final = tuple(each for each in TABLES if each.autoincrement_column is not None)
 NULL_CHARACTER: Final = "\x00"
 INSTEAD_OF_NULL: Final = "\ufffd"
 _NULL_AS_TEXT: Final = "\\x00"

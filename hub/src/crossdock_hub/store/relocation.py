@@ -15,6 +15,7 @@ from crossdock_hub.store.copying import Contents
 from crossdock_hub.store.migrating import is_current, upgrade
 from crossdock_hub.store.moves import Mark
 from crossdock_hub.store.places import MoveRefused, Place
+from crossdock_hub.store.schema import TABLES
 
 Told = Callable[[str, str, int, int], None]
 """What is done, to which table, how many rows of all are done, and how many there are."""
@@ -109,7 +110,7 @@ class Relocation:
     async def _copy(self, moved: Moved, *, replace_nulls: bool) -> None:
         counted = await self._source.run(copying.count_rows)
         self._done, self._rows = 0, sum(counted.values())
-        for table in copying.TABLES:
+        for table in TABLES:
             found, replaced = await copying.copy_table(
                 self._source,
                 self._target,
@@ -128,7 +129,7 @@ class Relocation:
     async def _compare(self, moved: Moved) -> None:
         counted = await self._target.run(copying.count_rows)
         self._done = 0
-        for table in copying.TABLES:
+        for table in TABLES:
             told = self._counter("compared", table.name)
             found = await copying.contents(self._target, table, told)
             wanted = moved.tables[table.name]

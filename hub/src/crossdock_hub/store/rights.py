@@ -15,18 +15,23 @@ from sqlalchemy import Connection, Table, text
 from crossdock_hub.store.bus_tables import bus_tie
 from crossdock_hub.store.migrating import is_current
 from crossdock_hub.store.moves import moves
-from crossdock_hub.store.schema import METADATA
+from crossdock_hub.store.schema import COUNTED, METADATA, TABLES
 from crossdock_hub.store.tables import claims
 
-_WRITTEN: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
-_FILLED: Final = (*_WRITTEN, "TRUNCATE")
+_READ: Final = ("SELECT",)
+_FILLED: Final = ("SELECT", "INSERT", "TRUNCATE")
+# A claim counts further in its row, and makes it where nobody has claimed before.
+_CLAIMED: Final = ("SELECT", "INSERT", "UPDATE")
+# A mark takes the place of the one before.
+_MARKED: Final = ("SELECT", "INSERT", "DELETE")
 _SHOWN_MAX: Final = 5
 # The tables that there are, with what is missing of each. A right on a sequence is UPDATE: a
 # number is set, which USAGE does not allow.
 _MISSING: Final = """
 SELECT c.relname AS name, c.relkind = 'S' AS counts, wanted.right_name AS right_name,
        NOT pg_has_role(c.relowner, 'USAGE') AS foreign_owner,
-       CASE WHEN c.relkind = 'S' THEN NOT has_sequence_privilege(c.oid, wanted.right_name)
+       CASE WHEN wanted.right_name = '' THEN false
+            WHEN c.relkind = 'S' THEN NOT has_sequence_privilege(c.oid, wanted.right_name)
             ELSE NOT has_table_privilege(c.oid, wanted.right_name) END AS missing
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = current_schema()
@@ -49,6 +54,8 @@ class Part(Enum):
 
     LEAVES = "is read, and told where it went"
     FILLS = "gets its tables and all rows"
+    MARKED = "is told only that the move is undone"
+    PUT_BACK = "is told that it was put back from a back-up"
 
 
 def missing_rights(connection: Connection, part: Part) -> str:
@@ -92,14 +99,19 @@ def _stays_as_it_is(connection: Connection) -> bool:
 
 
 def _wanted(connection: Connection, part: Part) -> Iterator[tuple[str, str]]:
-    """Names of tables and sequences, each with a right that it takes."""
-    yield "alembic_version", "SELECT"
-    written = (moves, claims, bus_tie)
-    for table in METADATA.tables.values():
-        rights = _FILLED if part is Part.FILLS else _WRITTEN if table in written else ("SELECT",)
-        yield from ((table.name, right) for right in rights)
-    for name in _sequences(connection, METADATA.tables.values()):
-        yield name, "UPDATE" if part is Part.FILLS else "SELECT"
+    """Names of tables and sequences, each with a right that it takes; "": it has to be there."""
+    told: dict[str, tuple[str, ...]] = {claims.name: _CLAIMED, moves.name: _MARKED}
+    if part is Part.PUT_BACK:
+        told[bus_tie.name] = _CLAIMED
+    if part in (Part.LEAVES, Part.FILLS):
+        yield "alembic_version", "SELECT"
+        rights = _FILLED if part is Part.FILLS else _READ
+        told = {table.name: rights for table in TABLES} | told
+        for name in _sequences(connection, COUNTED):
+            yield name, "UPDATE" if part is Part.FILLS else "SELECT"
+    if part is Part.FILLS:
+        told = dict.fromkeys(METADATA.tables, ("",)) | told
+    yield from ((name, right) for name, rights in told.items() for right in rights)
 
 
 def _sequences(connection: Connection, tables: Iterable[Table]) -> Iterator[str]:
