@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from crossdock_adapters.sdk.plaintext import plaintext_problem
 
 MAX_SECRET_BYTES = 64 * 1024
+# In steps of how long a file system may count the times of its files: NFS and FAT in up to 2 s.
+FILE_TIME_STEP_NS = 2_000_000_000
 KINDS = frozenset({"text", "url", "integer", "number", "seconds", "flag", "list", "map", "secret"})
 
 
@@ -83,21 +87,23 @@ class Settings(Mapping[str, Any]):
 
 
 class Secrets:
-    """Secrets of one endpoint, read from their references each time they are asked for.
+    """Secrets of one endpoint, as their references have them each time they are asked for.
 
-    Reading anew lets a credential rotate without a restart. Nothing here shows a value: not
-    repr, not an error.
+    A credential rotates without a restart: a file is looked at each time, and read again when it is
+    another one or was written to. Nothing here shows a value: not repr, not an error.
     """
 
     def __init__(self, references: Mapping[str, str]) -> None:
         self._references = dict(references)
+        # What a file held, and which it was, by its path.
+        self._read: dict[str, tuple[_FileState, str]] = {}
 
     def text(self, name: str) -> str:
         """The secret. KeyError when it is not declared, SettingsError when it can't be read."""
         reference = self._references[name]
         if not reference:
             raise SettingsError(f"{name} has no reference")
-        return resolve(name, reference)
+        return self._resolve(name, reference)
 
     def has(self, name: str) -> bool:
         return bool(self._references.get(name))
@@ -107,7 +113,20 @@ class Secrets:
         for name, reference in self._references.items():
             if reference:
                 with contextlib.suppress(SettingsError):
-                    yield resolve(name, reference)
+                    yield self._resolve(name, reference)
+
+    def _resolve(self, name: str, reference: str) -> str:
+        kind, _, place = reference.partition(":")
+        if kind != "file" or not place:
+            return resolve(name, reference)
+        kept = self._read.get(place)
+        if kept is not None and kept[0] == _state_at(place):
+            return kept[1]
+        self._read.pop(place, None)
+        value, state = _read_file(name, place)
+        if state is not None:
+            self._read[place] = state, value
+        return value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._references)
@@ -125,16 +144,53 @@ def resolve(name: str, reference: str) -> str:
             raise SettingsError(f"{name}: environment variable {place} is not set")
         return value
     if kind == "file" and place:
-        try:
-            with Path(place).open("rb") as file:
-                raw = file.read(MAX_SECRET_BYTES + 1)
-        except OSError as error:
-            raise SettingsError(f"{name}: {place}: {error.strerror}") from None
-        if len(raw) > MAX_SECRET_BYTES:
-            raise SettingsError(f"{name}: {place} is too large for a secret")
-        return raw.decode().strip()
+        return _read_file(name, place)[0]
     # The text may be the secret itself, typed in by mistake: it must not be shown.
     raise SettingsError(f"{name} must be a reference, file:/path or env:NAME")
+
+
+class _FileState(NamedTuple):
+    """Which file it is, and when it was last changed: another one in its place, also behind a
+    symbolic link, and a write to it differ in one of these."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    modified_at_ns: int
+    changed_at_ns: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> _FileState:
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+    def is_settled(self, now_ns: int) -> bool:
+        """Whether a write from now on would have another time. A file system counts in steps: what
+        was written just now may be written again with the same time and size."""
+        return max(self.modified_at_ns, self.changed_at_ns) + FILE_TIME_STEP_NS < now_ns
+
+
+def _state_at(place: str) -> _FileState | None:
+    """None: there is no file, or none that we may look at."""
+    try:
+        return _FileState.of(Path(place).stat())
+    except OSError:
+        return None
+
+
+def _read_file(name: str, place: str) -> tuple[str, _FileState | None]:
+    """The secret in a file, and which file that was; None: it has to be read each time."""
+    try:
+        with Path(place).open("rb") as file:
+            # Before it is read: what is written meanwhile has a later time.
+            found, now_ns = os.fstat(file.fileno()), time.time_ns()
+            raw = file.read(MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"{name}: {place}: {error.strerror}") from None
+    if len(raw) > MAX_SECRET_BYTES:
+        raise SettingsError(f"{name}: {place} is too large for a secret")
+    state = _FileState.of(found)
+    is_kept = stat.S_ISREG(found.st_mode) and state.is_settled(now_ns)
+    return raw.decode().strip(), state if is_kept else None
 
 
 def check(
