@@ -19,13 +19,17 @@ from typing import Any
 import pytest
 from crossdock_hub.data_lock import DataLock
 from crossdock_hub.store.backing_up import EXIT_CONFIGURATION, EXIT_INTERRUPTED, tell
+from crossdock_hub.store.migrating import revisions, upgrade
 from crossdock_hub.store.tables import METADATA
 from crossdock_hub.store.vacuuming import vacuum_file
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes
-from databases import KINDS, database_of, open_store
+from databases import KINDS, FileDatabase, ServerDatabase, database_of, open_store
+from fixtures_postgres import session_server
 from relay_parts import event
 from small_volume import Volume
+from sqlalchemy import NullPool
+from sqlalchemy.ext.asyncio import create_async_engine
 
 SECONDS = 120
 BODY = bytes(4_000)
@@ -78,6 +82,41 @@ def test_space_comes_back(tmp_path: Path, kind: str) -> None:
         counted = "SELECT count(*) FROM pg_stat_user_tables WHERE last_vacuum IS NULL"
         assert database.query(f"{counted} AND relname <> 'alembic_version'") == [(0,)]
     assert [tuple(row) for row in database.query("SELECT count(*) FROM events")] == [(EVENTS,)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_of_an_earlier_version_are_gone_through(tmp_path: Path, kind: str) -> None:
+    """Proves that whoever has put in a newer version and not started its hub yet gets the space of
+    the tables that there are, and that these stay of the version they were."""
+    directory = tmp_path / "data"
+    directory.mkdir()
+    database = FileDatabase(directory) if kind == "sqlite" else ServerDatabase(session_server())
+    oldest = revisions()[0]
+
+    async def older() -> None:
+        engine = create_async_engine(database.url, poolclass=NullPool)
+        async with engine.begin() as connection:
+            await connection.run_sync(upgrade, oldest)
+
+    asyncio.run(older())
+    code, out, err = run(directory, database.url)
+    assert code == 0, err
+    assert json.loads(out)["bytes_after"] > 0
+    assert [tuple(row) for row in database.query("SELECT version_num FROM alembic_version")] == [
+        (oldest,)
+    ]
+    if kind == "postgresql":
+        counted = "SELECT relname FROM pg_stat_user_tables WHERE last_vacuum IS NULL"
+        assert database.query(f"{counted} AND relname <> 'alembic_version'") == []
+
+
+def test_a_server_without_a_hub_is_refused(tmp_path: Path) -> None:
+    """Proves that a database in which there is no table of a hub is named, and nothing is said to
+    be done."""
+    empty = ServerDatabase(session_server())
+    code, out, err = run(tmp_path, empty.url)
+    assert (code, out) == (EXIT_CONFIGURATION, "")
+    assert "not vacuumed: no hub has ever run on" in err and empty.name in err
 
 
 def test_a_copy_beside_the_database_is_not_counted(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ SHARE_THAT_SHOWS: Final = 0.02
 Show = Callable[[str], None]
 # The new file and its log stand beside the old one until it is replaced.
 ROOM_FACTOR: Final = 2
+# Those of an earlier version may be fewer.
+_TABLES: Final = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 
 
 def vacuum_file(path: Path, show: Show = lambda text: None) -> dict[str, Any]:
@@ -130,9 +132,10 @@ def _write_anew(connection: sqlite3.Connection, path: Path, show: Show, written:
 async def vacuum_server(
     url: str, access: postgresql.Access, show: Show = lambda text: None
 ) -> dict[str, Any]:
-    """Make the room of dead rows usable in every table of the hub. Raises StoreFailure.
+    """Make the room of dead rows usable in every table of the hub, of whatever version they are.
 
-    show: told before each table how far it is.
+    show: told before each table how far it is. Raises StoreFailure; ConfigurationError: no table is
+    a hub's.
     """
     # No transaction: it is refused in one.
     alone = {"poolclass": NullPool, "isolation_level": "AUTOCOMMIT"}
@@ -141,12 +144,17 @@ async def vacuum_server(
         async with engine.connect() as connection:
             size = "SELECT pg_database_size(current_database())"
             before = (await connection.exec_driver_sql(size)).scalar_one()
-            tables = METADATA.sorted_tables
+            there = {row[0] for row in await connection.exec_driver_sql(_TABLES)}
+            tables = [each for each in METADATA.sorted_tables if each.name in there]
+            name = engine.url.render_as_string(hide_password=True)
+            if not tables:
+                raise ConfigurationError(
+                    f"no hub has ever run on {name}; name the hub's CROSSDOCK_DATABASE_URL"
+                )
             for number, table in enumerate(tables):
                 show(f"{bar(number / len(tables))} {number} of {len(tables)} tables, {table.name}")
                 await connection.exec_driver_sql(f'VACUUM (ANALYZE) "{table.name}"')
             after = (await connection.exec_driver_sql(size)).scalar_one()
-            name = engine.url.render_as_string(hide_password=True)
             return {"database": name, "bytes_before": before, "bytes_after": after}
     except FAILURES as error:
         raise failure_of(error) from None
