@@ -39,9 +39,18 @@ PACE_MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
+        f"{SDK}exchange.py",
+        PACING,
+        a_token_request_is_the_call_of_its_attempt=("_is_aside.set(True)", "_is_aside.set(False)"),
+    ),
+    *faults_in(
         f"{SDK}worker.py",
         PACING,
         attempts_know_no_pace=("if self.pace is None:\n", "if self.pace is None or True:\n"),
+        a_cancelled_attempt_keeps_its_place=(
+            "if waiting.done() and not waiting.cancelled():\n",
+            "if False:\n",
+        ),
     ),
     *faults_in(
         f"{HUB}delivery/dispatching.py",
