@@ -20,7 +20,7 @@ import grpc
 import pytest
 from crossdock.cli.load import Shown
 from crossdock.cli.loading.rows import KINDS, Row, read_rows
-from crossdock.cli.loading.sending import ROWS_PER_CALL, Counts, Loader
+from crossdock.cli.loading.sending import CALLS_IN_FLIGHT, ROWS_PER_CALL, Counts, Loader
 from crossdock.errors import CallError, NoAnswerError, Refusal
 from crossdock.item.v1 import item_pb2, item_service_pb2
 from fixtures_hub import RunningHub
@@ -236,6 +236,11 @@ async def test_who_is_interrupted_goes_on_and_keeps_what_was_refused(
     assert told is not None, said
     done, next_row = (int(each) for each in told.groups())
     assert 0 < done < endless.rows and next_row == done + 1
+    # The first one was refused; all others up to there are written, and of later ones at most those
+    # that were under way.
+    up_to = f"{cut} AND CAST(substr(number, 5) AS INTEGER) <= {done}"
+    assert own_hub.count("objects", up_to) == done - 1
+    assert own_hub.count("objects", cut) < done + CALLS_IN_FLIGHT * ROWS_PER_CALL
     # Behind all that was under way when it ended.
     last = done + 5 * ROWS_PER_CALL
     file.unlink()

@@ -302,18 +302,21 @@ def _told_of(flow: Flow) -> Any:
 async def _left(store: Store) -> list[Any]:
     """What a report has left, without ids and times of the hub."""
     async with store.read() as connection:
-        return [
+        found = [
             [tuple(row) for row in await connection.exec_driver_sql(f"SELECT {what} ORDER BY 1, 2")]
             for what in (
                 "dedupe_key, milestone, event_time FROM scans",
                 "tracking_number, milestone, milestone_time FROM parcels",
                 "kind, state, revision FROM objects",
-                "type, partition FROM events",
                 "endpoint, operation, state FROM deliveries",
-                "partition, count FROM scan_outbox",
                 "awaits, state FROM held_facts",
             )
         ]
+        # In the order in which they are published.
+        for told in ("type, partition, object_id FROM events", "partition, count FROM scan_outbox"):
+            rows = await connection.exec_driver_sql(f"SELECT {told} ORDER BY sequence")
+            found.append([tuple(row) for row in rows])
+        return found
 
 
 async def test_a_report_leaves_what_it_would_leave(tmp_path: Path) -> None:
