@@ -32,6 +32,7 @@ pytest_plugins = [
     "fixtures_hangs",
     "fixtures_nats",
     "fixtures_postgres",
+    "fixtures_databases",
     "fixtures_hub",
     "fixtures_supervision",
 ]

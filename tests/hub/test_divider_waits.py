@@ -11,10 +11,9 @@ from crossdock_hub.leading.divider import Divider, Division
 from crossdock_hub.store import Store, system_leads
 from crossdock_hub.store.engine import NO_SECRETS
 from crossdock_hub.store.leadership import LeadershipRow
-from databases import ServerDatabase, migrated_template
+from databases import ServerDatabase
 from decisions import CONTRACT, START
 from fixtures_nats import eventually
-from fixtures_postgres import PostgresProcess
 from overlapping_commands import SHARED_BY
 from sqlalchemy import text
 from test_system_leads import seated
@@ -25,12 +24,6 @@ HOLDER = "the hub with the office"
 AT_ONCE_SECONDS = 3.0
 HOLD = text("SELECT pg_advisory_xact_lock(7)")
 WAITS = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted"
-
-
-@pytest.fixture
-def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """A database with every table."""
-    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture

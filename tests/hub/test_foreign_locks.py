@@ -18,10 +18,9 @@ from crossdock_hub.store import Store, contention, postgresql
 from crossdock_hub.store.loading import Loader
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes, Refused, Unit, View
-from databases import ServerDatabase, migrated_template
+from databases import ServerDatabase
 from decisions import CONTRACT
 from fixtures_nats import eventually
-from fixtures_postgres import PostgresProcess
 from overlapping_commands import (
     LIMITS,
     Answer,
@@ -63,12 +62,6 @@ class WatchedStore(Store):
             except contention.Contention:
                 self.gave_way.set()
                 raise
-
-
-@pytest.fixture
-def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """A database with every table."""
-    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture

@@ -14,16 +14,9 @@ from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.engine import NO_SECRETS
 from crossdock_hub.store.leadership import EVERYTHING, LeadershipRow
 from crossdock_hub.unit import Refused
-from databases import ServerDatabase, migrated_template
+from databases import ServerDatabase
 from decisions import CONTRACT
-from fixtures_postgres import PostgresProcess
 from overlapping_commands import LIMITS, SHARED_BY, command, count
-
-
-@pytest.fixture
-def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """A database with every table."""
-    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from bare_calls import send
 from crossdock.client import HubClient
 from crossdock.order.v1.order_service_pb2 import CreateOrderRequest, GetOrderRequest
-from databases import ServerDatabase, migrated_template
+from databases import ServerDatabase
 from fixtures_hub import RunningHub, deployment
 from fixtures_nats import eventually
 from fixtures_postgres import PostgresProcess
@@ -62,12 +62,6 @@ class Writers:
         before = len(self.accepted)
         await self.one()
         return len(self.accepted) > before
-
-
-@pytest.fixture
-def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """A database of the test's own on the server of the session."""
-    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture

@@ -14,21 +14,14 @@ from crossdock_hub.dividing import Dividing
 from crossdock_hub.store import Store, system_leads
 from crossdock_hub.store.crossing import write_rows
 from crossdock_hub.store.rows import ENDPOINTS
-from databases import ServerDatabase, migrated_template
+from databases import ServerDatabase
 from decisions import CONTRACT
 from fixtures_nats import eventually
-from fixtures_postgres import PostgresProcess
 from overlapping_commands import SHARED_BY
 from test_silence import BARE
 from test_system_leads import seated
 
 LIMITS = Limits()
-
-
-@pytest.fixture
-def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """A database with every table."""
-    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture

@@ -16,18 +16,12 @@ from crossdock_hub.store.engine import NO_SECRETS
 from crossdock_hub.store.failures import StoreFailure
 from crossdock_hub.store.leadership import LeadershipRow
 from crossdock_hub.store.postgresql import Backend
-from databases import ServerDatabase, migrated_template
+from databases import ServerDatabase
 from fixtures_postgres import PostgresProcess
 
 # A hub that keeps its lead may be late with a renewal, on a machine that does much else.
 TIMING = Timing(lasts=4.0, renew=1.0, look=0.05)
 WAIT_SECONDS = 20.0
-
-
-@pytest.fixture
-def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """A database with every table."""
-    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture

@@ -22,19 +22,13 @@ from crossdock_hub.store import Store, StoreFailure, postgresql
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.postgresql import DatabaseInUse, DatabaseUnfit
 from crossdock_hub.unit import Refused, Unit
-from databases import ServerDatabase, migrated_template
+from databases import ServerDatabase
 from decisions import CONTRACT
 from fixtures_postgres import PostgresProcess
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 CURSOR = {"endpoint": "ups", "name": "n", "value": b"1", "version": 1}
-
-
-@pytest.fixture
-def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """A database with every table, which has been a hub's before."""
-    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture

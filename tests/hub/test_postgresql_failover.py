@@ -26,7 +26,7 @@ from crossdock_hub.store.places import Place
 from crossdock_hub.store.postgresql import DatabaseInUse
 from crossdock_hub.store.relocation import use_as_back_up
 from crossdock_hub.unit import Changes, Refused, Unit
-from databases import ServerDatabase, migrated_template
+from databases import ServerDatabase
 from decisions import CONTRACT
 from fixtures_nats import eventually
 from fixtures_postgres import SUPERUSER, PostgresProcess
@@ -36,12 +36,6 @@ ALL_OF_A_HUB = (
     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
-
-
-@pytest.fixture
-def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """A database with every table, which has been a hub's before."""
-    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture

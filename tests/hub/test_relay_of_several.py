@@ -24,10 +24,9 @@ from crossdock_hub.store.numbering import announce, settled
 from crossdock_hub.store.postgresql import SHARED_IDLE_SECONDS
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes, Unit, View
-from databases import ServerDatabase, migrated_template
+from databases import ServerDatabase
 from decisions import CONTRACT
 from fixtures_nats import NatsProcess, eventually
-from fixtures_postgres import PostgresProcess
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from overlapping_commands import LIMITS, SHARED_BY, Answer, command, new_object
@@ -60,12 +59,6 @@ class Dawdling(Picker):
         longest = LONG_SECONDS if self._chance.random() < 0.1 else SHORT_SECONDS
         await asyncio.sleep(self._chance.uniform(0, longest))
         return await super().pick_stored(connection, view, endpoints, now)
-
-
-@pytest.fixture
-def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """A database with every table."""
-    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture

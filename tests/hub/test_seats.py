@@ -14,21 +14,14 @@ from crossdock_hub.store import Store, StoreFailure
 from crossdock_hub.store.engine import NO_SECRETS
 from crossdock_hub.store.leadership import EVERYTHING, LeadershipRow, SeatRow
 from crossdock_hub.store.postgresql import Backend
-from databases import ServerDatabase, migrated_template
+from databases import ServerDatabase
 from decisions import CONTRACT
 from fixtures_nats import eventually
-from fixtures_postgres import PostgresProcess
 from overlapping_commands import SHARED_BY
 
 SEATS_MAX = 8
 OFTEN = Timing(lasts=30.0, renew=1.0, look=0.02)
 RowOf = Callable[[], SeatRow]
-
-
-@pytest.fixture
-def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """A database with every table."""
-    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture

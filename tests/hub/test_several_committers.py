@@ -19,9 +19,8 @@ from crossdock_hub.committer import Committer
 from crossdock_hub.delivery.dispatching import Picker
 from crossdock_hub.store import Store
 from crossdock_hub.unit import Refused, Unit
-from databases import ServerDatabase, migrated_template
+from databases import ServerDatabase
 from decisions import CONTRACT
-from fixtures_postgres import PostgresProcess
 from overlapping_commands import (
     LIMITS,
     SHARED_BY,
@@ -46,12 +45,6 @@ DEADLINE_SECONDS = 240.0
 PROCESS_COMMANDS = 300
 DISTURBANCES = 6
 PAUSE_SECONDS = 0.3
-
-
-@pytest.fixture
-def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """A database with every table."""
-    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture

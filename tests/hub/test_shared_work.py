@@ -8,19 +8,12 @@ import pytest
 from crossdock_hub.store import Store, rows, shared_work
 from crossdock_hub.store import tables as t
 from crossdock_hub.store.crossing import write_rows
-from databases import ServerDatabase, migrated_template
+from databases import ServerDatabase
 from decisions import CONTRACT
-from fixtures_postgres import PostgresProcess
 from ledger_vendor import Desk
 from overlapping_commands import SHARED_BY
 from rows_of_every_table import rows_of
 from sqlalchemy import insert, text, update
-
-
-@pytest.fixture
-def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """A database with every table."""
-    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture

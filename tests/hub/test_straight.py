@@ -18,19 +18,12 @@ from crossdock_hub.store.bus_rows import NEXT_SCANS
 from crossdock_hub.store.crossing import Change, Rewriting, Shape, write_rows
 from crossdock_hub.store.postgresql import PREPARED_STATEMENT_SIGNS_MAX
 from crossdock_hub.store.straight import count_of, rows_of, write_all
-from databases import ServerDatabase, migrated_template
+from databases import ServerDatabase
 from decisions import CONTRACT
-from fixtures_postgres import PostgresProcess
 from sqlalchemy import text
 
 SCANS = 300
 ALL = 1 << 62
-
-
-@pytest.fixture
-def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """A database with every table."""
-    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture

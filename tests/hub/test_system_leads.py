@@ -14,19 +14,12 @@ from crossdock_hub.store import Store, StoreFailure, postgresql, system_leads
 from crossdock_hub.store.engine import NO_SECRETS, Transaction
 from crossdock_hub.store.leadership import LeadershipRow, SeatRow, name_writer
 from crossdock_hub.store.postgresql import Backend
-from databases import ServerDatabase, migrated_template
+from databases import ServerDatabase
 from decisions import CONTRACT
-from fixtures_postgres import PostgresProcess
 from overlapping_commands import SHARED_BY
 from sqlalchemy import text
 
 SYSTEMS = [f"system {n}" for n in range(6)]
-
-
-@pytest.fixture
-def database(postgres_server: PostgresProcess) -> ServerDatabase:
-    """A database with every table."""
-    return ServerDatabase(postgres_server, migrated_template())
 
 
 @pytest.fixture
