@@ -14,10 +14,12 @@ from crossdock_hub.bus.outlet import Outlet
 from crossdock_hub.bus.publishing import WRONG_LAST_SEQUENCE, Message
 from crossdock_hub.bus.streams import StreamLimits, event_stream_spec
 from crossdock_hub.store import Store
-from databases import open_store
 from fixtures_nats import eventually
 from nats_cluster import NODES, NatsCluster
+from own_committer import store
 from relay_parts import HOT_HOURS, Keeper, event, record, relay_of, send_all
+
+__all__ = ["store"]
 
 FORMED_SECONDS = 60.0
 
@@ -30,13 +32,6 @@ def cluster(tmp_path: Path) -> Iterator[NatsCluster]:
         yield nodes.start()
     finally:
         nodes.stop()
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await open_store(tmp_path / "data")
-    yield store
-    await store.close()
 
 
 @pytest.fixture

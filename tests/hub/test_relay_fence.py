@@ -32,6 +32,7 @@ from databases import database_of, open_store
 from fixtures_nats import NatsProcess, eventually
 from hypothesis import given
 from hypothesis import strategies as st
+from own_committer import store
 from relay_parts import (
     WINDOW_SECONDS,
     Keeper,
@@ -44,12 +45,7 @@ from relay_parts import (
     specs,
 )
 
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await open_store(tmp_path / "data")
-    yield store
-    await store.close()
+__all__ = ["store"]
 
 
 @pytest.fixture
@@ -87,14 +83,14 @@ async def test_killed_between_publish_and_mark(
     events = await record(store, *[event() for _ in range(40)])
     await store.close()
     address = own_nats_server.address
-    command = (sys.executable, relay_parts.__file__, database_of(tmp_path / "data").url)
+    command = (sys.executable, relay_parts.__file__, database_of(tmp_path).url)
     process = await asyncio.create_subprocess_exec(
         *(*command, address.url, address.user, address.password),
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert await process.wait() == -signal.SIGKILL
     assert await ids_on(address, EVENT_STREAM) == events
-    store = await open_store(tmp_path / "data")
+    store = await open_store(tmp_path)
     await window_is_over(bus, events[0])
     events += await record(store, event())
     keeper = Keeper(store)
