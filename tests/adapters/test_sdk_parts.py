@@ -303,6 +303,27 @@ def test_an_answer_to_an_older_question_is_not_news(caplog: pytest.LogCaptureFix
     assert presence.here and len(caplog.records) == 2
 
 
+def test_a_failure_of_an_older_question_is_not_news(caplog: pytest.LogCaptureFixture) -> None:
+    """Proves that a call which began while the vendor was away, and whose failure is told after one
+    that succeeded, does not take it away again: gone and back stay one line each."""
+    caplog.set_level(logging.WARNING)
+    now = 0.0
+    presence = Presence("the vendor", lambda: now)
+    now = 1.0
+    presence.gone("refused", asked_at=0.5)
+    now = 2.0
+    presence.back(asked_at=1.5)
+    for _ in range(3):
+        presence.gone("refused", asked_at=0.6)
+        presence.doubt("timed out", asked_at=0.6)
+    assert presence.here and len(caplog.records) == 2
+    presence.doubt("timed out", asked_at=1.6)
+    assert presence.here
+    presence.back(asked_at=0.7)
+    presence.gone("refused", asked_at=1.6)
+    assert not presence.here and len(caplog.records) == 3
+
+
 async def test_of_a_payload_too_large_to_hold_the_beginning_is_held(tmp_path: Path) -> None:
     """Proves that it is not refused for ever: what is left out is named, by size and digest."""
     hub, payload = LedgerHub(), b"x" * (MAX_HELD_BYTES + 1)

@@ -103,9 +103,9 @@ class Inbound:
         except (VendorOutcome, TimeoutError) as error:
             reason = f"poll {spec.name}: {error}"
             if isinstance(error, Unreachable):
-                self.vendor_presence.gone(reason)
+                self.vendor_presence.gone(reason, asked_at)
             else:
-                self.vendor_presence.doubt(reason)
+                self.vendor_presence.doubt(reason, asked_at)
             return "vendor", error.after_seconds if isinstance(error, Retry) else 0.0
         except Exception:
             log.exception("endpoint %s: poll %s failed", self.endpoint, spec.name)

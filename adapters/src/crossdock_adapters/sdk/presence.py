@@ -19,24 +19,36 @@ class Presence:
         self.clock = clock
         self.trouble = ""
         self._gone_since = 0.0
+        self._here_at = float("-inf")
         self._doubts = 0
 
     @property
     def here(self) -> bool:
         return not self.trouble
 
-    def gone(self, reason: str) -> None:
-        """Note a failure; only the first one since it was here is logged."""
+    def gone(self, reason: str, asked_at: float | None = None) -> None:
+        """Note a failure; only the first one since it was here is logged.
+
+        asked_at: when the call began, on `clock`. One that began before one that succeeded tells
+        how things were, not how they are, however late it fails. None: it began now.
+        """
+        if self._is_old(asked_at):
+            return
         if not self.trouble:
             self._gone_since = self.clock()
             log.warning("%s is gone: %s", self.what, reason)
         self.trouble = reason or "gone"
 
-    def doubt(self, reason: str) -> None:
+    def doubt(self, reason: str, asked_at: float | None = None) -> None:
         """Note a failure that may be the call's own; several in a row mean gone."""
+        if self._is_old(asked_at):
+            return
         self._doubts += 1
         if self._doubts >= DOUBTS_IN_A_ROW:
-            self.gone(reason)
+            self.gone(reason, asked_at)
+
+    def _is_old(self, asked_at: float | None) -> bool:
+        return asked_at is not None and asked_at < self._here_at
 
     def back(self, asked_at: float | None = None) -> None:
         """Note a success; only the first one since it was gone is logged.
@@ -46,6 +58,7 @@ class Presence:
         """
         if self.trouble and asked_at is not None and asked_at < self._gone_since:
             return
+        self._here_at = max(self._here_at, self.clock() if asked_at is None else asked_at)
         self._doubts = 0
         if self.trouble:
             away = self.clock() - self._gone_since

@@ -306,11 +306,11 @@ class Worker:
         self.telemetry.deliveries.labels(self.endpoint, operation, short).inc()
         self.telemetry.calls.labels(self.endpoint, operation, code or "ok").observe(seconds)
         if isinstance(ended, Unreachable):
-            self.vendor_presence.gone(ended.reason)
+            self.vendor_presence.gone(ended.reason, asked_at)
         elif isinstance(ended, (AnswerLater, Reject)):
             self.vendor_presence.back(asked_at)
         elif isinstance(ended, (OutcomeUnknown, TimeoutError)):
-            self.vendor_presence.doubt(str(ended))
+            self.vendor_presence.doubt(str(ended), asked_at)
         elif not isinstance(ended, BaseException):
             self.telemetry.progress.labels(self.endpoint).set_to_current_time()
             self.vendor_presence.back(asked_at)
