@@ -115,6 +115,19 @@ def test_transport_errors_say_what_to_do(
     assert type(errors.from_rpc_error(rpc_error(code, text))) is kind
 
 
+def test_grpcs_own_crowd_is_told_when_to_come_again() -> None:
+    """Proves that a refusal of grpc's server, which does not say when to come again, has a pause
+    all the same, and that a message that is too large has none."""
+    said = [
+        errors.from_rpc_error(rpc_error(grpc.StatusCode.RESOURCE_EXHAUSTED, text)).refusal
+        for text in ("Concurrent RPC limit exceeded!", "Received message larger than max")
+    ]
+    assert [(each.reason, each.retry_after_seconds) for each in said] == [
+        ("HUB_OVERLOADED", 1.0),
+        ("LIMIT_EXCEEDED", None),
+    ]
+
+
 def test_foreign_and_broken_details_are_not_believed() -> None:
     """Proves that only the hub's own domain counts as its reason."""
     foreign = errors.to_status(Refusal("INTERNAL_FAULT", "m"))

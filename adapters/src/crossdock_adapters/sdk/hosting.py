@@ -35,6 +35,8 @@ from crossdock_adapters.sdk.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 FORCE_EXIT_SECONDS = 9.5
+# Of a call to the hub.
+HUB_DEADLINE_SECONDS = 10.0
 
 
 async def host_endpoints(config: AdaptersConfig, only: Sequence[str] = ()) -> None:
@@ -110,6 +112,9 @@ async def _runner(
         token_file=endpoint.token_file,
         tls=config.hub_tls,
         allow_plaintext_token=config.allow_plaintext_token,
+        # The SDK has pauses and repeats of its own, and a webhook's sender waits for its answer.
+        deadline_seconds=HUB_DEADLINE_SECONDS,
+        come_again=False,
     )
     await stack.enter_async_context(hub)
     link = HubLink(endpoint.id, hub, _instance())

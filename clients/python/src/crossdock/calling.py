@@ -7,15 +7,17 @@ are few, and have them.
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
 from grpc import aio
 
 from crossdock import telemetry
-from crossdock.errors import from_rpc_error
+from crossdock.errors import CallError, from_rpc_error
 
 if TYPE_CHECKING:
     from grpc.aio import ClientCallDetails
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
 # The metadata that says who calls, as it is now; None: nobody.
 Identity = Callable[[], tuple[str, str] | None]
 Continuation = Callable[[Any, Any], Awaitable[Any]]
+# The limits of the hub as a whole, as HUB_OVERLOADED names them, beyond which a call has no room,
+# and grpc's own, which has no name. Others are for whoever called to think about.
+ROOM_FOR_ALL: Final = frozenset(
+    ("", "queue_commands_max", "concurrent_rpcs_max", "concurrent_bytes_max")
+)
+# Who is turned away together comes again spread over so much more than the hub asked for.
+PAUSE_SPREAD: Final = 0.5
 # What aio.Call answers when it is awaited, and a task does not have.
 _ASKED_OF_CALLS = frozenset(
     (
@@ -47,21 +56,42 @@ class Deadlines:
 class HubChannel:
     """A channel whose unary methods need no interceptor; all else of it is the channel's.
 
-    channel: has the interceptors of `stream_interceptors`, and none for unary calls. trace: as
-    HubClient has it.
+    channel: has the interceptors of `stream_interceptors`, and none for unary calls. trace,
+    come_again: as HubClient has them.
     """
 
     def __init__(
-        self, channel: aio.Channel, identity: Identity, deadlines: Deadlines, *, trace: bool
+        self,
+        channel: aio.Channel,
+        identity: Identity,
+        deadlines: Deadlines,
+        *,
+        trace: bool,
+        come_again: bool,
     ) -> None:
         self._channel = channel
         self._caller = _Caller(identity, deadlines)
         self._tracing = _Tracing.open() if trace else None
+        self._come_again = come_again
+        self.calls_turned_away = 0
+        """How many unary calls the hub had no room for, each time counted."""
 
     def unary_unary(self, method: str, *serializing: Any, **more: Any) -> _UnaryUnary:
         """A method to be called and awaited; the arguments are those of aio.Channel."""
         send = self._channel.unary_unary(method, *serializing, **more)
-        return _UnaryUnary(method, send, self._caller, self._tracing)
+        return _UnaryUnary(method, send, self._caller, self._tracing, self._pause)
+
+    def _pause(self, refused: CallError, seconds_left: float) -> float | None:
+        """How long until a call that was refused is sent again; None: it is not."""
+        cause = refused.refusal.metadata.get("cause", "")
+        if refused.reason != "HUB_OVERLOADED" or cause not in ROOM_FOR_ALL:
+            return None
+        self.calls_turned_away += 1
+        wish = refused.refusal.retry_after_seconds
+        if wish is None or not self._come_again:
+            return None
+        pause = wish * (1 + random.uniform(0, PAUSE_SPREAD))
+        return pause if pause < seconds_left else None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._channel, name)
@@ -125,15 +155,22 @@ def _name(method: str | bytes) -> str:
 
 # Unary calls
 
+# How long until a call that was refused is sent again, with so many seconds left of its deadline;
+# None: it is not.
+_Pause = Callable[[CallError, float], float | None]
+
 
 class _UnaryUnary:
     """A method of the contract. To call it is to send; what it returns is to be awaited."""
 
-    def __init__(self, method: str, send: Any, caller: _Caller, tracing: _Tracing | None) -> None:
+    def __init__(
+        self, method: str, send: Any, caller: _Caller, tracing: _Tracing | None, pause: _Pause
+    ) -> None:
         self._method = method
         self._send = send
         self._caller = caller
         self._tracing = tracing
+        self._pause = pause
 
     def __call__(
         self,
@@ -145,9 +182,19 @@ class _UnaryUnary:
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
     ) -> _Sent:
-        asked = aio.ClientCallDetails(self._method, timeout, metadata, credentials, wait_for_ready)
-        details = self._caller.details(asked, self._caller.deadlines.unary_seconds)
+        seconds = self._caller.deadlines.unary_seconds if timeout is None else timeout
 
+        def send_within(seconds: float) -> Any:
+            asked = aio.ClientCallDetails(
+                self._method, seconds, metadata, credentials, wait_for_ready
+            )
+            return self._traced(self._caller.details(asked, seconds), request, compression)
+
+        return _Sent(self._method, send_within, seconds, self._pause)
+
+    def _traced(
+        self, details: ClientCallDetails, request: Any, compression: grpc.Compression | None
+    ) -> Any:
         def send(details: ClientCallDetails) -> Any:
             return self._send(
                 request,
@@ -159,26 +206,42 @@ class _UnaryUnary:
             )
 
         if self._tracing is None:
-            return _Sent(self._method, send(details))
+            return send(details)
         if telemetry.may_be_recorded():
-            return _Sent(self._method, self._tracing.in_span(send, details, request))
-        return _Sent(self._method, send(self._tracing.carried(details)))
+            return self._tracing.in_span(send, details, request)
+        return send(self._tracing.carried(details))
 
 
 class _Sent:
-    """A call under way: awaited, it is the answer, or raises an error of ours."""
+    """A call under way: awaited, it is the answer, or raises an error of ours.
 
-    __slots__ = ("_call", "_method")
+    One that the hub has no room for is sent again when the hub asks for it, within its deadline:
+    nothing of it was begun, so that holds for every method. What it is asked is asked of the call
+    that was sent last.
+    """
 
-    def __init__(self, method: str, call: Any) -> None:
+    __slots__ = ("_call", "_method", "_pause", "_send_within", "_until")
+
+    def __init__(
+        self, method: str, send_within: Callable[[float], Any], seconds: float, pause: _Pause
+    ) -> None:
         self._method = method
-        self._call = call
+        self._send_within = send_within
+        self._pause = pause
+        self._until = time.monotonic() + seconds
+        self._call = send_within(seconds)
 
     def __await__(self) -> Generator[Any, None, Any]:
-        try:
-            return (yield from self._call.__await__())
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, self._method) from None
+        while True:
+            try:
+                return (yield from self._call.__await__())
+            except grpc.RpcError as error:
+                refused = from_rpc_error(error, self._method)
+            pause = self._pause(refused, self._until - time.monotonic())
+            if pause is None:
+                raise refused
+            yield from asyncio.sleep(pause).__await__()
+            self._call = self._send_within(self._until - time.monotonic())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._call, name)

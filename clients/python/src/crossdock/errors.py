@@ -79,6 +79,8 @@ DOMAIN: Final = "crossdock"
 # it: of too many violations the first ones are listed and the rest counted.
 STATUS_LIMIT_BYTES: Final = 5_000
 TEXT_LIMIT_CHARACTERS: Final = 500
+# grpcio's server says that too many calls run, and not when to come again.
+OVERLOADED_PAUSE_SECONDS: Final = 1.0
 _OMITTED: Final = "violations_omitted"
 _RETRY_AFTER: Final = "retry_after_seconds"
 _DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -376,8 +378,9 @@ def from_rpc_error(error: Any, method: str = "") -> CallError:
         overloaded = "concurrent" in text.lower()
         kind: type[CallError] = TryAgainError if overloaded else LimitExceededError
         reason = "HUB_OVERLOADED" if overloaded else "LIMIT_EXCEEDED"
-    else:
-        kind, reason = _WITHOUT_DETAILS.get(code, (NoAnswerError, code.name))
+        pause_seconds = OVERLOADED_PAUSE_SECONDS if overloaded else None
+        return kind(Refusal(reason, text, retry_after_seconds=pause_seconds), code, method)
+    kind, reason = _WITHOUT_DETAILS.get(code, (NoAnswerError, code.name))
     return kind(Refusal(reason, text), code, method)
 
 
