@@ -128,7 +128,7 @@ async def test_a_call_is_on_the_way_until_its_handler_has_it(method: str, awaite
     and that bulk itself and other services are not waited for."""
     arrivals = Arrivals()
     details: Any = SimpleNamespace(method=method)
-    handler: Any = RunningCalls(arrivals).of([_Methods()]).service(details)
+    handler: Any = RunningCalls(arrivals, Limits()).of([_Methods()]).service(details)
     waiting = asyncio.create_task(arrivals.all_heard(LONG_SECONDS))
     await _idle()
     assert waiting.done() is not awaited

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -27,6 +28,16 @@ CROWD, CROWD_SECONDS = 1200, 55.0
 HELD, REFUSED = 8, 50
 CREATE_ORDER = "/crossdock.order.v1.OrderService/CreateOrder"
 GET_ORDER = "/crossdock.order.v1.OrderService/GetOrder"
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
+    """A hub that takes few calls at once."""
+    limits = json.dumps({"concurrent_rpcs_max": HELD})
+    directory = tmp_path_factory.mktemp("narrow")
+    running = RunningHub(directory / "hub", deployment(1), limits=limits).start()
+    yield running
+    running.kill()
 
 
 async def test_oversize_is_refused_by_the_hub_and_by_the_library(hub: RunningHub) -> None:
@@ -80,19 +91,31 @@ async def test_methods_the_contract_does_not_have(hub: RunningHub) -> None:
         assert refused is not None and refused.code is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_a_crowd_is_turned_away(hub: RunningHub) -> None:
+async def test_a_crowd_is_turned_away(narrow: RunningHub) -> None:
     """Proves that of far more calls at once than the hub takes each is answered or refused as
     overloaded within its deadline, none with a fault, and that the next caller is served as
     ever."""
     data = order_service_pb2.GetOrderRequest(number="none").SerializeToString()
-    async with hub.client("oms") as oms, hub.client("ups", deadline_seconds=45.0) as quiet:
+    hasty = narrow.client("oms", come_again=False)
+    async with hasty, narrow.client("ups", deadline_seconds=45.0) as quiet:
         answers = await asyncio.gather(
-            *[send(oms, GET_ORDER, data, timeout=CROWD_SECONDS) for _ in range(CROWD)]
+            *[send(hasty, GET_ORDER, data, timeout=CROWD_SECONDS) for _ in range(CROWD)]
         )
         reasons = {answer.reason if answer else "" for answer in answers}
         assert reasons <= {"OBJECT_NOT_FOUND", "HUB_OVERLOADED"}, reasons
         refused = await send(quiet, GET_ORDER, data)
     assert refused is not None and refused.reason == "OBJECT_NOT_FOUND"
+
+
+async def test_a_crowd_of_our_clients_is_served(narrow: RunningHub) -> None:
+    """Proves that of far more calls at once than the hub takes each is answered, whose client comes
+    again when it is asked to."""
+    data = order_service_pb2.GetOrderRequest(number="none").SerializeToString()
+    async with narrow.client("oms") as oms:
+        answers = await asyncio.gather(
+            *[send(oms, GET_ORDER, data, timeout=CROWD_SECONDS) for _ in range(CROWD)]
+        )
+    assert {answer.reason if answer else "" for answer in answers} == {"OBJECT_NOT_FOUND"}
 
 
 async def test_who_is_turned_away_waits_for_nobody(tmp_path: Path) -> None:
@@ -102,11 +125,15 @@ async def test_who_is_turned_away_waits_for_nobody(tmp_path: Path) -> None:
     running = RunningHub(tmp_path / "hub", deployment(1), limits=limits).start()
     data = order_service_pb2.GetOrderRequest(number="none").SerializeToString()
     try:
-        async with running.client("operator") as operator, running.client("oms") as oms:
+        hasty = running.client("oms", come_again=False)
+        async with running.client("operator") as operator, hasty as oms:
 
             async def reason() -> str:
                 refused = await send(oms, GET_ORDER, data)
                 assert refused is not None
+                if refused.reason == "HUB_OVERLOADED":
+                    assert refused.refusal.metadata == {"cause": "concurrent_rpcs_max"}
+                    assert refused.refusal.retry_after_seconds == 1.0
                 return refused.reason
 
             async def overloaded() -> bool:

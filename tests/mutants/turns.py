@@ -131,6 +131,12 @@ TURN_MUTANTS: Final[list[Mutant]] = [
         ),
     ),
     *faults_in(
+        f"{HUB}door/running_calls.py",
+        ("tests/hub/test_running_calls.py",),
+        a_full_hub_takes_more=("if self.count >= self._limits.concurrent_rpcs_max:", "if False:"),
+        large_requests_wait_in_any_number=("if self._bytes and ", "if False and "),
+    ),
+    *faults_in(
         f"{HUB}lanes.py",
         LANES,
         callers_share_each_batch_with_bulk=(

@@ -52,7 +52,9 @@ class Limits:
     # Below what the bus takes, with room for headers and for what a dispatch adds.
     event_bytes_max: int = 3 * 1024 * 1024
     metadata_bytes_max: int = 16 * 1024
-    concurrent_rpcs_max: int = 1024
+    # A hub that is slow lets callers wait, within their deadlines: 5,000 of a burst all at once.
+    concurrent_rpcs_max: int = 8192
+    concurrent_bytes_max: int = 256 * 1024 * 1024
     pending_rpcs_max: int = 20_000
     deadline_seconds_max: float = 60.0
     stream_frames_in_flight_max: int = 4

@@ -102,7 +102,7 @@ class Server:
         self._limits = limits
         self._services = sorted(services)
         self._health = Health()
-        self._calls = RunningCalls(arrivals)
+        self._calls = RunningCalls(arrivals, limits)
         counted = self._calls.of(handlers)
         self._server = self._made(counted, identities, shares_port=settings.share_port)
         self._own = self._made(counted, identities) if settings.share_port else None
@@ -121,7 +121,9 @@ class Server:
         server = grpc.aio.server(
             interceptors=[RecordedCalls()],
             options=channel_options(self._limits, shares_port=shares_port),
-            maximum_concurrent_rpcs=self._limits.concurrent_rpcs_max,
+            # Also of calls whose request is still under way; `RunningCalls` limits the others, and
+            # says when to come again.
+            maximum_concurrent_rpcs=self._limits.pending_rpcs_max,
         )
         unregistered = _Unregistered(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, unregistered)
