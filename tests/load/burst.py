@@ -1,6 +1,9 @@
 """A burst of manifests against an ERP that takes far fewer: nobody is refused, the ERP is never
 asked for more than its budget, and the time until all of it is done is foretold.
 
+Refused is who is told so by our client with its own deadline, or had no answer within it. How often
+the hub had no room, and that client came again by itself, is told beside it.
+
 The orders are booked and their parcels packed before. Then the warehouse reports 5,000 departures
 in six seconds; the ERP takes 25 calls in any second, and answers 429 beyond that.
 """
@@ -10,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from crossdock.client import HubClient
 from crossdock.endpoint.v1 import endpoint_pb2, endpoint_service_pb2
-from crossdock.errors import CallError
+from crossdock.errors import CallError, NoAnswerError
 from fixtures_hub import Lane, RunningHub, deployment
 from fixtures_nats import eventually
 from story import Story, seed_master_data
@@ -36,6 +40,21 @@ ERROR_PERCENT_MAX: Final = 10.0
 LOOKED_AWAY_MILLISECONDS_MAX: Final = 100.0
 
 
+@dataclass(slots=True)
+class Callers:
+    """What those who called were told.
+
+    refused: how many. unanswered: of them had no answer in time. turned_away: how often the hub had
+    no room for one. waits: milliseconds of each that was answered. seconds: until the last was.
+    """
+
+    refused: int = 0
+    unanswered: int = 0
+    turned_away: int = 0
+    waits: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
 async def measure(directory: Path, options: Options) -> list[Figure]:
     """One burst: refusals, the ERP's busiest second, how it drains and whether that is foretold."""
     hub = RunningHub(directory / "hub", deployment(1)).start()
@@ -48,14 +67,14 @@ async def measure(directory: Path, options: Options) -> list[Figure]:
             try:
                 await adapter.serving()
                 await erp.limit(PER_SECOND)
-                refused, waits = await _burst(story, shipments)
+                callers = await _burst(story, shipments)
                 foretold, ended = await _drained(story.operator, story.lane.erp)
                 await erp.look()
             finally:
                 adapter.stop()
     finally:
         hub.kill()
-    return _figures(erp, refused, waits, foretold, ended, len(shipments))
+    return _figures(erp, callers, foretold, ended, len(shipments))
 
 
 async def _packed(directory: Path, story: Story, erp: Erp, count: int) -> list[str]:
@@ -81,20 +100,20 @@ async def _packed(directory: Path, story: Story, erp: Erp, count: int) -> list[s
     return made
 
 
-async def _burst(story: Story, shipments: list[str]) -> tuple[int, list[float]]:
-    """Calls that were refused, and the milliseconds of each that was not; sent at a steady pace."""
-    refused = 0
-    waits: list[float] = []
+async def _burst(story: Story, shipments: list[str]) -> Callers:
+    """A call for each, sent at a steady pace."""
+    told = Callers()
+    turned_away_before = story.wms.calls_turned_away
 
     async def one(shipment_id: str) -> None:
-        nonlocal refused
         begun = time.perf_counter()
         try:
             await story.manifest(shipment_id)
-        except CallError:
-            refused += 1
+        except CallError as error:
+            told.refused += 1
+            told.unanswered += isinstance(error, NoAnswerError)
         else:
-            waits.append((time.perf_counter() - begun) * 1e3)
+            told.waits.append((time.perf_counter() - begun) * 1e3)
 
     pause = BURST_SECONDS / len(shipments)
     started = time.monotonic()
@@ -102,7 +121,9 @@ async def _burst(story: Story, shipments: list[str]) -> tuple[int, list[float]]:
         for index, shipment_id in enumerate(shipments):
             await asyncio.sleep(max(0.0, started + index * pause - time.monotonic()))
             group.create_task(one(shipment_id))
-    return refused, waits
+    told.seconds = time.monotonic() - started
+    told.turned_away = story.wms.calls_turned_away - turned_away_before
+    return told
 
 
 async def _drained(operator: HubClient, name: str) -> tuple[list[tuple[float, float]], float]:
@@ -127,8 +148,7 @@ async def _endpoint(operator: HubClient, name: str) -> endpoint_pb2.Endpoint:
 
 def _figures(
     erp: Erp,
-    refused: int,
-    waits: list[float],
+    callers: Callers,
     foretold: list[tuple[float, float]],
     ended: float,
     count: int,
@@ -144,10 +164,13 @@ def _figures(
     turned_away = sum(call.refused for call in erp.calls)
     rate = (len(erp.calls) - turned_away) / (ended - erp.calls[0].at)
     budget = [float(PER_SECOND)]
-    waits.sort()
+    waits = sorted(callers.waits)
     return [
         Figure("burst", f"{count:,} manifests in {BURST_SECONDS:g} s, refused", "calls",
-               [float(refused)], target=0.0, at_most=True),
+               [float(callers.refused)], target=0.0, at_most=True),
+        Figure("burst", "  of them had no answer in time", "calls", [float(callers.unanswered)]),
+        Figure("burst", "  turned away, and come again", "times", [float(callers.turned_away)]),
+        Figure("burst", "  until the last was answered", "s", [callers.seconds]),
         Figure("burst", "  a manifest, p50", "ms", [statistics.median(waits)]),
         Figure("burst", "  p99", "ms", [waits[int(len(waits) * 0.99)]]),
         Figure("burst", "  the ERP's busiest second", "calls", [float(certain)],
