@@ -272,47 +272,6 @@ def test_a_queue_that_began_just_now_is_measured_without_the_idle_time_before() 
     assert seen.settled(busy_since=1_000.5) == Settled(0.0, steady=True)
 
 
-def test_a_flood_tells_nothing_of_the_pace() -> None:
-    """Proves that while a hub is busy with a burst the time to drain is told by what the system
-    allows, and soon after by its pace, without the seconds in which hardly anything ended; and that
-    a pace known from before the burst still counts in its midst."""
-    clock = Tick()
-    clock.now = 1_000.0
-    seen = Throughput(LIMITS.drain_window_seconds, clock)
-
-    def pass_second(came: int, ended: int) -> None:
-        seen.note_came(came)
-        seen.note(ended)
-        clock.now += 1.0
-
-    for _ in range(16):
-        pass_second(250, 1)
-    burst = seen.settled(busy_since=999.0)
-    assert not burst.steady
-    assert drain_seconds(4_000, burst, Decimal(25), moving=True) == 160.0
-    assert drain_seconds(4_000, burst, None, moving=True) == 4_000.0
-    for _ in range(3):
-        pass_second(0, 24)
-    assert seen.settled(busy_since=999.0) == Settled(24.0, steady=True)
-    for _ in range(5):
-        pass_second(250, 1)
-    assert seen.settled(busy_since=999.0) == Settled(24.0, steady=True)
-
-
-def test_what_comes_as_ever_is_no_flood() -> None:
-    """Proves that work which comes a little faster than it goes, or in small lots, leaves the pace
-    what it is: nothing that ends is not hidden by what is allowed."""
-    for came, ended in ((60, 20), (19, 0), (3, 1)):
-        clock = Tick()
-        clock.now = 1_000.0
-        seen = Throughput(LIMITS.drain_window_seconds, clock)
-        for _ in range(20):
-            seen.note_came(came)
-            seen.note(ended)
-            clock.now += 1.0
-        assert seen.settled(busy_since=999.0) == Settled(float(ended), steady=True)
-
-
 def test_a_pace_that_changes_is_seen_as_soon_as_enough_has_ended() -> None:
     """Proves that a queue which was hardly worked off while the hub was busy is told by the pace it
     has since, ten seconds later, and that few and seldom are still told by the whole minute."""

@@ -51,34 +51,6 @@ def test_what_waits_for_its_adapter_does_not_leave_in_one_burst() -> None:
     assert picker.free(vendor, [vendor], START) == 5, "a renewed lease took a call of the rate"
 
 
-def test_a_burst_is_no_measure_of_the_vendor() -> None:
-    """Proves that of a burst which the hub is busy with for seconds no pace of the vendor is told,
-    and that one is when it has taken the burst."""
-    tick, rows = Tick(), dict[Any, Any]()
-    work = MemoryWork(lambda: rows)
-    picker, vendor = Picker(LIMITS, tick, work), endpoint(concurrency=2, rate="25")
-
-    def pass_second(*fresh: DeliveryRecord, ended: int) -> None:
-        out = [one for one in rows.values() if not one.pending][:ended]
-        view = batch(*fresh, *(replace(one, state="CONFIRMED") for one in out))
-        picker.pick_new(view, [vendor], START)
-        rows.update(view.changes.records)
-        for one in fresh:
-            work.note(rows["delivery", one.id])
-        at_once(picker.pick_stored(NO_CONNECTION, view, [vendor], START))
-        for one in out:
-            del rows["delivery", one.id]
-        tick.now += 1
-
-    for second in range(8):
-        pass_second(*map(ready, range(second * 100, second * 100 + 100)), ended=second % 2)
-    assert not picker.settled("vendor").steady
-    for _ in range(5):
-        pass_second(ended=2)
-    pace = picker.settled("vendor")
-    assert (pace.per_second, pace.steady) == (2.0, True)
-
-
 def test_a_rate_is_not_used_twice_over_a_restart() -> None:
     """Proves that a hub which starts sends nothing for as long as the calls of the one before may
     still count, and then what the rate allows; a rate that is declared later waits for nothing."""

@@ -64,13 +64,8 @@ PACE_MUTANTS: Final[list[Mutant]] = [
         f"{HUB}delivery/draining.py",
         DISPATCHING,
         a_pace_that_changed_is_averaged=(
-            "ended >= STEADY_EVENTS and used >= STEADY_BUCKETS",
-            "False",
-        ),
-        a_flood_is_a_measure=("if came.get(bucket, 0) < most:", "if True:"),
-        any_second_with_news_is_a_flood=(
-            "most = max(FLOOD_EVENTS, FLOOD_TIMES * ended.get(bucket, 0))",
-            "most = 1",
+            "(ended < STEADY_EVENTS or end - begin < STEADY_BUCKETS)",
+            "True",
         ),
     ),
 ]

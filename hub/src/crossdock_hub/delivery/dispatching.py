@@ -337,7 +337,6 @@ class Picker:
         picked: list[Picked] = []
         known = {e.id: e for e in endpoints}
         for name, records in by_endpoint.items():
-            self._throughput(name).note_came(len(records))
             endpoint = known.get(name)
             if endpoint is None or name in self._backlog:
                 self._backlog.add(name)
@@ -465,12 +464,15 @@ class Picker:
                 begun.discard(record.id)
                 self._heard_at[record.endpoint] = self._clock()
             if record.state in SETTLED_STATES:
-                self._throughput(record.endpoint).note()
+                self._note_settled(record.endpoint)
         return False
 
-    def _throughput(self, endpoint: str) -> Throughput:
-        window = self._limits.drain_window_seconds
-        return self._settled.setdefault(endpoint, Throughput(window, self._clock))
+    def _note_settled(self, endpoint: str) -> None:
+        found = self._settled.get(endpoint)
+        if found is None:
+            window = self._limits.drain_window_seconds
+            found = self._settled[endpoint] = Throughput(window, self._clock)
+        found.note()
 
     async def add_bodies(
         self, connection: Transaction, changes: Changes, picked: Sequence[Picked]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -13,16 +13,12 @@ STEADY_BUCKETS = 3
 # It is counted as far back as so many take: then chance is a fifteenth of it, and what changed, as
 # the share that throttling leaves or the end of a rush at the hub, is seen as soon as it can be.
 STEADY_EVENTS = 200
-# A bucket in which so many came, and so many times more than ended, is part of a flood: the hub was
-# busy with what came, and what ended tells how busy.
-FLOOD_EVENTS = 20
-FLOOD_TIMES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
     """Deliveries that ended a second. steady: work waited all the while, so it is the pace at which
-    the system takes it; else a mean that times without work are part of, or of a flood."""
+    the system takes it; else a mean that times without work are part of."""
 
     per_second: float
     steady: bool = False
@@ -36,21 +32,13 @@ class Throughput:
         self._clock = clock
         self._started = clock()
         self._buckets: deque[tuple[int, int]] = deque(maxlen=BUCKETS)
-        self._came: deque[tuple[int, int]] = deque(maxlen=BUCKETS)
 
     def note(self, count: int = 1) -> None:
-        """Something ended now."""
-        self._add(self._buckets, count)
-
-    def note_came(self, count: int) -> None:
-        """So much came now that is to end some time."""
-        self._add(self._came, count)
-
-    def _add(self, buckets: deque[tuple[int, int]], count: int) -> None:
+        """Something happened now."""
         bucket = int(self._clock() / self._bucket_seconds)
-        if buckets and buckets[-1][0] == bucket:
-            count += buckets.pop()[1]
-        buckets.append((bucket, count))
+        if self._buckets and self._buckets[-1][0] == bucket:
+            count += self._buckets.pop()[1]
+        self._buckets.append((bucket, count))
 
     def settled(self, busy_since: float | None = None) -> Settled:
         """The mean over the window, or over the time since the start where that is shorter.
@@ -63,31 +51,18 @@ class Throughput:
             first = max(int(busy_since / self._bucket_seconds), self._oldest(now)) + 1
             buckets = int(now / self._bucket_seconds) - first
             if buckets >= STEADY_BUCKETS:
-                calm = self._calm(first, first + buckets)
-                return self._of(calm or range(first, first + buckets), steady=bool(calm))
+                return self._steady(first, first + buckets)
         window = min(self._bucket_seconds * BUCKETS, now - self._started)
         ended = self._counted(self._oldest(now) + 1, int(now / self._bucket_seconds) + 1)
         return Settled(ended / max(window, self._bucket_seconds * STEADY_BUCKETS))
 
-    def _calm(self, first: int, end: int) -> list[int]:
-        """Of these buckets those of no flood; none where they are too few to tell a pace."""
-        ended, came = dict(self._buckets), dict(self._came)
-        calm = []
-        for bucket in range(first, end):
-            most = max(FLOOD_EVENTS, FLOOD_TIMES * ended.get(bucket, 0))
-            if came.get(bucket, 0) < most:
-                calm.append(bucket)
-        return calm if len(calm) >= STEADY_BUCKETS else []
-
-    def _of(self, buckets: Sequence[int], *, steady: bool) -> Settled:
+    def _steady(self, first: int, end: int) -> Settled:
         """Of these buckets the last ones in which enough ended to tell a pace."""
-        used, ended, counted = 0, 0, dict(self._buckets)
-        for bucket in reversed(buckets):
-            if ended >= STEADY_EVENTS and used >= STEADY_BUCKETS:
-                break
-            used += 1
-            ended += counted.get(bucket, 0)
-        return Settled(ended / (used * self._bucket_seconds), steady)
+        begin, ended, counted = end, 0, dict(self._buckets)
+        while begin > first and (ended < STEADY_EVENTS or end - begin < STEADY_BUCKETS):
+            begin -= 1
+            ended += counted.get(begin, 0)
+        return Settled(ended / ((end - begin) * self._bucket_seconds), steady=True)
 
     def _oldest(self, now: float) -> int:
         return int(now / self._bucket_seconds) - BUCKETS
@@ -102,8 +77,7 @@ def drain_seconds(
     """How long until what waits is done; None: nothing moves, or nothing says how fast it would.
 
     moving: work goes out at all. allowed_per_second: the rate the system declared, as it is now. A
-    steady pace says most; then what is allowed; a mean with idle times in it says too little, and
-    so does the pace of a hub that was busy with a flood.
+    steady pace says most; then what is allowed; a mean with idle times in it says too little.
     """
     if waiting == 0:
         return 0.0
