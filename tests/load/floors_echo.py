@@ -44,7 +44,7 @@ async def serve(traced: bool, answer: bytes) -> None:
     server = grpc.aio.server(
         interceptors=interceptors,
         options=channel_options(limits),
-        maximum_concurrent_rpcs=limits.pending_rpcs_max,
+        maximum_concurrent_rpcs=limits.concurrent_rpcs_max + limits.arriving_rpcs_max,
     )
     server.add_generic_rpc_handlers((Echo(answer),))
     port = server.add_insecure_port("127.0.0.1:0")

@@ -121,9 +121,10 @@ class Server:
         server = grpc.aio.server(
             interceptors=[RecordedCalls()],
             options=channel_options(self._limits, shares_port=shares_port),
-            # Also of calls whose request is still under way; `RunningCalls` limits the others, and
-            # says when to come again.
-            maximum_concurrent_rpcs=self._limits.pending_rpcs_max,
+            # `RunningCalls` limits those whose request is here, and says when to come again.
+            maximum_concurrent_rpcs=(
+                self._limits.concurrent_rpcs_max + self._limits.arriving_rpcs_max
+            ),
         )
         unregistered = _Unregistered(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, unregistered)
