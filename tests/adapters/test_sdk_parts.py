@@ -305,7 +305,8 @@ def test_an_answer_to_an_older_question_is_not_news(caplog: pytest.LogCaptureFix
 
 def test_a_failure_of_an_older_question_is_not_news(caplog: pytest.LogCaptureFixture) -> None:
     """Proves that a call which began while the vendor was away, and whose failure is told after one
-    that succeeded, does not take it away again: gone and back stay one line each."""
+    that succeeded, does not take it away again, however old a success is told in between; and that
+    what fails later than some seconds after that success is news, whenever it began."""
     caplog.set_level(logging.WARNING)
     now = 0.0
     presence = Presence("the vendor", lambda: now)
@@ -313,15 +314,23 @@ def test_a_failure_of_an_older_question_is_not_news(caplog: pytest.LogCaptureFix
     presence.gone("refused", asked_at=0.5)
     now = 2.0
     presence.back(asked_at=1.5)
+    presence.back(asked_at=1.2)
     for _ in range(3):
-        presence.gone("refused", asked_at=0.6)
-        presence.doubt("timed out", asked_at=0.6)
+        presence.gone("refused", asked_at=1.4)
+        presence.doubt("timed out", asked_at=1.4)
     assert presence.here and len(caplog.records) == 2
-    presence.doubt("timed out", asked_at=1.6)
+    presence.doubt("timed out", asked_at=1.5)
     assert presence.here
-    presence.back(asked_at=0.7)
-    presence.gone("refused", asked_at=1.6)
-    assert not presence.here and len(caplog.records) == 3
+    presence.gone("refused", asked_at=1.5)
+    assert not presence.here
+    now = 3.0
+    presence.back()
+    now = 7.9
+    presence.gone("refused", asked_at=2.9)
+    assert presence.here
+    now = 8.0
+    presence.gone("refused", asked_at=2.9)
+    assert not presence.here and len(caplog.records) == 5
 
 
 async def test_of_a_payload_too_large_to_hold_the_beginning_is_held(tmp_path: Path) -> None:

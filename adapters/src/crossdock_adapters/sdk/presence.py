@@ -9,6 +9,9 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 DOUBTS_IN_A_ROW = 3
+# For so long after a call that succeeded began, the failure of one that began before is no news.
+# Longer not: of a poll or a wait for the pace that took a minute, it may be of this moment.
+NEWS_AFTER_SECONDS = 5.0
 
 
 class Presence:
@@ -29,8 +32,8 @@ class Presence:
     def gone(self, reason: str, asked_at: float | None = None) -> None:
         """Note a failure; only the first one since it was here is logged.
 
-        asked_at: when the call began, on `clock`. One that began before one that succeeded tells
-        how things were, not how they are, however late it fails. None: it began now.
+        asked_at: when the call began, on `clock`. One that began before one that succeeded, and
+        fails within `NEWS_AFTER_SECONDS` of that, tells how things were. None: it began now.
         """
         if self._is_old(asked_at):
             return
@@ -48,7 +51,9 @@ class Presence:
             self.gone(reason, asked_at)
 
     def _is_old(self, asked_at: float | None) -> bool:
-        return asked_at is not None and asked_at < self._here_at
+        if asked_at is None or asked_at >= self._here_at:
+            return False
+        return self.clock() < self._here_at + NEWS_AFTER_SECONDS
 
     def back(self, asked_at: float | None = None) -> None:
         """Note a success; only the first one since it was gone is logged.
