@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import time
 import uuid
 
 from crossdock.client import new_request_id
 from crossdock.request_ids import uuid7
-from crossdock.trace_ids import TimedTraceIds
+from crossdock.trace_ids import TimedTraceIds, begin_with
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,3 +55,18 @@ def test_a_trace_id_is_of_now_and_random_behind_it() -> None:
     assert all(begun <= each >> 80 <= ended for each in made)
     assert len({each & (2**56 - 1) for each in made}) == MANY
     assert ids.is_trace_id_random()
+
+
+def test_an_id_that_was_decided_is_given_once() -> None:
+    """Proves that the next trace of a context has the id that was asked about, that no other has,
+    and that other contexts know nothing of it."""
+    ids, decided = TimedTraceIds(), TimedTraceIds().generate_trace_id()
+    contextvars.copy_context().run(begin_with, decided)
+    assert ids.generate_trace_id() != decided
+
+    def two() -> tuple[int, int]:
+        begin_with(decided)
+        return ids.generate_trace_id(), ids.generate_trace_id()
+
+    first, second = contextvars.copy_context().run(two)
+    assert first == decided != second

@@ -25,9 +25,15 @@ TRACE_MUTANTS: Final[list[Mutant]] = [
             "set_span_in_context(trace.NonRecordingSpan(own), around)",
             "set_span_in_context(trace.NonRecordingSpan(own), Context())",
         ),
-        every_sampler_decides_by_trace_ids=(
-            "isinstance(provider.sampler, _BY_TRACE_ID)",
-            "hasattr(provider, 'sampler')",
+        every_sampler_decides_by_trace_ids=("return type(sampler) in _BY_TRACE_ID", "return True"),
+        whom_a_sampler_asks_is_not_looked_at=("if type(sampler) in _BY_PARENT:", "if False:"),
+        ids_of_somebody_else_are_asked_about_twice=(
+            "not isinstance(provider.id_generator, TimedTraceIds) or not",
+            "not",
+        ),
+        traces_that_are_off_are_made=(
+            "if not isinstance(provider.get_tracer(__name__), Tracer):",
+            "if False:",
         ),
         state_of_a_trace_is_dropped=("trace_state=sampled.trace_state", "trace_state=None"),
         health_is_traced=('call.method.startswith("/crossdock.")', "True"),

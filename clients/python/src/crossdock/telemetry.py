@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from opentelemetry import propagate, trace
-
-if TYPE_CHECKING:
-    from opentelemetry.context import Context
+from opentelemetry.context import Context
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 
 MESSAGING_SYSTEM: Final = "nats"
 EXPORT_TIMEOUT_SECONDS: Final = 2
@@ -60,7 +60,23 @@ def start_tracing(service_name: str, instance: str = "") -> Callable[[], None]:
         exporter = OTLPSpanExporter(timeout=EXPORT_TIMEOUT_SECONDS)
         provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
+    if propagate.extract({}) is None:
+        propagate.set_global_textmap(_CarriesNothing([]))
     return provider.shutdown
+
+
+class _CarriesNothing(CompositePropagator):
+    """OTEL_PROPAGATORS=none: without it the API extracts no context, not even an empty one, which
+    grpc's instrumentation attaches all the same, so that calls fail."""
+
+    def extract(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        getter: Getter[CarrierT] = default_getter,
+    ) -> Context:
+        """The context as it is."""
+        return Context() if context is None else context
 
 
 def trace_carrier() -> dict[str, str]:
