@@ -24,7 +24,14 @@ from crossdock_hub.store.tables import METADATA
 from crossdock_hub.store.vacuuming import vacuum_file
 from crossdock_hub.store.writing import write
 from crossdock_hub.unit import Changes
-from databases import KINDS, FileDatabase, ServerDatabase, database_of, open_store
+from databases import (
+    KINDS,
+    FileDatabase,
+    ServerDatabase,
+    database_of,
+    migrated_template,
+    open_store,
+)
 from fixtures_postgres import session_server
 from relay_parts import event
 from small_volume import Volume
@@ -117,6 +124,17 @@ def test_a_server_without_a_hub_is_refused(tmp_path: Path) -> None:
     code, out, err = run(tmp_path, empty.url)
     assert (code, out) == (EXIT_CONFIGURATION, "")
     assert "not vacuumed: no hub has ever run on" in err and empty.name in err
+
+
+def test_tables_are_found_as_a_hub_finds_them(tmp_path: Path) -> None:
+    """Proves that tables are vacuumed that a hub uses by its search path, though another schema has
+    come before theirs since."""
+    database = ServerDatabase(session_server(), migrated_template())
+    ((user,),) = database.query("SELECT current_user")
+    database.server.ask(database.name, f'CREATE SCHEMA "{user}"')
+    code, out, err = run(tmp_path, database.url)
+    assert code == 0, err
+    assert json.loads(out)["bytes_after"] > 0
 
 
 def test_a_copy_beside_the_database_is_not_counted(tmp_path: Path) -> None:

@@ -38,8 +38,10 @@ SHARE_THAT_SHOWS: Final = 0.02
 Show = Callable[[str], None]
 # The new file and its log stand beside the old one until it is replaced.
 ROOM_FACTOR: Final = 2
-# Those of an earlier version may be fewer.
-_TABLES: Final = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+# Those of an earlier version may be fewer. As a hub finds them: by the whole search path.
+_TABLES: Final = (
+    "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid)"
+)
 
 
 def vacuum_file(path: Path, show: Show = lambda text: None) -> dict[str, Any]:
