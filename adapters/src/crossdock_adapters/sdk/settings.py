@@ -170,11 +170,19 @@ class _FileState(NamedTuple):
 
 
 def _state_at(place: str) -> _FileState | None:
-    """None: there is no file, or none that we may look at."""
+    """None: there is no file, or none that we may read.
+
+    It is opened for that: a file system of another machine asks that machine then, and may answer
+    from what it remembers else. A pipe in its place is waited for by whoever reads it.
+    """
     try:
-        return _FileState.of(Path(place).stat())
+        opened = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        return _FileState.of(os.fstat(opened))
+    finally:
+        os.close(opened)
 
 
 def _read_file(name: str, place: str) -> tuple[str, _FileState | None]:
