@@ -32,6 +32,13 @@ ROOM_FOR_ALL: Final = frozenset(
 )
 # Who is turned away together comes again spread over so much more than the hub asked for.
 PAUSE_SPREAD: Final = 0.5
+# Each time the same call is turned away it waits so much longer, from the hub's wish on: callers of
+# whom there are too many for the hub do not keep it busy with refusals.
+PAUSE_GROWTH: Final = 2.0
+MAXIMUM_PAUSE_SECONDS: Final = 8.0
+# A call with less left is not sent again: it would end unanswered, and whoever made it would know
+# less than by the refusal.
+LEAST_SECONDS_LEFT: Final = 1.0
 # What aio.Call answers when it is awaited, and a task does not have.
 _ASKED_OF_CALLS = frozenset(
     (
@@ -76,22 +83,26 @@ class HubChannel:
         self.calls_turned_away = 0
         """How many unary calls the hub had no room for, each time counted."""
 
-    def unary_unary(self, method: str, *serializing: Any, **more: Any) -> _UnaryUnary:
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes] | None = None,
+        *deserializing: Any,
+        **more: Any,
+    ) -> _UnaryUnary:
         """A method to be called and awaited; the arguments are those of aio.Channel."""
-        send = self._channel.unary_unary(method, *serializing, **more)
-        return _UnaryUnary(method, send, self._caller, self._tracing, self._pause)
+        # Without a serializer the channel sends what it is given, which is bytes already.
+        send: Any = self._channel.unary_unary(method, None, *deserializing, **more)
+        serialize = request_serializer or _unchanged
+        return _UnaryUnary(method, send, serialize, self._caller, self._tracing, self._wish)
 
-    def _pause(self, refused: CallError, seconds_left: float) -> float | None:
-        """How long until a call that was refused is sent again; None: it is not."""
+    def _wish(self, refused: CallError) -> float | None:
+        """How long the hub asks a call that it refused to wait; None: it is not sent again."""
         cause = refused.refusal.metadata.get("cause", "")
         if refused.reason != "HUB_OVERLOADED" or cause not in ROOM_FOR_ALL:
             return None
         self.calls_turned_away += 1
-        wish = refused.refusal.retry_after_seconds
-        if wish is None or not self._come_again:
-            return None
-        pause = wish * (1 + random.uniform(0, PAUSE_SPREAD))
-        return pause if pause < seconds_left else None
+        return refused.refusal.retry_after_seconds if self._come_again else None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._channel, name)
@@ -155,22 +166,32 @@ def _name(method: str | bytes) -> str:
 
 # Unary calls
 
-# How long until a call that was refused is sent again, with so many seconds left of its deadline;
-# None: it is not.
-_Pause = Callable[[CallError, float], float | None]
+# How long the hub asks a call that it refused to wait; None: it is not sent again.
+_Wish = Callable[[CallError], float | None]
+
+
+def _unchanged(request: bytes) -> bytes:
+    return request
 
 
 class _UnaryUnary:
     """A method of the contract. To call it is to send; what it returns is to be awaited."""
 
     def __init__(
-        self, method: str, send: Any, caller: _Caller, tracing: _Tracing | None, pause: _Pause
+        self,
+        method: str,
+        send: Any,
+        serialize: Callable[[Any], bytes],
+        caller: _Caller,
+        tracing: _Tracing | None,
+        wish: _Wish,
     ) -> None:
         self._method = method
         self._send = send
+        self._serialize = serialize
         self._caller = caller
         self._tracing = tracing
-        self._pause = pause
+        self._wish = wish
 
     def __call__(
         self,
@@ -183,21 +204,24 @@ class _UnaryUnary:
         compression: grpc.Compression | None = None,
     ) -> _Sent:
         seconds = self._caller.deadlines.unary_seconds if timeout is None else timeout
+        # Whoever calls may fill the message again, and metadata be an iterator: all tries are one.
+        message = self._serialize(request)
+        metadata = tuple(metadata) if metadata else None
 
         def send_within(seconds: float) -> Any:
             asked = aio.ClientCallDetails(
                 self._method, seconds, metadata, credentials, wait_for_ready
             )
-            return self._traced(self._caller.details(asked, seconds), request, compression)
+            return self._traced(self._caller.details(asked, seconds), message, compression)
 
-        return _Sent(self._method, send_within, seconds, self._pause)
+        return _Sent(self._method, send_within, seconds, self._wish)
 
     def _traced(
-        self, details: ClientCallDetails, request: Any, compression: grpc.Compression | None
+        self, details: ClientCallDetails, message: bytes, compression: grpc.Compression | None
     ) -> Any:
         def send(details: ClientCallDetails) -> Any:
             return self._send(
-                request,
+                message,
                 timeout=details.timeout,
                 metadata=details.metadata,
                 credentials=details.credentials,
@@ -208,40 +232,127 @@ class _UnaryUnary:
         if self._tracing is None:
             return send(details)
         if telemetry.may_be_recorded():
-            return self._tracing.in_span(send, details, request)
+            return self._tracing.in_span(send, details, message)
         return send(self._tracing.carried(details))
 
 
 class _Sent:
     """A call under way: awaited, it is the answer, or raises an error of ours.
 
-    One that the hub has no room for is sent again when the hub asks for it, within its deadline:
-    nothing of it was begun, so that holds for every method. What it is asked is asked of the call
-    that was sent last.
+    One that the hub has no room for is sent again when the hub asks for it, and later each time,
+    while enough is left of its deadline. That is harmless though something of it was begun, as of a
+    batch: the contract calls every unary method idempotent. Who awaits it with others has the same
+    answer as they; who gives it up does so for all. What else it is asked is asked of the call that
+    was sent last.
     """
 
-    __slots__ = ("_call", "_method", "_pause", "_send_within", "_until")
+    __slots__ = (
+        "_call",
+        "_ended_by",
+        "_given_up",
+        "_least_left",
+        "_method",
+        "_pause_seconds",
+        "_pausing",
+        "_send_within",
+        "_sent_at",
+        "_until",
+        "_waiting",
+        "_wish",
+    )
 
     def __init__(
-        self, method: str, send_within: Callable[[float], Any], seconds: float, pause: _Pause
+        self, method: str, send_within: Callable[[float], Any], seconds: float, wish: _Wish
     ) -> None:
         self._method = method
         self._send_within = send_within
-        self._pause = pause
-        self._until = time.monotonic() + seconds
+        self._wish = wish
+        self._pause_seconds = 0.0
+        self._least_left = LEAST_SECONDS_LEFT
+        self._waiting = 0
+        self._given_up = False
+        self._pausing: asyncio.Future[None] | None = None
+        self._ended_by: CallError | None = None
+        self._sent_at = time.monotonic()
+        self._until = self._sent_at + seconds
         self._call = send_within(seconds)
 
     def __await__(self) -> Generator[Any, None, Any]:
-        while True:
-            try:
-                return (yield from self._call.__await__())
-            except grpc.RpcError as error:
-                refused = from_rpc_error(error, self._method)
-            pause = self._pause(refused, self._until - time.monotonic())
-            if pause is None:
-                raise refused
-            yield from asyncio.sleep(pause).__await__()
-            self._call = self._send_within(self._until - time.monotonic())
+        self._waiting += 1
+        try:
+            while True:
+                call = self._call
+                try:
+                    return (yield from call.__await__())
+                except grpc.RpcError as error:
+                    refused = from_rpc_error(error, self._method)
+                yield from self._come_again(call, refused)
+        finally:
+            self._waiting -= 1
+
+    def cancel(self) -> bool:
+        """Ends it, under way or between two tries. False: it had ended."""
+        first, self._given_up = not self._given_up, True
+        if self._pausing is None:
+            return cast("bool", self._call.cancel())
+        self._pausing.cancel()
+        return first
+
+    def cancelled(self) -> bool:
+        """Whether it was given up before there was an answer."""
+        between = self._given_up and self._pausing is not None
+        return between or cast("bool", self._call.cancelled())
+
+    def done(self) -> bool:
+        """Whether it has ended: one that waits to be sent again has not."""
+        return self.cancelled() or (self._call.done() and not self._waiting)
+
+    def _come_again(self, call: Any, refused: CallError) -> Generator[Any, None, None]:
+        """Comes back once a call was sent in place of `call`, by whoever of those who await it;
+        raises what `call` ended by when none is."""
+        if self._call is not call:
+            return
+        if self._pausing is None:
+            self._pausing = self._begin_pause(refused)
+        try:
+            yield from self._pausing.__await__()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        if self._given_up:
+            raise asyncio.CancelledError
+        if self._call is call:
+            self._send_again(refused)
+
+    def _begin_pause(self, refused: CallError) -> asyncio.Future[None]:
+        if self._ended_by is not None:
+            raise self._ended_by
+        wish = self._wish(refused)
+        if wish is None or self._given_up:
+            self._ended_by = refused
+            raise refused
+        grown = min(self._pause_seconds * PAUSE_GROWTH, MAXIMUM_PAUSE_SECONDS)
+        self._pause_seconds = max(wish, grown)
+        pause = self._pause_seconds * (1 + random.uniform(0, PAUSE_SPREAD))
+        # What it took to be refused it takes at least to be answered.
+        self._least_left = max(time.monotonic() - self._sent_at, LEAST_SECONDS_LEFT)
+        self._check_left(pause, refused)
+        return asyncio.ensure_future(asyncio.sleep(pause))
+
+    def _send_again(self, refused: CallError) -> None:
+        self._pausing = None
+        # The pause may have been longer than it was meant to be.
+        left = self._check_left(0, refused)
+        self._sent_at = time.monotonic()
+        self._call = self._send_within(left)
+
+    def _check_left(self, pause: float, refused: CallError) -> float:
+        """The seconds that are left after a pause; raises `refused` when they are not enough."""
+        left = self._until - time.monotonic() - pause
+        if left < self._least_left:
+            self._ended_by = refused
+            raise refused
+        return left
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._call, name)

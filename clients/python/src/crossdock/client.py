@@ -112,7 +112,8 @@ class HubClient:
     Without a token only health is answered. Unary calls get `deadline_seconds` and streams
     `stream_deadline_seconds` where the call names no timeout. Calls that the contract declares
     idempotent are repeated by gRPC while the hub is UNAVAILABLE, within their deadline. So are, by
-    this client, unary calls that the hub had no room for (HUB_OVERLOADED), when it says.
+    this client, unary calls that the hub had no room for (HUB_OVERLOADED), when it says and later
+    each time; TryAgainError is raised when too little would be left.
     """
 
     def __init__(
