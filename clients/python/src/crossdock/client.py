@@ -113,7 +113,8 @@ class HubClient:
     `stream_deadline_seconds` where the call names no timeout. Calls that the contract declares
     idempotent are repeated by gRPC while the hub is UNAVAILABLE, within their deadline. So are, by
     this client, unary calls that the hub had no room for (HUB_OVERLOADED), when it says and later
-    each time; TryAgainError is raised when too little would be left.
+    each time; TryAgainError is raised when too little would be left, or at once where `come_again`
+    is False.
     """
 
     def __init__(
@@ -132,25 +133,15 @@ class HubClient:
         """Sets the channel up; it connects at the first call.
 
         address: "host:port" or "unix:/path". token_file: read again when it changes. trace: carry
-        the OpenTelemetry context, when its gRPC instrumentation is installed. come_again: send a
-        call that the hub had no room for again; False: raise its TryAgainError at once.
-        ConfigurationError: a token would cross a network in plain text, or there is none where one
-        was promised.
+        the OpenTelemetry context, when its gRPC instrumentation is installed. ConfigurationError: a
+        token would cross a network in plain text, or there is none where one was promised.
         """
         tokens = _Tokens(token, Path(token_file) if token_file is not None else None)
-        if tls is None and tokens.present and not (allow_plaintext_token or _is_local(address)):
-            raise ConfigurationError(
-                f"the token would travel to {address} in plain text; give tls=Tls(…), or "
-                "allow_plaintext_token=True where the network itself is encrypted"
-            )
+        if tokens.present and tls is None and not allow_plaintext_token:
+            _check_local(address)
         limits = Deadlines(deadline_seconds, stream_deadline_seconds)
         self.address = address
-        streams = stream_interceptors(tokens.metadata, limits, trace=trace)
-        opened = _channel(address, tls, streams)
-        self._calls = HubChannel(
-            opened, tokens.metadata, limits, trace=trace, come_again=come_again
-        )
-        # What it makes says who calls, and raises our errors.
+        self._calls = _hub_channel(address, tls, tokens, limits, trace, come_again)
         channel = self.channel = cast("aio.Channel", self._calls)
         self.carriers = carrier_service_pb2_grpc.CarrierServiceStub(channel)
         self.confirmations = confirmation_service_pb2_grpc.ConfirmationServiceStub(channel)
@@ -202,6 +193,24 @@ class HubClient:
 
 
 # Channel
+
+
+def _check_local(address: str) -> None:
+    """Raises ConfigurationError where a token in plain text would leave this machine."""
+    if not _is_local(address):
+        raise ConfigurationError(
+            f"the token would travel to {address} in plain text; give tls=Tls(…), or "
+            "allow_plaintext_token=True where the network itself is encrypted"
+        )
+
+
+def _hub_channel(
+    address: str, tls: Tls | None, tokens: _Tokens, limits: Deadlines, trace: bool, come_again: bool
+) -> HubChannel:
+    """The channel that stubs are made of: what it makes says who calls, and raises our errors."""
+    streams = stream_interceptors(tokens.metadata, limits, trace=trace)
+    opened = _channel(address, tls, streams)
+    return HubChannel(opened, tokens.metadata, limits, trace=trace, come_again=come_again)
 
 
 def _channel(
